@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every limit of Quorate, in one place, with the static asserts that hold them together.
+ * Reaching one gives a clear error or back-pressure, never growth without end.
+ */
+#ifndef QUORATE_LIMITS_H
+#define QUORATE_LIMITS_H
+
+#define KIB 1024u
+#define MIB (1024u * 1024u)
+
+/* What a client may ask. */
+#define LIMIT_REQUEST_BYTES (1536u * KIB)      /* one request, encoded; etcd's 1.5 MiB */
+#define LIMIT_TXN_OPS 128u                     /* compares, or operations of one branch */
+#define LIMIT_TXN_DEPTH 8u                     /* nesting of transactions */
+#define LIMIT_TXN_RESPONSE_BYTES (16u * MIB)   /* what one replicated transaction may answer */
+#define LIMIT_SORT_ROWS 1000000u               /* rows one sorted or filtered range may hold */
+
+/* MessagePack decoding. */
+#define LIMIT_DECODE_DEPTH 24u                 /* nesting of arrays and maps */
+
+/* Links between the daemons of a node. */
+#define LIMIT_FRAME_BYTES (4u * MIB)           /* one message: batches stay far below */
+#define LIMIT_BATCH_BYTES (1u * MIB)           /* a batch is closed at this size... */
+#define LIMIT_BATCH_ITEMS 1024u                /* ...or at this many items; one item may exceed the bytes */
+#define LIMIT_APPLY_WINDOW_BYTES (8u * MIB)   /* sent to stored and not yet applied */
+#define LIMIT_LINK_QUEUE_BYTES (16u * MIB)     /* waiting to be written on one link */
+
+/* Consensus. */
+#define LIMIT_NODES 9u                         /* voters of a cluster */
+#define LIMIT_APPEND_ENTRIES 1024u             /* entries of one append message or proposal */
+#define LIMIT_PEER_INFLIGHT_MSGS 64u           /* unacknowledged append messages per peer */
+#define LIMIT_PEER_INFLIGHT_BYTES (8u * MIB)
+#define LIMIT_READS_WAITING 65536u             /* read-index requests waiting in raftd */
+#define LIMIT_UNCOMMITTED_BYTES (64u * MIB)    /* proposals the leader holds uncommitted */
+
+/* Peer channel. The rekey limits are part of the protocol: both sides count alike. */
+#define LIMIT_NOISE_PAYLOAD_BYTES 256u         /* payload of one handshake message */
+#define LIMIT_NOISE_REKEY_BYTES (1024u * MIB)  /* a direction's key serves this many bytes... */
+#define LIMIT_NOISE_REKEY_MESSAGES 0x100000000u   /* ...or this many messages, 2^32 */
+
+/* The raft log on disk. */
+#define LIMIT_WAL_SEGMENT_BYTES (64u * MIB)    /* one file; made and zero-filled ahead */
+#define LIMIT_WAL_SEGMENT_MAX (1024u * MIB)    /* the largest that may be configured */
+#define LIMIT_WAL_BATCH_BYTES (4u * MIB)       /* one write and one sync; two are in memory */
+#define LIMIT_WAL_ENTRY_BYTES (2u * MIB)       /* payload of one entry */
+#define LIMIT_WAL_CACHE_BYTES (64u * MIB)      /* newest entries held in memory */
+#define LIMIT_WAL_SEGMENTS 65536u              /* files of one log: 4 TiB */
+#define LIMIT_WAL_POINTS 131072u               /* rows of the sparse index, then every second one goes */
+#define LIMIT_WAL_TERM_RUNS 1048576u           /* terms in one uncut log */
+
+/* The gateway. */
+#define LIMIT_CLIENT_CONNECTIONS 20000u        /* per gatewayd; also bounded by RLIMIT_NOFILE */
+#define LIMIT_GATEWAY_PROPOSALS 8192u          /* in flight per gatewayd */
+#define LIMIT_GATEWAY_PROPOSAL_BYTES (64u * MIB)
+#define LIMIT_REQUEST_TIMEOUT_MS 7000u         /* as etcd: 5 s + 2 election timeouts of 1 s */
+
+/* The store. */
+#define LIMIT_KEY_INLINE_BYTES 480u            /* escaped key bytes that fit an LMDB key directly */
+#define LIMIT_DEDUP_ROWS 16384u                /* results kept for repeated commands... */
+#define LIMIT_DEDUP_BYTES (64u * MIB)          /* ...and their bytes */
+#define LIMIT_DEDUP_RESULT_BYTES (64u * KIB)   /* a larger result is not kept, only its revision */
+#define LIMIT_GATEWAY_SESSIONS 1024u           /* gateway incarnations the store remembers */
+#define LIMIT_COMPACT_STEP_ROWS 1000u          /* rows removed in one step of compaction */
+
+/* Admin sockets. */
+#define LIMIT_ADMIN_LINE_BYTES 1024u
+#define LIMIT_ADMIN_REPLY_BYTES (1u * MIB)
+#define LIMIT_ADMIN_CONNECTIONS 32u
+
+_Static_assert(LIMIT_REQUEST_BYTES + 64u * KIB <= LIMIT_FRAME_BYTES, "a request fits a frame");
+_Static_assert(LIMIT_BATCH_BYTES + LIMIT_REQUEST_BYTES + 64u * KIB <= LIMIT_FRAME_BYTES,
+	       "a batch closed late still fits a frame");
+_Static_assert(LIMIT_FRAME_BYTES * 2 <= LIMIT_LINK_QUEUE_BYTES, "two frames fit a queue");
+_Static_assert(LIMIT_NOISE_REKEY_BYTES / LIMIT_FRAME_BYTES >= 16, "a peer key serves many frames");
+_Static_assert(LIMIT_APPLY_WINDOW_BYTES + LIMIT_FRAME_BYTES <= LIMIT_LINK_QUEUE_BYTES,
+	       "the apply window never fills the link");
+_Static_assert(LIMIT_APPEND_ENTRIES >= LIMIT_BATCH_ITEMS, "a batch can be proposed at once");
+_Static_assert(LIMIT_KEY_INLINE_BYTES + 2 + 16 + 8 <= 511, "an encoded key fits LMDB's 511 bytes");
+_Static_assert(LIMIT_REQUEST_BYTES + 64u * KIB <= LIMIT_WAL_ENTRY_BYTES, "a request fits a log entry");
+_Static_assert(LIMIT_WAL_ENTRY_BYTES + 64u * KIB <= LIMIT_WAL_BATCH_BYTES, "an entry fits a batch");
+_Static_assert(LIMIT_WAL_BATCH_BYTES + 64u * KIB <= LIMIT_WAL_SEGMENT_BYTES, "a batch fits a segment");
+_Static_assert(LIMIT_DEDUP_ROWS >= LIMIT_GATEWAY_PROPOSALS,
+	       "a gateway's commands in flight are all remembered");
+
+#endif

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proto/native.h"
+
+#define MSG_T native_empty
+MSG_DEFINE(NATIVE_EMPTY_FIELDS)
+#undef MSG_T
+#define MSG_T native_version_result
+MSG_DEFINE(NATIVE_VERSION_RESULT_FIELDS)
+#undef MSG_T
+#define MSG_T native_daemon
+MSG_DEFINE(NATIVE_DAEMON_FIELDS)
+#undef MSG_T
+#define MSG_T native_status_result
+MSG_DEFINE(NATIVE_STATUS_RESULT_FIELDS)
+#undef MSG_T
+#define MSG_T native_member
+MSG_DEFINE(NATIVE_MEMBER_FIELDS)
+#undef MSG_T
+#define MSG_T native_members_result
+MSG_DEFINE(NATIVE_MEMBERS_RESULT_FIELDS)
+#undef MSG_T
+#define MSG_T native_hash
+MSG_DEFINE(NATIVE_HASH_FIELDS)
+#undef MSG_T
+#define MSG_T native_hash_result
+MSG_DEFINE(NATIVE_HASH_RESULT_FIELDS)
+#undef MSG_T
+#define MSG_T native_move_leader
+MSG_DEFINE(NATIVE_MOVE_LEADER_FIELDS)
+#undef MSG_T
+#define MSG_T native_move_leader_result
+MSG_DEFINE(NATIVE_MOVE_LEADER_RESULT_FIELDS)
+#undef MSG_T
+
+const struct native_method native_methods[] = {
+#define NATIVE_ROW(name, params, result, help) {name, &params##_desc, &result##_desc, help},
+	NATIVE_METHODS(NATIVE_ROW)
+#undef NATIVE_ROW
+};
+const size_t native_method_count = sizeof native_methods / sizeof native_methods[0];
+
+const struct native_method *native_method_find(struct bytes name)
+{
+	for (size_t i = 0; i < native_method_count; i++)
+		if (bytes_eq(name, bytes_str(native_methods[i].name)))
+			return &native_methods[i];
+	return NULL;
+}

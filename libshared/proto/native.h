@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The native client protocol on TCP: MessagePack-RPC.
+ *
+ *   request       [0, id, "method", [params...]]       id: an unsigned 32-bit number of the client
+ *   response      [1, id, error, result]               error: nil, or [code, "text", again]
+ *   notification  [2, "method", [params...]]           server to client (watches, later)
+ *
+ * Requests are pipelined: many may be in flight, answers come in any order. Params are the fields
+ * of the method's message in order; trailing ones may be left out, nil stands for a default, and
+ * str is taken where bin is meant. Results are the fields of the result message; bytes are bin.
+ * `code` is a number of base/err.h, `again` 0 no, 1 safe to repeat, 2 unsure.
+ *
+ * Specified for people in docs/native-protocol.md.
+ */
+#ifndef QUORATE_NATIVE_H
+#define QUORATE_NATIVE_H
+
+#include "proto/kv.h"
+
+enum { NATIVE_REQUEST = 0, NATIVE_RESPONSE = 1, NATIVE_NOTIFICATION = 2 };
+
+#define NATIVE_EMPTY_FIELDS(F, L, O) \
+	F(U64, reserved, "0")
+MSG_DECLARE(native_empty, NATIVE_EMPTY_FIELDS)
+
+#define NATIVE_VERSION_RESULT_FIELDS(F, L, O) \
+	F(STR, server, "version of gatewayd, as 0.1.0") \
+	F(U64, protocol, "version of this protocol: 1")
+MSG_DECLARE(native_version_result, NATIVE_VERSION_RESULT_FIELDS)
+
+#define NATIVE_DAEMON_FIELDS(F, L, O) \
+	F(STR, name, "raftd, stored, gatewayd.0 ...") \
+	F(STR, state, "up or down, as this gatewayd sees it") \
+	F(I64, age_ms, "of the process; -1 when down")
+MSG_DECLARE(native_daemon, NATIVE_DAEMON_FIELDS)
+
+/* What a down daemon would have said is 0. */
+#define NATIVE_STATUS_RESULT_FIELDS(F, L, O) \
+	O(kv_header, header, "") \
+	F(STR, name, "of the node asked") \
+	F(STR, version, "") \
+	F(STR, role, "leader, follower, candidate, pre-candidate, unknown") \
+	F(U64, leader, "node id, or 0") \
+	F(U64, commit, "") \
+	F(U64, applied, "") \
+	F(U64, last, "last index of its log") \
+	F(I64, compact_revision, "") \
+	F(U64, store_bytes, "") \
+	F(U64, used_bytes, "") \
+	F(U64, log_bytes, "") \
+	F(U64, keys, "live keys") \
+	F(BYTES, apply_hash, "16 bytes; equal on all nodes at equal applied index") \
+	L(native_daemon, daemons, 32, "")
+MSG_DECLARE(native_status_result, NATIVE_STATUS_RESULT_FIELDS)
+
+#define NATIVE_MEMBER_FIELDS(F, L, O) \
+	F(U64, id, "") \
+	F(STR, name, "") \
+	F(STR, peer_addr, "") \
+	F(STR, client_addr, "")
+MSG_DECLARE(native_member, NATIVE_MEMBER_FIELDS)
+
+#define NATIVE_MEMBERS_RESULT_FIELDS(F, L, O) \
+	O(kv_header, header, "") \
+	L(native_member, members, LIMIT_NODES, "")
+MSG_DECLARE(native_members_result, NATIVE_MEMBERS_RESULT_FIELDS)
+
+#define NATIVE_HASH_FIELDS(F, L, O) \
+	F(I64, revision, "0: the latest of the node asked")
+MSG_DECLARE(native_hash, NATIVE_HASH_FIELDS)
+
+#define NATIVE_HASH_RESULT_FIELDS(F, L, O) \
+	O(kv_header, header, "") \
+	F(BYTES, hash, "16 bytes over all rows up to the revision") \
+	F(I64, hash_revision, "") \
+	F(I64, compact_revision, "comparable only if this is equal too")
+MSG_DECLARE(native_hash_result, NATIVE_HASH_RESULT_FIELDS)
+
+#define NATIVE_MOVE_LEADER_FIELDS(F, L, O) \
+	F(U64, target, "node id; 0: the most advanced follower")
+MSG_DECLARE(native_move_leader, NATIVE_MOVE_LEADER_FIELDS)
+
+#define NATIVE_MOVE_LEADER_RESULT_FIELDS(F, L, O) \
+	O(kv_header, header, "")
+MSG_DECLARE(native_move_leader_result, NATIVE_MOVE_LEADER_RESULT_FIELDS)
+
+/* N(method, params, result, "help") */
+#define NATIVE_METHODS(N) \
+	N("version", native_empty, native_version_result, "who is there; answered without the cluster") \
+	N("range", kv_range, kv_range_result, "read keys") \
+	N("put", kv_put, kv_put_result, "write a key") \
+	N("delete", kv_delete, kv_delete_result, "delete keys") \
+	N("txn", kv_txn, kv_txn_result, "if all compares hold do these, else those; one revision") \
+	N("compact", kv_compact, kv_compact_result, "give up history before a revision") \
+	N("status", native_empty, native_status_result, "of the node asked; answered without the cluster") \
+	N("members", native_empty, native_members_result, "nodes of the cluster and their addresses") \
+	N("hash", native_hash, native_hash_result, "hash of the node's data at a revision") \
+	N("move_leader", native_move_leader, native_move_leader_result, "only the leader's node takes it")
+
+struct native_method {
+	const char *name;
+	const struct msg_desc *params;
+	const struct msg_desc *result;
+	const char *help;
+};
+
+extern const struct native_method native_methods[];
+extern const size_t native_method_count;
+const struct native_method *native_method_find(struct bytes name);   /* or NULL */
+
+#endif

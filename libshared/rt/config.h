@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The configuration of a node: one file of `key = value` lines for all its daemons, `#` comments,
+ * then command-line flags of the same names (--key value or --key=value), which win. Unknown or
+ * repeated keys, bad values and inconsistent settings are errors that name the file and line.
+ *
+ * A row: C(kind, key, default, minimum, maximum, "help"). `quorate init` writes the commented
+ * file, and the man page quorate.conf(5) lists the same rows.
+ */
+#ifndef QUORATE_CONFIG_H
+#define QUORATE_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/limits.h"
+
+#define CONFIG_LIST(C) \
+	C(U64, cluster_id, "", 1, UINT64_MAX, "the cluster's id, the same on all nodes; made by `quorate init`") \
+	C(U64, node_id, "", 1, UINT64_MAX, "this node's id; one of the member lines") \
+	C(STR, data_dir, "/var/lib/quorate", 0, 0, "where raft/ and store/ live") \
+	C(STR, run_dir, "/run/quorate", 0, 0, "sockets and locks; mode 0700") \
+	C(STR, log_dir, "", 0, 0, "directory of the raft log if not DATA_DIR/raft (a disk of its own)") \
+	C(STR, key_file, "", 0, 0, "this node's secret key; default DATA_DIR/node.key") \
+	C(STR, secret_file, "", 0, 0, "the cluster's shared secret; default DATA_DIR/cluster.secret") \
+	C(STR, user, "", 0, 0, "user to become when started as root; empty: stay") \
+	C(STR, peer_listen, "127.0.0.1:2380", 0, 0, "address:port for the other nodes; [v6]:port too") \
+	C(STR, client_listen, "127.0.0.1:2379", 0, 0, "address:port for client programs") \
+	C(U64, gateways, "1", 1, 16, "gatewayd processes that share the client port") \
+	C(U64, election_min_ms, "150", 20, 50000, "shortest election timeout") \
+	C(U64, election_max_ms, "300", 30, 60000, "longest election timeout") \
+	C(U64, heartbeat_ms, "50", 5, 10000, "heartbeat interval of a leader") \
+	C(U64, segment_mb, "64", 1, 1024, "size of a raft log segment, MiB") \
+	C(U64, cache_mb, "64", 1, 65536, "newest raft log entries kept in memory, MiB") \
+	C(U64, store_map_gb, "256", 1, 65536, "address space reserved for the store, GiB; no disk is used ahead") \
+	C(U64, request_timeout_ms, "7000", 100, 600000, "longest wait of a client's request for the cluster") \
+	C(STR, log_level, "info", 0, 0, "error, warn, info or debug")
+
+enum config_kind { CONFIG_U64, CONFIG_STR };
+
+/*
+ * One voter: `member = ID NAME PEER_ADDRESS CLIENT_ADDRESS PUBLIC_KEY_HEX`, a line for each node
+ * of the cluster, this one included.
+ */
+struct config_member {
+	uint64_t id;
+	char *name;
+	char *peer_addr;
+	char *client_addr;
+	uint8_t key[32];
+};
+
+struct config {
+	struct {
+#define CONFIG_MEMBER_U64(key) uint64_t key;
+#define CONFIG_MEMBER_STR(key) char *key;
+#define CONFIG_MEMBER_(kind, key, def, min, max, help) CONFIG_MEMBER_##kind(key)
+		CONFIG_LIST(CONFIG_MEMBER_)
+#undef CONFIG_MEMBER_
+	};
+	struct config_member members[LIMIT_NODES];
+	size_t n_members;
+};
+
+struct config_error {
+	char text[512];
+};
+
+/* Defaults, then the file, then the flags; then checks. argv may hold none. ERR_OK or ERR_CONFIG. */
+int config_read(const char *path, int argc, char *const *argv, struct config *c, struct config_error *e);
+void config_free(struct config *c);
+const struct config_member *config_self(const struct config *c);          /* never NULL after config_read */
+const struct config_member *config_member_by_id(const struct config *c, uint64_t id);   /* or NULL */
+
+/* The commented file for this configuration. */
+void config_write(struct buf *out, const struct config *c);
+
+/* "host:port" -> sockaddr; numeric addresses only (no name lookup in a loop). ERR_OK or ERR_CONFIG. */
+struct sockaddr_storage;
+int config_address(const char *text, struct sockaddr_storage *ss, unsigned *len);
+
+/* DIR/NAME; mem_alloc'ed. */
+char *config_path(const char *dir, const char *name);
+
+#endif

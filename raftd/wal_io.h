@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every file operation of the raft log. The real table is wal_io_posix; tests count and fail
+ * calls through their own, and the simulator puts a disk that loses power behind it.
+ * All results: >= 0, or -errno. `ctx` is the table's own. In threaded mode the loop, the writer
+ * and the preparer call into it at the same time.
+ */
+#ifndef QUORATE_WAL_IO_H
+#define QUORATE_WAL_IO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct wal_io {
+	void *ctx;
+	/* Paths are "<dir>/<name>" with the dir given to wal_open. */
+	int (*open)(void *ctx, const char *path, bool create);   /* read and write; create: must be new */
+	int (*close)(void *ctx, int fd);
+	int64_t (*size)(void *ctx, int fd);
+	int64_t (*pread)(void *ctx, int fd, void *to, size_t n, uint64_t offset);   /* 0 at the end */
+	int64_t (*pwrite)(void *ctx, int fd, const void *from, size_t n, uint64_t offset);
+	int (*allocate)(void *ctx, int fd, uint64_t bytes);   /* room ahead; -EOPNOTSUPP is no harm */
+	int (*fdatasync)(void *ctx, int fd);
+	int (*fsync)(void *ctx, int fd);
+	int (*drop_cache)(void *ctx, int fd);   /* next reads come from the disk; may do nothing */
+	int (*rename)(void *ctx, const char *from, const char *to);
+	int (*unlink)(void *ctx, const char *path);
+	int (*sync_dir)(void *ctx, const char *dir);
+	/* Calls each(arg, name) for every name in dir, in any order. */
+	int (*list)(void *ctx, const char *dir, void (*each)(void *arg, const char *name), void *arg);
+	int (*lock)(void *ctx, const char *path);   /* fd that holds the lock until closed; -EWOULDBLOCK = taken */
+};
+
+extern const struct wal_io wal_io_posix;
+
+#endif
