@@ -162,18 +162,21 @@ static void run(struct bench *b)
 	measure_reads(b, "get, old revision", points, false, true);
 	measure_reads(b, "range of 1000, old", ranges, true, true);
 	measure_walk(b);
-	measure_compaction(b, (enum method)b->method);
-	check_compacted(b);
-	report_size(b, "size after compaction");
-	measure_reads(b, "get, after compaction", points, false, false);
-	measure_puts(b, "overwrite, after it", b->overwrites, false);
-	report_size(b, "size at the end");
+	/* More than one cycle shows whether the file's size settles. */
+	for (uint64_t i = 0; i < b->cycles; i++) {
+		measure_compaction(b, (enum method)b->method);
+		check_compacted(b);
+		report_size(b, "size after compaction");
+		measure_reads(b, "get, after compaction", points, false, false);
+		measure_puts(b, "overwrite, after it", b->overwrites, false);
+		report_size(b, "size after overwrites");
+	}
 }
 
 static void usage(void)
 {
 	fputs("usage: bench_layout --layout a|a-inline|b --dir DIR [--keys N] [--value BYTES]\n"
-	    "    [--overwrites N] [--compact scan|link|walk]\n"
+	    "    [--overwrites N] [--compact scan|link|walk] [--cycles N]\n"
 	    "DIR must exist and be empty; walk is not for layout b.\n", stderr);
 	exit(100);
 }
@@ -205,7 +208,8 @@ int main(int argc, char **argv)
 		{ "keys", required_argument, NULL, 'k' }, { "value", required_argument, NULL, 'v' },
 		{ "layout", required_argument, NULL, 'l' }, { "dir", required_argument, NULL, 'd' },
 		{ "overwrites", required_argument, NULL, 'o' },
-		{ "compact", required_argument, NULL, 'c' }, { NULL, 0, NULL, 0 },
+		{ "compact", required_argument, NULL, 'c' },
+		{ "cycles", required_argument, NULL, 'y' }, { NULL, 0, NULL, 0 },
 	};
 	static struct bench b;		/* too big for the stack */
 	int c, layout = -1;
@@ -213,6 +217,7 @@ int main(int argc, char **argv)
 	b.keys = 1000000;
 	b.value_len = 256;
 	b.method = METHOD_SCAN;
+	b.cycles = 1;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (c == 'k')
@@ -225,6 +230,8 @@ int main(int argc, char **argv)
 			b.overwrites = parse_number(optarg, 1000, 1000000000);
 		else if (c == 'c')
 			b.method = parse_name(optarg, method_names, 3);
+		else if (c == 'y')
+			b.cycles = parse_number(optarg, 1, 1000);
 		else if (c == 'd')
 			b.dir = optarg;
 		else

@@ -57,6 +57,7 @@ struct bench {
 	enum layout layout;
 	uint64_t keys;
 	uint64_t overwrites;
+	uint64_t cycles;		/* of compaction and overwrites */
 	size_t value_len;
 	int method;			/* enum method */
 	const char *dir;

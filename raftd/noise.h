@@ -85,7 +85,7 @@ struct noise_cipher {
 	bool live;                      /* set up, and no error yet */
 	int err;                        /* the error that ended it */
 	uint8_t k[NOISE_KEY_LEN];
-	uint64_t n;                     /* of the next message; never goes back, not even on rekey */
+	uint64_t n;                     /* of the next message; a rekey does not touch it */
 	uint64_t bytes, messages;       /* under the present key */
 	uint64_t rekey_bytes;           /* part of the protocol: other values are for tests only */
 	uint64_t rekey_messages;
@@ -109,7 +109,7 @@ void noise_hs_init_random(struct noise_hs *hs, const struct noise_hs_config *con
 /* Writes the next message: payload.len + NOISE_MSGn_OVERHEAD bytes. No overlap with `out`. */
 int noise_hs_write(struct noise_hs *hs, struct bytes payload, uint8_t *out, size_t cap,
 		   size_t *out_len);
-/* Reads the next one; `out` gets its payload: msg.len - NOISE_MSGn_OVERHEAD bytes. No overlap. */
+/* Reads the next one. `out` gets its payload, msg.len - NOISE_MSGn_OVERHEAD bytes. No overlap. */
 int noise_hs_read(struct noise_hs *hs, struct bytes msg, uint8_t *out, size_t cap,
 		  size_t *out_len);
 

@@ -45,15 +45,13 @@ static void hmac(const uint8_t key[NOISE_HASH_LEN], struct bytes a, uint8_t last
 }
 
 void noise_hkdf(const uint8_t ck[NOISE_HASH_LEN], struct bytes ikm, uint8_t out1[NOISE_HASH_LEN],
-		uint8_t out2[NOISE_HASH_LEN], uint8_t *out3)
+		uint8_t out2[NOISE_HASH_LEN])
 {
 	uint8_t temp[NOISE_HASH_LEN];
 
 	hmac(ck, ikm, 0, temp);
 	hmac(temp, bytes_of(NULL, 0), 1, out1);
 	hmac(temp, bytes_of(out1, NOISE_HASH_LEN), 2, out2);
-	if (out3 != NULL)
-		hmac(temp, bytes_of(out2, NOISE_HASH_LEN), 3, out3);
 	sodium_memzero(temp, sizeof temp);
 }
 

@@ -16,9 +16,9 @@
 /* HASH(a || b); `out` may be `a`. */
 void noise_hash(struct bytes a, struct bytes b, uint8_t out[NOISE_HASH_LEN]);
 
-/* HKDF(ck, ikm, 2 or 3): two outputs if out3 is NULL. The outputs may be `ck`. */
+/* HKDF(ck, ikm): its first two outputs, the same for 2 and 3. They may be `ck`. */
 void noise_hkdf(const uint8_t ck[NOISE_HASH_LEN], struct bytes ikm, uint8_t out1[NOISE_HASH_LEN],
-		uint8_t out2[NOISE_HASH_LEN], uint8_t *out3);
+		uint8_t out2[NOISE_HASH_LEN]);
 
 /* DH(): ERR_AUTHENTICATION if the result is all zeros (a point of small order was sent). */
 int noise_dh(const uint8_t secret[NOISE_KEY_LEN], const uint8_t public[NOISE_KEY_LEN],

@@ -26,8 +26,8 @@ static const struct {
 };
 
 /*
- * SymmetricState. There is no "no key yet" here: psk comes before anything is sealed, so each
- * payload and each static key is sealed.
+ * SymmetricState. There is no "no key yet" here: with a psk the first ephemeral key already makes
+ * one, so each payload and each static key is sealed.
  */
 
 static void mix_hash(struct noise_hs *hs, struct bytes data)
@@ -37,18 +37,18 @@ static void mix_hash(struct noise_hs *hs, struct bytes data)
 
 static void mix_key(struct noise_hs *hs, const uint8_t *key)
 {
-	noise_hkdf(hs->ck, bytes_of(key, NOISE_KEY_LEN), hs->ck, hs->k, NULL);
+	noise_hkdf(hs->ck, bytes_of(key, NOISE_KEY_LEN), hs->ck, hs->k);
 	hs->n = 0;
 }
 
-static void mix_key_and_hash(struct noise_hs *hs, const uint8_t *key)
+/* MixKeyAndHash() without the key it makes too: at psk0 an ephemeral key replaces it at once. */
+static void mix_psk(struct noise_hs *hs)
 {
 	uint8_t temp_h[NOISE_HASH_LEN];
 
-	noise_hkdf(hs->ck, bytes_of(key, NOISE_KEY_LEN), hs->ck, temp_h, hs->k);
+	noise_hkdf(hs->ck, bytes_of(hs->psk, NOISE_KEY_LEN), hs->ck, temp_h);
 	mix_hash(hs, bytes_of(temp_h, sizeof temp_h));
 	noise_wipe(temp_h, sizeof temp_h);
-	hs->n = 0;
 }
 
 static void encrypt_and_hash(struct noise_hs *hs, struct bytes plain, uint8_t *out)
@@ -94,7 +94,7 @@ static int write_token(struct noise_hs *hs, enum token token, uint8_t **out)
 {
 	switch (token) {
 	case TOKEN_PSK:
-		mix_key_and_hash(hs, hs->psk);
+		mix_psk(hs);
 		return ERR_OK;
 	case TOKEN_E:
 		memcpy(*out, hs->e.public, NOISE_KEY_LEN);
@@ -120,7 +120,7 @@ static int read_token(struct noise_hs *hs, enum token token, struct cur *in)
 {
 	switch (token) {
 	case TOKEN_PSK:
-		mix_key_and_hash(hs, hs->psk);
+		mix_psk(hs);
 		return ERR_OK;
 	case TOKEN_E:
 		memcpy(hs->re, cur_take(in, NOISE_KEY_LEN).data, NOISE_KEY_LEN);
@@ -260,7 +260,7 @@ int noise_hs_split(struct noise_hs *hs, struct noise_session *out)
 		return hs_err(hs);
 	if (hs->step != NOISE_HS_MESSAGES)
 		return hs_fail(hs, ERR_INTERNAL);
-	noise_hkdf(hs->ck, bytes_of(NULL, 0), k1, k2, NULL);
+	noise_hkdf(hs->ck, bytes_of(NULL, 0), k1, k2);
 	noise_cipher_init(&out->send, initiator ? k1 : k2);
 	noise_cipher_init(&out->recv, initiator ? k2 : k1);
 	memcpy(out->remote_static, hs->rs, NOISE_KEY_LEN);

@@ -25,6 +25,9 @@
 #define LIMIT_BATCH_ITEMS 1024u                /* ...or at this many items; one item may exceed the bytes */
 #define LIMIT_APPLY_WINDOW_BYTES (8u * MIB)   /* sent to stored and not yet applied */
 #define LIMIT_LINK_QUEUE_BYTES (16u * MIB)     /* waiting to be written on one link */
+#define LIMIT_LINK_ARENA_BYTES (64u * MIB)     /* lists of one decoded message */
+#define LIMIT_LINK_HELLO_BYTES 256u            /* the first frame of a link */
+#define LIMIT_LINK_GREETING 16u                /* connections per server that have not said hello */
 
 /* Consensus. */
 #define LIMIT_NODES 9u                         /* voters of a cluster */
@@ -62,6 +65,20 @@
 #define LIMIT_DEDUP_RESULT_BYTES (64u * KIB)   /* a larger result is not kept, only its revision */
 #define LIMIT_GATEWAY_SESSIONS 1024u           /* gateway incarnations the store remembers */
 #define LIMIT_COMPACT_STEP_ROWS 1000u          /* rows removed in one step of compaction */
+#define LIMIT_COMPACT_STEP_VISITS 10000u       /* rows looked at in one step of compaction */
+#define LIMIT_VIEW_ROWS 10000u                 /* rows one view looks at before it is ended */
+#define LIMIT_RUN_ROWS 1024u                   /* rows held to put a run of long keys in order */
+#define LIMIT_STORE_READERS 1024u              /* read transactions of all processes of a node */
+#define LIMIT_STORE_HASHES 4u                  /* store hashes computed at a time */
+
+/* The client library and the command. */
+#define LIMIT_CLIENT_ENDPOINTS 64u             /* addresses one client tries */
+#define LIMIT_CLIENT_INFLIGHT 65536u           /* requests in flight on one connection */
+#define LIMIT_CLIENT_QUEUE_BYTES (16u * MIB)   /* requests waiting to be written */
+#define LIMIT_CLIENT_RESPONSE_BYTES (32u * MIB)   /* one response that is not streamed */
+#define LIMIT_CLIENT_ERROR_BYTES 1024u         /* words of an error that are kept */
+#define LIMIT_CLIENT_PAIR_BYTES (LIMIT_REQUEST_BYTES + 4u * KIB)   /* one pair of a streamed range */
+#define LIMIT_BENCH_CONNECTIONS 1024u
 
 /* Admin sockets. */
 #define LIMIT_ADMIN_LINE_BYTES 1024u
@@ -82,5 +99,8 @@ _Static_assert(LIMIT_WAL_ENTRY_BYTES + 64u * KIB <= LIMIT_WAL_BATCH_BYTES, "an e
 _Static_assert(LIMIT_WAL_BATCH_BYTES + 64u * KIB <= LIMIT_WAL_SEGMENT_BYTES, "a batch fits a segment");
 _Static_assert(LIMIT_DEDUP_ROWS >= LIMIT_GATEWAY_PROPOSALS,
 	       "a gateway's commands in flight are all remembered");
+_Static_assert(LIMIT_TXN_RESPONSE_BYTES + 1u * MIB <= LIMIT_CLIENT_RESPONSE_BYTES,
+	       "the client takes what a transaction may answer");
+_Static_assert(LIMIT_REQUEST_BYTES * 2 <= LIMIT_CLIENT_QUEUE_BYTES, "two requests fit a queue");
 
 #endif

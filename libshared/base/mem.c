@@ -44,3 +44,8 @@ char *mem_strdup(const char *s)
 {
 	return mem_dup(s, strlen(s) + 1);
 }
+
+void mem_free(void *p)
+{
+	free(p);
+}

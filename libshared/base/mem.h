@@ -13,5 +13,6 @@ void *mem_array(size_t n, size_t size);          /* zeroed, overflow checked */
 void *mem_grow(void *p, size_t n, size_t size);  /* realloc to n elements; new room is not zeroed */
 void *mem_dup(const void *p, size_t size);
 char *mem_strdup(const char *s);
+void mem_free(void *p);                           /* NULL is fine */
 
 #endif

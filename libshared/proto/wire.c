@@ -87,15 +87,6 @@ int wire_end(struct wire *w)
 	return cur_end(&w->c);
 }
 
-/*
- * What one head says: the kind, and for integers the value (two's complement), for strings, bins
- * and exts the length of the body, for arrays and maps the count.
- */
-struct wire_head {
-	enum wire_kind kind;
-	uint64_t n;
-};
-
 static uint64_t wire_be(struct cur *c, unsigned width)
 {
 	struct bytes v = cur_take(c, width);
@@ -126,7 +117,7 @@ static uint64_t wire_sign(uint64_t v, unsigned width)
 	return (uint64_t)((int64_t)(v << shift) >> shift);
 }
 
-static struct wire_head wire_head(struct cur *c)
+struct wire_head wire_head(struct cur *c)
 {
 	uint8_t b = cur_u8(c);
 	unsigned width;

@@ -55,4 +55,15 @@ void wire_skip(struct wire *w);               /* one whole value, without recurs
 int wire_end(struct wire *w);                 /* ERR_OK, the sticky error, or ERR_TRAILING */
 void wire_fail(struct wire *w, int err);      /* sets the sticky error, if none is set */
 
+/*
+ * What one head says: the kind, and for integers the value (two's complement), for strings, bins
+ * and exts the length of the body, for arrays and maps the count. For a reader whose value has not
+ * arrived whole: ERR_TRUNCATED in c->err means that more of the head must come.
+ */
+struct wire_head {
+	enum wire_kind kind;
+	uint64_t n;
+};
+struct wire_head wire_head(struct cur *c);
+
 #endif

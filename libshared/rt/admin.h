@@ -52,9 +52,11 @@ struct admin_setup {
 	size_t n_counters;
 	void (*refresh)(void *arg);              /* sets gauges before metrics are printed; may be NULL */
 	void *arg;
+	unsigned idle_ms;                        /* an idle connection is closed; 0: 60 s */
 };
 
 struct admin;
+/* ERR_OK or what stream_listen says. */
 int admin_open(const struct admin_setup *s, struct admin **out);
 void admin_close(struct admin **a);
 

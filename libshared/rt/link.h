@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Links between the daemons of a node: nng byte streams over ipc sockets, framed as proto/msg.h
- * says. This file's .c is the only includer of nng (with the admin socket's transport, which uses
- * the stream half of it: see stream.h).
+ * says (the streams themselves: stream.h).
  *
  * Each direction opens with a hello (protocol version, node, daemon, incarnation, where to
  * resume), numbers its frames from 1 without a gap, and sends a heartbeat when it has been silent
@@ -27,6 +26,11 @@
 
 enum { LINK_HEARTBEAT_MS = 500, LINK_DEAD_MS = 3000, LINK_RETRY_MIN_MS = 5, LINK_RETRY_MAX_MS = 200 };
 
+/* The same, for tests: a zero stands for the constant. */
+struct link_times {
+	unsigned heartbeat_ms, dead_ms, retry_min_ms, retry_max_ms;
+};
+
 struct link;        /* one connection, up or down; belongs to its server or dialer */
 struct link_server; /* the listening end: many links */
 struct link_dialer; /* the calling end: one link, dialled again for ever with jittered back-off */
@@ -38,6 +42,10 @@ struct link_hello {
 	uint64_t resume;          /* the link's own meaning: an index, a revision, a generation; or 0 */
 };
 
+/*
+ * Callbacks come from the top of the loop's turn only, never from within a call of this header,
+ * so they may call anything of it except the closing of their own server or dialer.
+ */
 struct link_ops {
 	/* What this end says first. Called once per connection, when it begins. */
 	void (*hello)(void *arg, struct link_hello *out);
@@ -58,19 +66,28 @@ struct link_setup {
 	enum daemon_kind peer;            /* who must be at the other end */
 	const struct link_ops *ops;
 	void *arg;
-	size_t max_links;                 /* servers: more connections are closed at once */
+	size_t max_links;                 /* servers: more links are refused */
+	struct link_times times;
 };
 
-/* The socket is taken over from a dead process only under the run directory's lock (daemon.h). */
+/*
+ * ERR_OK, ERR_CONFIG (path), ERR_EXISTS (somebody listens there) or ERR_IO; logged. The socket is
+ * taken over from a dead process only under the run directory's lock (daemon.h). Closing tells
+ * `down` for each link that is up.
+ */
 int link_server_open(const struct link_setup *s, struct link_server **out);
 void link_server_close(struct link_server **s);
 int link_dialer_open(const struct link_setup *s, struct link_dialer **out);
 void link_dialer_close(struct link_dialer **d);
 
-/* ERR_OK; ERR_CLOSED when down; ERR_FULL when LIMIT_LINK_QUEUE_BYTES wait (nothing was queued). */
+/*
+ * ERR_OK; ERR_CLOSED when down; ERR_FULL when LIMIT_LINK_QUEUE_BYTES wait; ERR_LIMIT when the
+ * message is larger than a frame. Nothing was queued unless ERR_OK.
+ */
 int link_send(struct link *l, uint32_t number, const struct msg_desc *d, const void *msg);
 /* Bytes queued and not yet handed to the kernel. */
 size_t link_queued(const struct link *l);
+/* No callback but `down` follows; that one, and the end of `l`, come at the end of the turn. */
 void link_drop(struct link *l, const char *reason);
 bool link_is_up(const struct link *l);
 const struct link_hello *link_peer(const struct link *l);
@@ -78,9 +95,10 @@ void link_set_arg(struct link *l, void *arg);     /* per-connection context, kep
 void *link_get_arg(const struct link *l);
 int64_t link_age_ms(const struct link *l);        /* since it came up; -1 when down */
 
-/* Sent and received frames, drops by reason; for the admin socket. */
+/* Totals of the calling thread's links, for the admin socket. drops: links that were up. */
 struct link_stats {
 	uint64_t frames_in, frames_out, bytes_in, bytes_out, connects, drops, bad_frames;
+	uint64_t up;              /* links up now */
 };
 struct link_stats link_stats_total(void);
 

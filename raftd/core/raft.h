@@ -94,7 +94,7 @@ enum raft_event_type {
 	RAFT_EV_PEER_DOWN,     /* peer */
 	RAFT_EV_COMPACTED,     /* index: the log up to it was cut, a durable snapshot covers it; <= told COMMIT */
 	RAFT_EV_SNAPSHOT_DONE, /* peer: the SNAPSHOT effect was carried out, or given up */
-	RAFT_EV_INSTALLED      /* index, index_term: our store is now that snapshot of the leader, durably */
+	RAFT_EV_INSTALLED      /* index, index_term: our store is now that snapshot, durably; ERR_CORRUPT: cannot be */
 };
 
 struct raft_event {

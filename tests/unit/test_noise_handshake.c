@@ -315,6 +315,12 @@ TEST(calls_out_of_turn_are_errors)
 		EQ_INT(read_step(writer(&q, step), out, sizeof out), ERR_INTERNAL);
 		hs_is_dead(writer(&q, step), ERR_INTERNAL);
 		EQ_INT(noise_hs_write(reader(&q, step), NONE, out, sizeof out, &len), ERR_INTERNAL);
+		if (step == NOISE_HS_MESSAGES) {
+			q = p;
+			EQ_INT(read_step(reader(&q, step), out, sizeof out), ERR_INTERNAL);
+			EQ_INT(noise_hs_write(writer(&q, step), NONE, out, sizeof out, &len),
+			       ERR_INTERNAL);
+		}
 		q = p;
 		EQ_INT(noise_hs_split(&q.i, &s), step == NOISE_HS_MESSAGES ? ERR_OK : ERR_INTERNAL);
 		hs_is_dead(&q.i, step == NOISE_HS_MESSAGES ? ERR_CLOSED : ERR_INTERNAL);

@@ -79,8 +79,8 @@ static int open_frame(struct noise_cipher *c, const char *ad, const uint8_t *sea
 {
 	uint8_t out[256];
 	size_t len;
-	int rc = noise_cipher_decrypt(c, bytes_str(ad), bytes_of(sealed, sealed_len), out, sizeof out,
-				      &len);
+	int rc = noise_cipher_decrypt(c, bytes_str(ad), bytes_of(sealed, sealed_len), out,
+				      sizeof out, &len);
 
 	EQ_INT(len, rc == ERR_OK ? sealed_len - NOISE_TAG_LEN : 0);
 	return rc;
@@ -154,7 +154,7 @@ TEST(a_replayed_dropped_reordered_or_reflected_frame_is_rejected)
 	EQ_INT(open_frame(&fresh, "", msg[1], len), ERR_AUTHENTICATION);   /* reordered */
 
 	fresh = i.recv;
-	EQ_INT(open_frame(&fresh, "", msg[0], len), ERR_AUTHENTICATION);   /* sent back to its sender */
+	EQ_INT(open_frame(&fresh, "", msg[0], len), ERR_AUTHENTICATION);   /* reflected */
 
 	for (int k = 0; k < 3; k++)
 		EQ_INT(open_frame(&r.recv, "", msg[k], len), ERR_OK);

@@ -1,0 +1,579 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What of nng 1.5.2 is relied upon, and what is worked around:
+ * - No aio has a timeout: nng measures them with the wall clock. Our timers are the loop's.
+ * - An aio submitted on a closed stream of ours may never complete, so none is; stream_close
+ *   stops both aios, which waits only for callbacks that do no more than post a task.
+ * - An accepted descriptor is polled for hang-ups from the first moment and would keep nng's
+ *   poller busy after one, until its first read: so reading starts at once.
+ * - Sends complete partially, accepts fail for want of descriptors: both are tried again here.
+ */
+#include "rt/stream.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <nng/nng.h>
+#include <nng/transport/ipc/ipc.h>
+
+#include "base/check.h"
+#include "base/err.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+enum { STREAM_READ_BYTES = 256 * 1024, STREAM_KEEP_BYTES = 1024 * 1024, STREAM_ACCEPT_RETRY_MS = 100 };
+
+/* Who has the write aio, and whether the loop wants to be woken when it is done. */
+enum stream_write {
+	STREAM_IDLE,    /* the loop's */
+	STREAM_BUSY,    /* nng's; if all goes well nobody waits for it */
+	STREAM_WANTED,  /* nng's; its end posts write_task */
+	STREAM_DONE     /* the loop's again, wholly written; not yet noticed */
+};
+
+struct stream {
+	struct loop *loop;
+	nng_stream *nng;
+	const struct stream_ops *ops;
+	void *arg;
+	bool in_callback;
+
+	nng_aio *read_aio;
+	struct loop_task read_task, resume_task;
+	uint8_t *in;
+	size_t in_len, in_cap, in_max;
+	bool reading, paused, gone;
+
+	nng_aio *write_aio;
+	struct loop_task write_task, tell_task;
+	atomic_int write;           /* enum stream_write */
+	struct buf out;             /* gathers */
+	struct buf flight;          /* being written, from flight_off */
+	size_t flight_off;
+	bool tell;
+};
+
+struct stream_listener {
+	struct loop *loop;
+	nng_stream_listener *nng;
+	nng_aio *aio;
+	struct loop_task task;
+	struct loop_timer retry;
+	void (*accepted)(void *arg, struct stream *s);
+	void *arg;
+	bool busy;
+	char *path;
+};
+
+struct stream_dialer {
+	struct loop *loop;
+	nng_stream_dialer *nng;
+	nng_aio *aio;
+	struct loop_task task;
+	void (*dialled)(void *arg, struct stream *s, const char *reason);
+	void *arg;
+	bool busy;
+	char *path;
+};
+
+static void stream_nng(int rv)
+{
+	if (rv != 0)
+		fatal("give the machine more memory, or the user more threads", "nng: %s", nng_strerror(rv));
+}
+
+/* ---- reading */
+
+/* nng's thread */
+static void stream_read_done(void *arg)
+{
+	struct stream *s = arg;
+
+	loop_post(s->loop, &s->read_task);
+}
+
+static void stream_room(struct stream *s)
+{
+	size_t cap = s->in_cap;
+
+	if (s->in_len == 0 && cap > STREAM_KEEP_BYTES) {
+		free(s->in);
+		s->in = NULL;
+		cap = 0;
+	}
+	if (cap == 0)
+		cap = s->in_max < STREAM_READ_BYTES ? s->in_max : STREAM_READ_BYTES;
+	else if (s->in_len == cap)
+		cap = cap > s->in_max / 2 ? s->in_max : 2 * cap;
+	if (s->in == NULL || cap != s->in_cap)
+		s->in = mem_grow(s->in, cap, 1);
+	s->in_cap = cap;
+}
+
+static void stream_read(struct stream *s)
+{
+	nng_iov iov;
+
+	if (s->reading || s->paused || s->gone || s->in_len == s->in_max)
+		return;
+	stream_room(s);
+	iov = (nng_iov){s->in + s->in_len, s->in_cap - s->in_len};
+	stream_nng(nng_aio_set_iov(s->read_aio, 1, &iov));
+	s->reading = true;
+	nng_stream_recv(s->nng, s->read_aio);
+}
+
+static void stream_show(struct stream *s)
+{
+	size_t used;
+
+	if (s->in_len == 0 || s->paused)
+		return;
+	s->in_callback = true;
+	used = s->ops->data(s->arg, bytes_of(s->in, s->in_len));
+	s->in_callback = false;
+	CHECK(used <= s->in_len);
+	s->in_len -= used;
+	if (used > 0 && s->in_len > 0)
+		memmove(s->in, s->in + used, s->in_len);
+}
+
+static void stream_gone(struct stream *s, const char *reason)
+{
+	if (s->gone)
+		return;
+	s->gone = true;
+	s->in_callback = true;
+	s->ops->gone(s->arg, reason);
+	s->in_callback = false;
+}
+
+static const char *stream_reason(int rv)
+{
+	if (rv == NNG_ECONNSHUT || rv == NNG_ECLOSED || rv == NNG_ECONNRESET)
+		return "closed by the peer";
+	return nng_strerror(rv);
+}
+
+static void stream_on_read(void *arg)
+{
+	struct stream *s = arg;
+	int rv = nng_aio_result(s->read_aio);
+
+	CHECK(s->reading);
+	s->reading = false;
+	if (rv != 0) {
+		stream_gone(s, stream_reason(rv));
+		return;
+	}
+	CHECK(nng_aio_count(s->read_aio) <= s->in_cap - s->in_len);
+	s->in_len += nng_aio_count(s->read_aio);
+	stream_show(s);
+	stream_read(s);
+}
+
+static void stream_on_resume(void *arg)
+{
+	struct stream *s = arg;
+
+	if (s->reading)
+		return;
+	stream_show(s);
+	stream_read(s);
+}
+
+void stream_pause(struct stream *s)
+{
+	s->paused = true;
+}
+
+void stream_resume(struct stream *s)
+{
+	s->paused = false;
+	loop_post(s->loop, &s->resume_task);
+}
+
+/* ---- writing */
+
+/* nng's thread. Alone among the callbacks it may leave the loop asleep: nobody waits for it. */
+static void stream_write_done(void *arg)
+{
+	struct stream *s = arg;
+	int busy = STREAM_BUSY;
+	bool whole = nng_aio_result(s->write_aio) == 0 &&
+		     nng_aio_count(s->write_aio) == s->flight.len - s->flight_off;
+
+	if (!whole || !atomic_compare_exchange_strong(&s->write, &busy, STREAM_DONE))
+		loop_post(s->loop, &s->write_task);
+}
+
+static void stream_submit(struct stream *s)
+{
+	nng_iov iov = {s->flight.data + s->flight_off, s->flight.len - s->flight_off};
+
+	stream_nng(nng_aio_set_iov(s->write_aio, 1, &iov));
+	atomic_store(&s->write, s->tell || s->out.len > 0 ? STREAM_WANTED : STREAM_BUSY);
+	nng_stream_send(s->nng, s->write_aio);
+}
+
+static void stream_landed(struct stream *s)
+{
+	buf_clear(&s->flight);
+	buf_shrink(&s->flight, STREAM_KEEP_BYTES);
+	s->flight_off = 0;
+}
+
+/* Takes back what was written while nobody waited. */
+static void stream_notice(struct stream *s)
+{
+	if (atomic_load(&s->write) != STREAM_DONE)
+		return;
+	atomic_store(&s->write, STREAM_IDLE);
+	stream_landed(s);
+}
+
+static void stream_want(struct stream *s)
+{
+	int busy = STREAM_BUSY;
+
+	if (!atomic_compare_exchange_strong(&s->write, &busy, STREAM_WANTED))
+		stream_notice(s);
+}
+
+void stream_flush(struct stream *s)
+{
+	struct buf swap;
+
+	if (s->out.len == 0 || s->gone)
+		return;
+	stream_want(s);
+	if (atomic_load(&s->write) != STREAM_IDLE)
+		return;
+	swap = s->flight;
+	s->flight = s->out;
+	s->out = swap;
+	s->out.max = s->flight.max;
+	stream_submit(s);
+}
+
+static void stream_say_sent(struct stream *s)
+{
+	if (!s->tell)
+		return;
+	s->tell = false;
+	if (s->ops->sent == NULL)
+		return;
+	s->in_callback = true;
+	s->ops->sent(s->arg);
+	s->in_callback = false;
+}
+
+static void stream_on_tell(void *arg)
+{
+	stream_say_sent(arg);
+}
+
+static void stream_on_write(void *arg)
+{
+	struct stream *s = arg;
+	int rv = nng_aio_result(s->write_aio);
+
+	atomic_store(&s->write, STREAM_IDLE);
+	if (rv != 0) {
+		stream_gone(s, stream_reason(rv));
+		return;
+	}
+	s->flight_off += nng_aio_count(s->write_aio);
+	CHECK(s->flight_off <= s->flight.len);
+	if (s->flight_off < s->flight.len) {
+		stream_submit(s);
+	} else {
+		stream_landed(s);
+		stream_flush(s);
+	}
+	stream_say_sent(s);
+}
+
+size_t stream_queued(struct stream *s)
+{
+	stream_notice(s);
+	return s->out.len + (s->flight.len - s->flight_off);
+}
+
+void stream_tell(struct stream *s)
+{
+	s->tell = true;
+	stream_want(s);
+	if (atomic_load(&s->write) == STREAM_IDLE && s->out.len == 0)
+		loop_post(s->loop, &s->tell_task);
+}
+
+struct buf *stream_out(struct stream *s)
+{
+	return &s->out;
+}
+
+void stream_limit_out(struct stream *s, size_t max_out)
+{
+	s->out.max = max_out;
+}
+
+/* ---- the whole */
+
+static struct stream *stream_new(struct loop *loop, nng_stream *nng)
+{
+	struct stream *s = mem_alloc(sizeof *s);
+
+	s->loop = loop;
+	s->nng = nng;
+	atomic_init(&s->write, STREAM_IDLE);
+	loop_task_init(&s->read_task, stream_on_read, s);
+	loop_task_init(&s->write_task, stream_on_write, s);
+	loop_task_init(&s->tell_task, stream_on_tell, s);
+	loop_task_init(&s->resume_task, stream_on_resume, s);
+	stream_nng(nng_aio_alloc(&s->read_aio, stream_read_done, s));
+	stream_nng(nng_aio_alloc(&s->write_aio, stream_write_done, s));
+	return s;
+}
+
+void stream_start(struct stream *s, const struct stream_ops *ops, void *arg, size_t max_in)
+{
+	CHECK(s->ops == NULL && max_in > 0);
+	s->ops = ops;
+	s->arg = arg;
+	s->in_max = max_in;
+	stream_read(s);
+}
+
+void stream_close(struct stream **sp)
+{
+	struct stream *s = *sp;
+
+	if (s == NULL)
+		return;
+	CHECK(!s->in_callback);
+	*sp = NULL;
+	nng_stream_close(s->nng);
+	nng_aio_stop(s->read_aio);
+	nng_aio_stop(s->write_aio);
+	loop_task_cancel(s->loop, &s->read_task);
+	loop_task_cancel(s->loop, &s->write_task);
+	loop_task_cancel(s->loop, &s->tell_task);
+	loop_task_cancel(s->loop, &s->resume_task);
+	nng_aio_free(s->read_aio);
+	nng_aio_free(s->write_aio);
+	nng_stream_free(s->nng);
+	buf_free(&s->out);
+	buf_free(&s->flight);
+	free(s->in);
+	free(s);
+}
+
+/* The directory is 0700; this is the second lock on the door. Zero is root. */
+static bool stream_trusts(nng_stream *nng, const char *path)
+{
+	uint64_t uid = 0;
+
+	if (nng_stream_get_uint64(nng, NNG_OPT_IPC_PEER_UID, &uid) != 0)
+		return false;         /* gone before we could ask */
+	if (uid == 0 || uid == geteuid())
+		return true;
+	log_warn("connection refused: the peer runs as another user path=%s uid=%llu", path,
+		 (unsigned long long)uid);
+	return false;
+}
+
+static struct stream *stream_take(struct loop *loop, nng_stream *nng, const char *path)
+{
+	if (stream_trusts(nng, path))
+		return stream_new(loop, nng);
+	nng_stream_close(nng);
+	nng_stream_free(nng);
+	return NULL;
+}
+
+static bool stream_url(const char *path, char *url, size_t cap)
+{
+	struct sockaddr_un un;
+
+	if (path[0] == 0 || strlen(path) >= sizeof un.sun_path || strlen(path) + 7 > cap) {
+		log_error("socket path is empty or too long: choose a shorter run_dir path=%s", path);
+		return false;
+	}
+	memcpy(url, "ipc://", 6);
+	memcpy(url + 6, path, strlen(path) + 1);
+	return true;
+}
+
+/* ---- listening */
+
+/* nng's thread */
+static void stream_accept_done(void *arg)
+{
+	struct stream_listener *l = arg;
+
+	loop_post(l->loop, &l->task);
+}
+
+static void stream_accept(void *arg)
+{
+	struct stream_listener *l = arg;
+
+	l->busy = true;
+	nng_stream_listener_accept(l->nng, l->aio);
+}
+
+static void stream_on_accept(void *arg)
+{
+	struct stream_listener *l = arg;
+	struct stream *s = NULL;
+	int rv = nng_aio_result(l->aio);
+
+	l->busy = false;
+	if (rv != 0) {
+		log_error("accept failed, trying again path=%s error=%s", l->path, nng_strerror(rv));
+		loop_timer_set(l->loop, &l->retry,
+			       mono_add_ms(loop_now(l->loop), STREAM_ACCEPT_RETRY_MS));
+		return;
+	}
+	s = stream_take(l->loop, nng_aio_get_output(l->aio, 0), l->path);
+	if (s != NULL)
+		l->accepted(l->arg, s);
+	stream_accept(l);
+}
+
+int stream_listen(struct loop *loop, const char *path, void (*accepted)(void *arg, struct stream *s),
+		  void *arg, struct stream_listener **out)
+{
+	struct stream_listener *l;
+	char url[128];
+	int rv;
+
+	if (!stream_url(path, url, sizeof url))
+		return ERR_CONFIG;
+	l = mem_alloc(sizeof *l);
+	l->loop = loop;
+	l->accepted = accepted;
+	l->arg = arg;
+	l->path = mem_strdup(path);
+	loop_task_init(&l->task, stream_on_accept, l);
+	loop_timer_init(&l->retry, stream_accept, l);
+	stream_nng(nng_aio_alloc(&l->aio, stream_accept_done, l));
+	stream_nng(nng_stream_listener_alloc(&l->nng, url));
+	stream_nng(nng_stream_listener_set_int(l->nng, NNG_OPT_IPC_PERMISSIONS, S_IRUSR | S_IWUSR));
+	rv = nng_stream_listener_listen(l->nng);
+	if (rv != 0) {
+		log_error("cannot listen path=%s error=%s", path, nng_strerror(rv));
+		stream_listener_close(&l);
+		return rv == NNG_EADDRINUSE ? ERR_EXISTS : ERR_IO;
+	}
+	stream_accept(l);
+	*out = l;
+	return ERR_OK;
+}
+
+/* A connection that came in while we were closing has no owner but us. */
+static void stream_drop_output(nng_aio *aio)
+{
+	nng_stream *nng = nng_aio_result(aio) == 0 ? nng_aio_get_output(aio, 0) : NULL;
+
+	if (nng == NULL)
+		return;
+	nng_stream_close(nng);
+	nng_stream_free(nng);
+}
+
+void stream_listener_close(struct stream_listener **lp)
+{
+	struct stream_listener *l = *lp;
+
+	if (l == NULL)
+		return;
+	*lp = NULL;
+	nng_stream_listener_close(l->nng);
+	nng_aio_stop(l->aio);
+	if (l->busy)
+		stream_drop_output(l->aio);
+	loop_task_cancel(l->loop, &l->task);
+	loop_timer_clear(l->loop, &l->retry);
+	nng_aio_free(l->aio);
+	nng_stream_listener_free(l->nng);
+	free(l->path);
+	free(l);
+}
+
+/* ---- dialling */
+
+/* nng's thread */
+static void stream_dial_done(void *arg)
+{
+	struct stream_dialer *d = arg;
+
+	loop_post(d->loop, &d->task);
+}
+
+static void stream_on_dial(void *arg)
+{
+	struct stream_dialer *d = arg;
+	struct stream *s = NULL;
+	int rv = nng_aio_result(d->aio);
+
+	d->busy = false;
+	if (rv != 0) {
+		d->dialled(d->arg, NULL, nng_strerror(rv));
+		return;
+	}
+	s = stream_take(d->loop, nng_aio_get_output(d->aio, 0), d->path);
+	d->dialled(d->arg, s, s ? NULL : "the listener runs as another user");
+}
+
+int stream_dialer_open(struct loop *loop, const char *path,
+		       void (*dialled)(void *arg, struct stream *s, const char *reason), void *arg,
+		       struct stream_dialer **out)
+{
+	struct stream_dialer *d;
+	char url[128];
+
+	if (!stream_url(path, url, sizeof url))
+		return ERR_CONFIG;
+	d = mem_alloc(sizeof *d);
+	d->loop = loop;
+	d->dialled = dialled;
+	d->arg = arg;
+	d->path = mem_strdup(path);
+	loop_task_init(&d->task, stream_on_dial, d);
+	stream_nng(nng_aio_alloc(&d->aio, stream_dial_done, d));
+	stream_nng(nng_stream_dialer_alloc(&d->nng, url));
+	*out = d;
+	return ERR_OK;
+}
+
+void stream_dial(struct stream_dialer *d)
+{
+	CHECK(!d->busy);
+	d->busy = true;
+	nng_stream_dialer_dial(d->nng, d->aio);
+}
+
+void stream_dialer_close(struct stream_dialer **dp)
+{
+	struct stream_dialer *d = *dp;
+
+	if (d == NULL)
+		return;
+	*dp = NULL;
+	nng_stream_dialer_close(d->nng);
+	nng_aio_stop(d->aio);
+	if (d->busy)
+		stream_drop_output(d->aio);
+	loop_task_cancel(d->loop, &d->task);
+	nng_aio_free(d->aio);
+	nng_stream_dialer_free(d->nng);
+	free(d->path);
+	free(d);
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A log that was cut behind a snapshot (thesis 5.1), and a peer whose log ends before ours begins
+ * (5.3). The core only keeps count: the driver makes, sends, receives and installs snapshots.
+ */
+#include "base/check.h"
+#include "base/err.h"
+#include "raftd/core/raft_core.h"
+
+void raft_snapshot_compacted(struct raft *r, uint64_t index)
+{
+	CHECK(index <= r->told_commit);
+	if (index > raft_terms_base(&r->log))
+		raft_terms_compact(&r->log, index);
+}
+
+/* Whether it got it shows in its answer to a probe at the end of our log. */
+void raft_snapshot_done(struct raft *r, struct raft_peer *p)
+{
+	if (r->role == RAFT_LEADER && p->state == RAFT_PEER_SNAPSHOT)
+		raft_progress_probe(p, r->log.last + 1);
+}
+
+/* Thesis 5.3: keep what follows the snapshot's last entry if we have that entry, else nothing. */
+int raft_snapshot_installed(struct raft *r, uint64_t index, uint64_t term)
+{
+	struct raft_effect *e;
+
+	if (index > RAFT_INDEX_MAX || term == 0 || term > r->term)
+		return ERR_CORRUPT;
+	if (index <= r->commit)
+		return ERR_OK;
+	if (raft_terms_at(&r->log, index) == term) {
+		r->commit = index;
+		return ERR_OK;
+	}
+	if (r->role == RAFT_LEADER)
+		return ERR_CORRUPT;        /* a leader has every committed entry (3.6.3) */
+	r->cut_seq = raft_emit_log(r, RAFT_FX_RESET, &e);
+	e->reset.index = index;
+	e->reset.term = term;
+	raft_terms_reset(&r->log, index, term);
+	r->durable = index;                /* as part of the store, which is synced */
+	r->commit = index;
+	r->told_commit = index;
+	return ERR_OK;
+}

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The driver of the core: hands it one event at a time and carries out the effects in the order of
+ * the contract in core/raft.h: persist, send, apply, answer.
+ */
+#include <inttypes.h>
+
+#include "base/check.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "raftd/node.h"
+#include "raftd/peers.h"
+
+_Static_assert((int)RAFT_FOLLOWER == (int)NODE_FOLLOWER && (int)RAFT_LEADER == (int)NODE_LEADER &&
+	       (int)RAFT_PRECANDIDATE == (int)NODE_PRE_CANDIDATE &&
+	       (int)RAFT_CANDIDATE == (int)NODE_CANDIDATE, "roles have one numbering");
+
+/* A message appends at most a batch closed late; small records always find room behind it. */
+enum { APPEND_ROOM = LIMIT_BATCH_BYTES + LIMIT_REQUEST_BYTES + 256 * KIB, APPEND_RESERVE = 64 * KIB };
+
+bool raftd_can_append(const struct raftd *n)
+{
+	return wal_room(n->wal) >= APPEND_ROOM + APPEND_RESERVE;
+}
+
+static void fx_hard_state(struct raftd *n, const struct raft_effect *e)
+{
+	struct wal_hard_state hard = {e->hard_state.term, e->hard_state.vote};
+
+	CHECK(wal_append_hard_state(n->wal, hard) == ERR_OK);
+	wal_mark(n->wal, e->seq);
+}
+
+static void fx_truncate(struct raftd *n, const struct raft_effect *e)
+{
+	log_info("log truncated from=%" PRIu64 " last=%" PRIu64, e->truncate.from, wal_last_index(n->wal));
+	CHECK(wal_append_truncate(n->wal, e->truncate.from) == ERR_OK);
+	wal_mark(n->wal, e->seq);
+}
+
+static void fx_append(struct raftd *n, const struct raft_effect *e)
+{
+	for (uint32_t i = 0; i < e->append.n; i++) {
+		uint64_t index = e->append.first + i, term = e->append.term;
+		uint8_t kind = WAL_NOOP;
+		struct bytes payload = {0};
+
+		if (e->append.own) {
+			kind = WAL_COMMAND;
+			payload = n->own[i].command;
+		} else if (!e->append.noop) {
+			const struct peer_entry *in = &n->received->entries.v[e->append.skip + i];
+
+			kind = (uint8_t)in->kind;
+			term = in->term;
+			payload = in->payload;
+		}
+		CHECK(wal_append_entry(n->wal, index, term, kind, payload) == ERR_OK);
+	}
+	wal_mark(n->wal, e->seq);
+}
+
+static void fx_send(struct raftd *n, const struct raft_effect *e)
+{
+	struct held *h = &n->held;
+
+	if (e->send.need_seq <= n->durable_seq) {
+		peers_send_raft(n, &e->send.msg);
+		return;
+	}
+	if (h->count == HELD_MAX) {      /* Raft lives with lost messages */
+		counter_inc(&n->counters.sends_dropped);
+		return;
+	}
+	h->v[(h->head + h->count) % HELD_MAX].msg = e->send.msg;
+	h->v[(h->head + h->count) % HELD_MAX].need_seq = e->send.need_seq;
+	h->count++;
+	counter_inc(&n->counters.sends_held);
+}
+
+static void held_release(struct raftd *n)
+{
+	struct held *h = &n->held;
+
+	while (h->count > 0 && h->v[h->head].need_seq <= n->durable_seq) {
+		peers_send_raft(n, &h->v[h->head].msg);
+		h->head = (h->head + 1) % HELD_MAX;
+		h->count--;
+	}
+}
+
+/* As many of the permitted entries as one message carries, at least one; returns their bytes. */
+static uint64_t replicate_entries(struct raftd *n, const struct raft_effect *e, struct peer_entry *out,
+				  size_t *count)
+{
+	uint64_t bytes = 0;
+	int rc = wal_read(n->wal, e->replicate.first, e->replicate.last, LIMIT_BATCH_BYTES,
+			  LIMIT_APPEND_ENTRIES, &n->list);
+
+	if (rc != ERR_OK)
+		fatal("replace this disk; give the node an empty data directory only under a new node id",
+		      "cannot read the log at index %" PRIu64 ": %s", e->replicate.first, wal_why(n->wal));
+	for (size_t i = 0; i < n->list.n; i++) {
+		const struct wal_entry *w = &n->list.entries[i];
+
+		out[i] = (struct peer_entry){w->term, w->kind, w->data};
+		bytes += w->data.len;
+	}
+	*count = n->list.n;
+	return bytes;
+}
+
+static void fx_replicate(struct raftd *n, const struct raft_effect *e)
+{
+	static struct peer_entry entries[LIMIT_APPEND_ENTRIES];   /* one loop thread, used within this call */
+	struct peer_append m = {.term = e->replicate.term, .prev_index = e->replicate.prev_index,
+				.prev_term = e->replicate.prev_term, .commit = e->replicate.commit,
+				.round = e->replicate.round};
+	bool wants = e->replicate.last >= e->replicate.first, sent = false;
+	uint64_t bytes = 0;
+	size_t count = 0;
+
+	if (wants && peers_room(n, e->replicate.peer))
+		bytes = replicate_entries(n, e, entries, &count);
+	m.entries.v = entries;
+	m.entries.n = count;
+	if (!wants || count > 0)
+		sent = peers_send(n, e->replicate.peer, MSG_NO_peer_append, &peer_append_desc, &m) == ERR_OK;
+	if (!wants)
+		return;
+	CHECK(n->sent_count < ARRAY_LEN(n->sent));
+	n->sent[n->sent_count++] = (struct raft_event){
+		.type = RAFT_EV_SENT, .peer = e->replicate.peer, .grant = e->replicate.grant,
+		.last = e->replicate.first - 1 + (sent ? count : 0), .bytes = sent ? bytes : 0};
+}
+
+static void fx_commit(struct raftd *n, const struct raft_effect *e)
+{
+	CHECK(e->commit.index > n->commit);
+	n->commit = e->commit.index;
+	propose_committed(n, n->commit);
+	feed_more(n);
+}
+
+static void fx_role(struct raftd *n, const struct raft_effect *e)
+{
+	if (e->role.role != n->role || e->role.leader != n->leader)
+		log_info("%s -> %s, %s term=%" PRIu64 " leader=%" PRIu64, raft_role_name(n->role),
+			 raft_role_name(e->role.role), e->role.reason, e->role.term, e->role.leader);
+	if (e->role.leader != n->leader)
+		counter_inc(&n->counters.leader_changes);
+	if (n->role == RAFT_LEADER && e->role.role != RAFT_LEADER)
+		propose_reset(n);
+	if (e->role.role != n->role && (e->role.role == RAFT_PRECANDIDATE))
+		counter_inc(&n->counters.elections);
+	n->role = e->role.role;
+	n->term = e->role.term;
+	n->leader = e->role.leader;
+	n->gateways.state_dirty = true;
+	/* A permission to replicate dies with the role: its answer must not be given any more. */
+	n->sent_count = 0;
+}
+
+static void fx_carry_out(struct raftd *n, const struct raft_effect *e)
+{
+	switch (e->type) {
+	case RAFT_FX_HARD_STATE:
+		fx_hard_state(n, e);
+		break;
+	case RAFT_FX_TRUNCATE:
+		fx_truncate(n, e);
+		break;
+	case RAFT_FX_APPEND:
+		fx_append(n, e);
+		break;
+	case RAFT_FX_SEND:
+		fx_send(n, e);
+		break;
+	case RAFT_FX_REPLICATE:
+		fx_replicate(n, e);
+		break;
+	case RAFT_FX_COMMIT:
+		fx_commit(n, e);
+		break;
+	case RAFT_FX_ROLE:
+		fx_role(n, e);
+		break;
+	case RAFT_FX_READ_OK:
+		reads_answer(n, e->read.ctx, ERR_OK, e->read.index);
+		break;
+	case RAFT_FX_READ_FAIL:
+		reads_answer(n, e->read.ctx, n->leader ? ERR_LEADER_CHANGED : ERR_NO_LEADER, 0);
+		break;
+	case RAFT_FX_TRANSFER_ABORTED:
+		log_warn("leadership transfer given up: the target did not take over target=%" PRIu64, e->peer.peer);
+		break;
+	case RAFT_FX_RESET:      /* both only once logs are cut behind snapshots, which we never do */
+	case RAFT_FX_SNAPSHOT:
+	case RAFT_FX_COUNT:
+		panic("an effect that this driver never asks for");
+	}
+}
+
+static int step_once(struct raftd *n, struct raft_event *ev)
+{
+	int rc;
+
+	ev->now = mono_now();
+	rc = raft_step(n->raft, ev, &n->fx);
+	for (uint32_t i = 0; i < n->fx.n; i++)
+		fx_carry_out(n, &n->fx.v[i]);
+	return rc;
+}
+
+int raftd_step(struct raftd *n, struct raft_event *ev)
+{
+	int rc;
+
+	CHECK(!n->stepping);
+	n->stepping = true;
+	rc = step_once(n, ev);
+	/* Each SENT answers one permission; windows and queues are finite, so this ends. */
+	while (n->sent_count > 0) {
+		struct raft_event sent = n->sent[0];
+
+		n->sent_count--;
+		for (uint32_t i = 0; i < n->sent_count; i++)
+			n->sent[i] = n->sent[i + 1];
+		(void)step_once(n, &sent);
+	}
+	if (ev->type == RAFT_EV_DURABLE)
+		held_release(n);
+	n->own = NULL;
+	n->received = NULL;
+	n->stepping = false;
+	return rc;
+}
+
+void raftd_tick_arm(struct raftd *n)
+{
+	loop_timer_set(n->d->loop, &n->tick, raft_deadline(n->raft));
+}

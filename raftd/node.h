@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * raftd from the inside: one struct, and the calls between its parts. Everything runs on the loop
+ * thread.
+ *
+ *   gateway_ipc.c --proposals, reads--> propose.c, reads.c --events--> driver.c --> core/
+ *   peers.c (TCP, Noise) --messages--------------------------------------^  |
+ *   wal.h (writer thread) --durable----------------------------------------^  | effects
+ *   feed.c (to stored) <--commit-- driver.c --messages--> peers.c             v
+ */
+#ifndef QUORATE_NODE_H
+#define QUORATE_NODE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/counter.h"
+#include "base/limits.h"
+#include "proto/link_apply.h"
+#include "proto/link_raft.h"
+#include "proto/peer.h"
+#include "raftd/core/raft.h"
+#include "raftd/wal.h"
+#include "rt/daemon.h"
+#include "rt/link.h"
+
+#define RAFTD_COUNTERS(C) \
+	C(COUNTER, proposals, "commands appended to the log as leader") \
+	C(COUNTER, proposals_forwarded, "commands sent on to the leader's node") \
+	C(COUNTER, proposals_refused, "commands not taken: no leader, or too much waiting") \
+	C(COUNTER, reads, "read-index rounds asked for by gateways") \
+	C(COUNTER, reads_failed, "of those, told to ask again") \
+	C(COUNTER, elections, "elections begun by this node") \
+	C(COUNTER, leader_changes, "times the known leader changed") \
+	C(COUNTER, sends_held, "messages that waited for a sync") \
+	C(COUNTER, sends_dropped, "messages to peers dropped: link down or its queue full") \
+	C(COUNTER, peer_frames_in, "frames from peers") \
+	C(COUNTER, peer_frames_out, "frames to peers") \
+	C(COUNTER, peer_refused, "connections to the peer port that were no member's") \
+	C(COUNTER, peer_bad_frames, "altered, malformed or impossible frames from peers") \
+	C(COUNTER, fed_entries, "committed entries sent to stored") \
+	C(GAUGE, role, "0 follower, 1 pre-candidate, 2 candidate, 3 leader") \
+	C(GAUGE, term, "current term") \
+	C(GAUGE, leader, "node id of the leader, 0 if unknown") \
+	C(GAUGE, commit, "commit index") \
+	C(GAUGE, last, "last index of the log") \
+	C(GAUGE, durable, "last index synced on this node") \
+	C(GAUGE, applied, "index that stored has applied") \
+	C(GAUGE, log_bytes, "disk space of the log") \
+	C(GAUGE, wal_batches, "batches synced") \
+	C(GAUGE, wal_sync_p50_us, "write and sync of a batch, median of the newest") \
+	C(GAUGE, wal_sync_p99_us, "write and sync of a batch, 99th percentile of the newest") \
+	C(GAUGE, wal_spare_failed, "1: no room to prepare the next log segment") \
+	C(GAUGE, uncommitted_bytes, "proposals appended as leader and not yet committed")
+COUNTER_SET(raftd_counters, RAFTD_COUNTERS);
+
+/* A command on its way into the log, from a gateway of this node or of another. */
+struct proposal {
+	uint64_t gateway, seq;
+	struct bytes command;
+};
+
+/* Who is told of a refusal: a local gateway's link, or the peer that forwarded. */
+struct proposer {
+	struct link *link;        /* NULL if it came from a peer */
+	uint64_t peer;
+};
+
+/* Bytes appended as leader and not committed: one mark per step, so a bounded ring is enough. */
+enum { PROPOSE_MARKS = 8192 };
+struct propose {
+	struct { uint64_t last_index, bytes; } marks[PROPOSE_MARKS];
+	uint32_t head, count;
+	uint64_t bytes;
+};
+
+enum { READ_SLOTS = 1024 };
+struct read_slot {
+	struct link *link;        /* NULL: the gateway has gone; the slot waits for its answer */
+	uint64_t ctx;             /* the gateway's */
+	uint32_t serial;          /* odd while in use */
+};
+
+/* Messages that wait for a sync, in the order of their need. */
+enum { HELD_MAX = 4096 };
+struct held {
+	struct { struct raft_msg msg; uint64_t need_seq; } v[HELD_MAX];
+	uint32_t head, count;
+};
+
+/* The stream of committed entries to stored. */
+struct feed {
+	struct link_dialer *dialer;
+	struct link *link;        /* NULL while down */
+	uint64_t next;            /* index to send */
+	uint64_t applied;         /* told by stored */
+	size_t window;            /* bytes sent and not applied */
+	struct { uint64_t last_index; size_t bytes; } sent[256];
+	uint32_t head, count;
+	struct wal_list list;
+};
+
+enum { GATEWAYS_MAX = 32 };
+struct gateways {
+	struct link_server *server;
+	struct link *links[GATEWAYS_MAX];
+	size_t n;
+	bool state_dirty;         /* raftd_state is due at the end of the turn */
+};
+
+struct peers;
+
+struct raftd {
+	struct daemon *d;
+	struct raft *raft;
+	struct raft_effects fx;
+	bool stepping;
+	struct wal *wal;
+	struct wal_hard_state hard;   /* as last handed to the log */
+	struct loop_io wal_ready;
+	uint64_t durable_seq, durable_index;
+	uint64_t commit, term, leader;
+	enum raft_role role;
+	struct loop_timer tick;
+	struct loop_hook turn_end;
+
+	/* What the step under way may append: the proposals, or the entries just received. */
+	const struct proposal *own;
+	const struct peer_append *received;
+	/* SENT answers, given after the step's effects have all been carried out. */
+	struct raft_event sent[LIMIT_NODES * 4];
+	uint32_t sent_count;
+	struct wal_list list;
+
+	struct propose propose;
+	struct read_slot reads[READ_SLOTS];
+	struct held held;
+	struct feed feed;
+	struct gateways gateways;
+	struct peers *peers;
+	struct raftd_counters counters;
+	struct loop_timer stop_timer;
+	mono_t stop_began;
+};
+
+/* driver.c: one event in, its effects carried out in order. Returns what the core said. */
+int raftd_step(struct raftd *n, struct raft_event *ev);
+void raftd_tick_arm(struct raftd *n);
+/* Room in the log's gathering batch for whatever one message may append. */
+bool raftd_can_append(const struct raftd *n);
+
+/* propose.c */
+void propose_batch(struct raftd *n, const struct proposal *v, size_t count, struct proposer from);
+void propose_committed(struct raftd *n, uint64_t index);
+void propose_reset(struct raftd *n);    /* no longer leader */
+
+/* reads.c */
+void reads_ask(struct raftd *n, struct link *link, uint64_t ctx);
+void reads_answer(struct raftd *n, uint64_t core_ctx, int err, uint64_t index);
+void reads_forget(struct raftd *n, const struct link *link);
+
+/* feed.c */
+int feed_open(struct raftd *n);
+void feed_more(struct raftd *n);        /* after a commit, or when the window has room */
+
+/* gateway_ipc.c */
+int gateways_open(struct raftd *n);
+void gateways_state(struct raftd *n);   /* tells all, if dirty */
+struct link *gateways_find(struct raftd *n, uint64_t incarnation);
+void gateways_refuse(struct raftd *n, struct link *l, const struct raftd_refused *v, size_t count);
+
+/* report.c */
+void raftd_report(void *daemon, struct admin_reply *r);
+void raftd_refresh(void *daemon);
+extern const struct admin_command raftd_commands[];
+
+#endif

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The next segment, made while the present one fills, and the removal of cut ones. So a full disk
+ * shows here first, as an alarm in wal_status, and not in the middle of a write.
+ *
+ *   NONE -> MAKING -> READY -> (taken by the writer) NONE
+ *             |
+ *             +----> FAILED -> MAKING   after a second, or at once when the writer waits
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "raftd/wal_int.h"
+
+#define SPARE_RETRY_S 1
+
+static bool removal_wanted(const struct wal_shared *sh)
+{
+	return sh->oldest < sh->keep && !sh->remove_stuck;
+}
+
+static bool work_wanted(const struct wal_shared *sh)
+{
+	return sh->spare == WAL_SPARE_NONE || removal_wanted(sh);
+}
+
+static void spare_set(struct wal_shared *sh, enum wal_spare to, const char *reason)
+{
+	if (to == WAL_SPARE_FAILED && strcmp(sh->spare_why.text, reason) != 0)
+		log_error("no next log segment could be made: %s; what to do: free disk space", reason);
+	if (to == WAL_SPARE_READY && sh->spare_why.text[0] != 0)
+		log_info("the next log segment could be made after all segment=%" PRIu64, sh->spare_next);
+	sh->spare = to;
+	wal_why_set(&sh->spare_why, "%s", reason);
+	pthread_cond_signal(&sh->spare_changed);
+}
+
+/* Called and returns with the lock held; the making itself is done without it. */
+static int make_one(struct wal *w)
+{
+	struct wal_shared *sh = &w->sh;
+	struct wal_file file = {.fd = -1};
+	struct wal_why why = {""};
+	uint64_t number = sh->spare_next, count = number - sh->oldest;
+	int rc = ERR_IO;
+
+	sh->spare = WAL_SPARE_MAKING;
+	pthread_mutex_unlock(&sh->lock);
+	if (count >= LIMIT_WAL_SEGMENTS)
+		wal_why_set(&why, "the log has %" PRIu64 " segments, the most there may be: no snapshot cuts it",
+			    count);
+	else
+		rc = wal_segment_make(w, number, &file, &why);
+	pthread_mutex_lock(&sh->lock);
+	if (rc == ERR_OK)
+		sh->spare_file = file;
+	spare_set(sh, rc == ERR_OK ? WAL_SPARE_READY : WAL_SPARE_FAILED, why.text);
+	return rc;
+}
+
+static void remove_some(struct wal *w)
+{
+	struct wal_shared *sh = &w->sh;
+	struct wal_why why = {""};
+	uint64_t first = sh->oldest, end = sh->keep;
+	int rc;
+
+	pthread_mutex_unlock(&sh->lock);
+	rc = wal_segment_remove(w, first, end, &why);
+	pthread_mutex_lock(&sh->lock);
+	if (rc != ERR_OK)
+		log_warn("%s", why.text);
+	sh->remove_why = why;
+	sh->remove_stuck = rc != ERR_OK;   /* until the next cut: the oldest goes first, or none */
+	if (rc == ERR_OK)
+		sh->oldest = end;
+}
+
+static struct timespec retry_time(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	ts.tv_sec += SPARE_RETRY_S;
+	return ts;
+}
+
+static void wait_for_work(struct wal_shared *sh)
+{
+	struct timespec at = retry_time();
+	int rc = 0;
+
+	while (!sh->stop_spare && !work_wanted(sh) && rc != ETIMEDOUT) {
+		if (sh->spare == WAL_SPARE_FAILED)
+			rc = pthread_cond_timedwait(&sh->prepare, &sh->lock, &at);
+		else
+			rc = pthread_cond_wait(&sh->prepare, &sh->lock);
+	}
+	if (rc == ETIMEDOUT && sh->spare == WAL_SPARE_FAILED)
+		sh->spare = WAL_SPARE_NONE;
+}
+
+/* Filling may take its time; the log's own writes go first. Both calls are only wishes. */
+static void lower_priority(void)
+{
+	const long who_process = 1, class_best_effort_lowest = 2 << 13 | 7;
+
+	(void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 10);
+	(void)syscall(SYS_ioprio_set, who_process, 0L, class_best_effort_lowest);
+}
+
+void *wal_spare_main(void *arg)
+{
+	struct wal *w = arg;
+	struct wal_shared *sh = &w->sh;
+
+	lower_priority();
+	pthread_mutex_lock(&sh->lock);
+	for (wait_for_work(sh); !sh->stop_spare; wait_for_work(sh)) {
+		if (removal_wanted(sh))
+			remove_some(w);
+		else if (sh->spare != WAL_SPARE_READY && make_one(w) == ERR_INTERNAL)
+			fatal("check the disk and the kernel's log", "%s", sh->spare_why.text);
+	}
+	pthread_mutex_unlock(&sh->lock);
+	return NULL;
+}
+
+void wal_spare_work(struct wal *w)
+{
+	struct wal_shared *sh = &w->sh;
+
+	CHECK(!w->threads);
+	pthread_mutex_lock(&sh->lock);
+	if (removal_wanted(sh))
+		remove_some(w);
+	if (sh->spare != WAL_SPARE_READY && make_one(w) == ERR_INTERNAL) {
+		w->dead = true;
+		w->why = sh->spare_why;
+	}
+	pthread_mutex_unlock(&sh->lock);
+}
+
+/* With the lock held: one more try, by whoever makes spares. */
+static void insist(struct wal *w)
+{
+	struct wal_shared *sh = &w->sh;
+
+	if (!w->threads) {
+		(void)make_one(w);
+		return;
+	}
+	if (sh->spare == WAL_SPARE_FAILED)
+		sh->spare = WAL_SPARE_NONE;
+	pthread_cond_signal(&sh->prepare);
+	while (sh->spare == WAL_SPARE_NONE || sh->spare == WAL_SPARE_MAKING)
+		pthread_cond_wait(&sh->spare_changed, &sh->lock);
+}
+
+int wal_spare_take(struct wal *w, struct wal_file *file)
+{
+	struct wal_shared *sh = &w->sh;
+	int rc = ERR_IO;
+
+	pthread_mutex_lock(&sh->lock);
+	if (sh->spare != WAL_SPARE_READY)
+		insist(w);
+	if (sh->spare == WAL_SPARE_READY) {
+		*file = sh->spare_file;
+		sh->spare_file.fd = -1;
+		sh->spare = WAL_SPARE_NONE;
+		sh->spare_next++;
+		pthread_cond_signal(&sh->prepare);
+		rc = ERR_OK;
+	} else {
+		wal_why_set(&w->tail.why, "the log segment is full and there is no next one: %s",
+			    sh->spare_why.text);
+	}
+	pthread_mutex_unlock(&sh->lock);
+	return rc;
+}
