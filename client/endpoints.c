@@ -3,7 +3,9 @@
 
 #include <arpa/inet.h>
 #include <netdb.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -35,6 +37,17 @@ static int endpoint_copy(char *to, size_t cap, const char *from, size_t len)
 	return ERR_OK;
 }
 
+static bool endpoint_port_good(const char *port)
+{
+	size_t len = strlen(port);
+	unsigned long n;
+
+	if (len == 0 || len > 5 || strspn(port, "0123456789") != len)
+		return false;
+	n = strtoul(port, NULL, 10);
+	return n >= 1 && n <= 65535;
+}
+
 /* HOST, HOST:PORT, [V6], [V6]:PORT */
 static int endpoint_split(const char *text, struct endpoint_parts *p)
 {
@@ -54,7 +67,7 @@ static int endpoint_split(const char *text, struct endpoint_parts *p)
 	}
 	if (port == NULL)
 		port = ENDPOINT_PORT;
-	if (strspn(port, "0123456789") != strlen(port))
+	if (!endpoint_port_good(port))
 		return ERR_BAD_ARGUMENT;
 	if (endpoint_copy(p->port, sizeof p->port, port, strlen(port)) != ERR_OK)
 		return ERR_BAD_ARGUMENT;

@@ -86,14 +86,15 @@ void wal_abandon(struct wal **w);   /* as a crash would: what is only gathered i
 
 /*
  * ERR_FULL: the gathering batch has no room; nothing was taken. Kick, wait for the event fd, go on.
- * ERR_LIMIT: the payload can never fit. Out-of-order indexes are the caller's bug: CHECK.
+ * ERR_LIMIT: the payload can never fit, or no snapshot has cut the log for a million terms.
+ * ERR_IO: the log is dead (synchronous mode). Out-of-order indexes are the caller's bug: CHECK.
  */
 int wal_append_hard_state(struct wal *w, struct wal_hard_state hard);
 int wal_append_entry(struct wal *w, uint64_t index, uint64_t term, uint8_t kind,
 		     struct bytes payload);                     /* index == last_index + 1; copied */
 int wal_append_truncate(struct wal *w, uint64_t from);          /* forget entries >= from */
 int wal_append_reset(struct wal *w, uint64_t index, uint64_t term);   /* a snapshot replaces all: next is index + 1 */
-size_t wal_room(const struct wal *w);   /* largest payload that wal_append_entry takes now; 0 = full */
+size_t wal_room(struct wal *w);   /* largest payload that wal_append_entry takes now; 0 = full */
 
 /*
  * All that was appended so far is persist sequence `seq` (never smaller than the last one).

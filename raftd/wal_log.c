@@ -11,6 +11,25 @@
 #include "base/mem.h"
 #include "raftd/wal_int.h"
 
+/* What the batch does to the log: where it ends behind this record, from where it rewrites it. */
+static void pack_note(struct wal_pack *p, const struct wal_record *r, uint64_t last)
+{
+	uint64_t from = UINT64_MAX;
+
+	p->records++;
+	p->last_index = last;
+	if (r->type == WAL_ENTRY || r->type == WAL_RESET)
+		p->last_index = r->index;
+	if (r->type == WAL_TRUNCATE) {
+		p->last_index = r->index - 1;
+		from = r->index;
+	}
+	if (r->type == WAL_RESET)
+		from = 0;
+	if (from < p->min_from)
+		p->min_from = from;
+}
+
 /* Puts a record into the gathering batch; its meaning has not been applied to w->state yet. */
 static int gather(struct wal *w, const struct wal_record *r)
 {
@@ -29,25 +48,13 @@ static int gather(struct wal *w, const struct wal_record *r)
 				.prev_term = wal_state_term(&w->state, w->state.last)};
 		wal_record_put(p->data + p->len, r);
 		p->len += (uint32_t)bytes;
-		p->records++;
-		p->last_index = w->state.last;
-		if (r->type == WAL_ENTRY)
-			p->last_index = r->index;
-		if (r->type == WAL_TRUNCATE)
-			p->last_index = r->index - 1;
-		if (r->type == WAL_RESET)
-			p->last_index = r->index;
-		if (r->type == WAL_TRUNCATE && r->index < p->min_from)
-			p->min_from = r->index;
-		if (r->type == WAL_RESET)
-			p->min_from = 0;
+		pack_note(p, r, w->state.last);
 		rc = ERR_OK;
 	}
 	pthread_mutex_unlock(&sh->lock);
 	return rc;
 }
 
-/* What the caller may not ask is its bug, and shows before anything was taken. */
 static int append(struct wal *w, const struct wal_record *r)
 {
 	const char *wrong;
@@ -72,10 +79,13 @@ int wal_append_hard_state(struct wal *w, struct wal_hard_state hard)
 
 int wal_append_entry(struct wal *w, uint64_t index, uint64_t term, uint8_t kind, struct bytes payload)
 {
+	const struct wal_state *s = &w->state;
 	int rc;
 
 	if (payload.len > LIMIT_WAL_ENTRY_BYTES ||
 	    wal_record_bytes(payload.len) > w->batch_max - WAL_BATCH_HEAD)
+		return ERR_LIMIT;
+	if (s->nruns == LIMIT_WAL_TERM_RUNS && term != wal_state_term(s, s->last))
 		return ERR_LIMIT;
 	rc = append(w, &(struct wal_record){.type = WAL_ENTRY, .kind = kind, .index = index, .term = term,
 					    .payload = payload});
@@ -108,15 +118,14 @@ int wal_append_reset(struct wal *w, uint64_t index, uint64_t term)
 	return rc;
 }
 
-size_t wal_room(const struct wal *w)
+size_t wal_room(struct wal *w)
 {
-	const struct wal_shared *sh = &w->sh;
-	pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&sh->lock;
+	struct wal_shared *sh = &w->sh;
 	size_t left;
 
-	pthread_mutex_lock(lock);
+	pthread_mutex_lock(&sh->lock);
 	left = (w->batch_max - sh->gather.len) / 8 * 8;
-	pthread_mutex_unlock(lock);
+	pthread_mutex_unlock(&sh->lock);
 	if (w->dead || left < WAL_RECORD_HEAD)
 		return 0;
 	left -= WAL_RECORD_HEAD;

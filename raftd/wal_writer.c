@@ -51,22 +51,15 @@ void wal_tail_index(struct wal_tail *t, const uint8_t *data, const struct wal_ba
 		uint32_t offset = b->offset + at;
 		struct wal_op op = {.point = {r.index, t->file.header.segment, offset, before, t->jump}};
 
-		switch (r.type) {
-		case WAL_ENTRY:
-			if (!t->jump && offset - t->point_offset < WAL_POINT_SPACING)
-				continue;
+		if (r.type == WAL_ENTRY && (t->jump || offset - t->point_offset >= WAL_POINT_SPACING)) {
 			op.type = WAL_OP_POINT;
 			t->point_offset = offset;
 			t->jump = false;
-			break;
-		case WAL_RESET:
-			op.point.index = 0;
-			/* fall through */
-		case WAL_TRUNCATE:
+		} else if (r.type == WAL_TRUNCATE || r.type == WAL_RESET) {
 			op.type = WAL_OP_TRUNCATE;
+			op.point.index = r.type == WAL_RESET ? 0 : r.index;
 			t->jump = true;
-			break;
-		default:
+		} else {
 			continue;
 		}
 		wal_ops_add(ops, &op);

@@ -56,6 +56,23 @@
 #define LIMIT_CLIENT_CONNECTIONS 20000u        /* per gatewayd; also bounded by RLIMIT_NOFILE */
 #define LIMIT_GATEWAY_PROPOSALS 8192u          /* in flight per gatewayd */
 #define LIMIT_GATEWAY_PROPOSAL_BYTES (64u * MIB)
+#define LIMIT_GATEWAY_READS 65536u             /* ranges and reading transactions not yet answered... */
+#define LIMIT_GATEWAY_READ_BYTES (64u * MIB)   /* ...and the bytes of their parameters */
+#define LIMIT_GATEWAY_WORK_BYTES (256u * MIB)  /* what reads under way hold: sorting, transactions */
+#define LIMIT_GATEWAY_SORT_BYTES (64u * MIB)   /* keys (and values) one sorted range holds */
+#define LIMIT_GATEWAY_BUFFER_BYTES (512u * MIB)   /* input and output of all connections together */
+#define LIMIT_GATEWAY_STEP_ROWS 1000u          /* rows of a read in one step... */
+#define LIMIT_GATEWAY_STEP_BYTES (128u * KIB)  /* ...or this much of an answer */
+#define LIMIT_GATEWAY_TURN_US 1000u            /* reading in one turn of the loop */
+#define LIMIT_CONN_MESSAGE_BYTES (2u * MIB)    /* one request with all around it; more closes */
+#define LIMIT_CONN_REQUESTS 1024u              /* in flight on one connection; then it is not read */
+#define LIMIT_CONN_READ_BYTES (64u * KIB)      /* taken from one connection in one turn */
+#define LIMIT_CONN_WRITE_BYTES (1u * MIB)      /* written to one connection in one turn */
+#define LIMIT_CONN_OUT_HIGH (256u * KIB)       /* waiting to be written: no new requests are read... */
+#define LIMIT_CONN_OUT_LOW (64u * KIB)         /* ...until it is this little again */
+#define LIMIT_CONN_OUT_MAX (8u * MIB)          /* results of writes above this are thrown away */
+#define LIMIT_CONN_STALL_MS 30000u             /* a client takes no byte of its answers: dropped */
+#define LIMIT_CONN_LINGER_MS 2000u             /* for the last words to reach a client */
 #define LIMIT_REQUEST_TIMEOUT_MS 7000u         /* as etcd: 5 s + 2 election timeouts of 1 s */
 
 /* The store. */
@@ -80,6 +97,10 @@
 #define LIMIT_CLIENT_PAIR_BYTES (LIMIT_REQUEST_BYTES + 4u * KIB)   /* one pair of a streamed range */
 #define LIMIT_BENCH_CONNECTIONS 1024u
 
+/* The configuration file. */
+#define LIMIT_CONFIG_BYTES (256u * KIB)
+#define LIMIT_CONFIG_LINE_BYTES 4095u
+
 /* Admin sockets. */
 #define LIMIT_ADMIN_LINE_BYTES 1024u
 #define LIMIT_ADMIN_REPLY_BYTES (1u * MIB)
@@ -99,6 +120,13 @@ _Static_assert(LIMIT_WAL_ENTRY_BYTES + 64u * KIB <= LIMIT_WAL_BATCH_BYTES, "an e
 _Static_assert(LIMIT_WAL_BATCH_BYTES + 64u * KIB <= LIMIT_WAL_SEGMENT_BYTES, "a batch fits a segment");
 _Static_assert(LIMIT_DEDUP_ROWS >= LIMIT_GATEWAY_PROPOSALS,
 	       "a gateway's commands in flight are all remembered");
+_Static_assert(LIMIT_REQUEST_BYTES + 64u * KIB <= LIMIT_CONN_MESSAGE_BYTES,
+	       "a request a little too large is told so");
+_Static_assert(LIMIT_CONN_OUT_LOW < LIMIT_CONN_OUT_HIGH && LIMIT_CONN_OUT_HIGH < LIMIT_CONN_OUT_MAX,
+	       "water marks");
+_Static_assert(LIMIT_FRAME_BYTES < LIMIT_CONN_OUT_MAX, "one result always fits");
+_Static_assert(LIMIT_GATEWAY_SORT_BYTES <= LIMIT_GATEWAY_WORK_BYTES &&
+	       LIMIT_TXN_RESPONSE_BYTES <= LIMIT_GATEWAY_WORK_BYTES, "one read always fits");
 _Static_assert(LIMIT_TXN_RESPONSE_BYTES + 1u * MIB <= LIMIT_CLIENT_RESPONSE_BYTES,
 	       "the client takes what a transaction may answer");
 _Static_assert(LIMIT_REQUEST_BYTES * 2 <= LIMIT_CLIENT_QUEUE_BYTES, "two requests fit a queue");

@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "mvcc/layout.h"
+#include "mvcc/mvcc.h"
 #include "mvcc/okv.h"
 #include "proto/kv.h"
 
@@ -29,12 +30,6 @@ void mvcc_version_encode(struct buf *out, enum okv_table table, struct bytes row
 int mvcc_version_decode(enum okv_table table, const struct okv_row *row, struct mvcc_version *v);
 void mvcc_version_pair(const struct mvcc_version *v, struct kv_pair *out);
 
-struct mvcc_event {
-	int64_t rev;
-	uint32_t sub;
-	enum mvcc_event_type type;
-	struct bytes key;
-};
 void mvcc_event_encode(struct buf *out, struct bytes row_key, const struct mvcc_event *e);
 int mvcc_event_decode(const struct okv_row *row, struct mvcc_event *e);
 

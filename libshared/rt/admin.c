@@ -13,6 +13,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "rt/admin_conn.h"
 #include "rt/admin_reply.h"
 
@@ -42,22 +43,11 @@ static const struct admin_command *admin_find(const struct admin_command *rows, 
 	return NULL;
 }
 
-static char *admin_trim(char *s)
-{
-	size_t len;
-
-	while (*s == ' ' || *s == '\t')
-		s++;
-	for (len = strlen(s); len > 0 && strchr(" \t\r", s[len - 1]) != NULL; len--)
-		s[len - 1] = 0;
-	return s;
-}
-
 static void admin_dispatch(struct admin *a, char *line, struct admin_reply *r)
 {
 	size_t len = strcspn(line, " \t");
 	const struct admin_command *c = admin_find(admin_builtin, line, len);
-	const char *args = admin_trim(line + len);
+	const char *args = text_trim(line + len);
 
 	if (c != NULL) {
 		c->run(a, args, r);
@@ -106,12 +96,12 @@ static bool admin_line(struct admin_conn *c, struct bytes raw)
 	}
 	memcpy(line, raw.data, raw.len);
 	line[raw.len] = 0;
-	command = admin_trim(line);
+	command = text_trim(line);
 	if (command[0] == 0)
 		return false;
 	json = strncmp(command, "json", 4) == 0 && (command[4] == ' ' || command[4] == '\t');
 	admin_reply_init(&r, json);
-	admin_dispatch(c->admin, json ? admin_trim(command + 4) : command, &r);
+	admin_dispatch(c->admin, json ? text_trim(command + 4) : command, &r);
 	admin_answer(c, &r);
 	return true;
 }

@@ -2,6 +2,7 @@
 /* The commands that every daemon has. */
 #include "rt/admin_conn.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -102,17 +103,10 @@ static void admin_run_trace(void *arg, const char *args, struct admin_reply *r)
 static void admin_help_rows(const struct admin_command *c, struct admin_reply *r)
 {
 	char name[128];
-	struct buf b;
 
 	for (; c != NULL && c->name != NULL; c++) {
-		buf_init(&b, sizeof name);
-		buf_printf(&b, "%s%s%s", c->name, c->usage[0] ? " " : "", c->usage);
-		if (!b.err) {
-			memcpy(name, b.data, b.len);
-			name[b.len] = 0;
-			admin_str(r, name, c->help);
-		}
-		buf_free(&b);
+		(void)snprintf(name, sizeof name, "%s%s%s", c->name, c->usage[0] ? " " : "", c->usage);
+		admin_str(r, name, c->help);
 	}
 }
 

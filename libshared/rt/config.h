@@ -68,8 +68,17 @@ struct config_error {
 	char text[512];
 };
 
-/* Defaults, then the file, then the flags; then checks. argv may hold none. ERR_OK or ERR_CONFIG. */
+/*
+ * Defaults, then the file, then the flags; then checks. argv holds argc flags and their values and
+ * nothing else (no program name); it may hold none. ERR_OK, or ERR_CONFIG with the reason in *e and
+ * nothing to free in *c.
+ */
 int config_read(const char *path, int argc, char *const *argv, struct config *c, struct config_error *e);
+/* The same for a file that is in memory; `name` stands for it in errors. */
+int config_parse(struct bytes text, const char *name, int argc, char *const *argv, struct config *c,
+		 struct config_error *e);
+/* True for "--KEY" and "--KEY=VALUE" of a key above; *takes_next says the value is a word of its own. */
+bool config_is_flag(const char *word, bool *takes_next);
 void config_free(struct config *c);
 const struct config_member *config_self(const struct config *c);          /* never NULL after config_read */
 const struct config_member *config_member_by_id(const struct config *c, uint64_t id);   /* or NULL */
@@ -77,7 +86,10 @@ const struct config_member *config_member_by_id(const struct config *c, uint64_t
 /* The commented file for this configuration. */
 void config_write(struct buf *out, const struct config *c);
 
-/* "host:port" -> sockaddr; numeric addresses only (no name lookup in a loop). ERR_OK or ERR_CONFIG. */
+/*
+ * "1.2.3.4:port" or "[v6]:port" -> sockaddr; numeric addresses only (no name lookup in a loop).
+ * ERR_OK or ERR_CONFIG.
+ */
 struct sockaddr_storage;
 int config_address(const char *text, struct sockaddr_storage *ss, unsigned *len);
 

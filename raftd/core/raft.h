@@ -72,7 +72,11 @@ struct raft_run {                  /* entries from `first` to the next run's fir
 	uint64_t first, term;
 };
 
-/* What the disk holds at start. The log is (base_index, last_index]; base is 0/0, or where the log was cut. */
+/*
+ * What the disk holds at start. The log is (base_index, last_index]; base is 0/0, or where the log
+ * was cut. If the store is ahead of `last_index` (a snapshot was installed, its RESET got lost): base and
+ * last are the snapshot's index, there are no runs, and if its term is above `term`, that one with vote 0.
+ */
 struct raft_state {
 	uint64_t term, vote;             /* vote 0: none */
 	uint64_t base_index, base_term;

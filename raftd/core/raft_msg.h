@@ -56,7 +56,7 @@ struct raft_msg_append {
 struct raft_msg_append_resp {
 	uint64_t round;                  /* of the append this answers */
 	bool reject;                     /* the log has no (prev_index, prev_term) */
-	uint64_t index;                  /* accepted: prev_index + n; rejected: prev_index */
+	uint64_t index;                  /* accepted: prev_index + n; rejected: prev_index, or 0: your term is over */
 	uint64_t match;                  /* accepted: <= index, agrees with the leader and is durable */
 	uint64_t hint_index, hint_term;  /* rejected: a place at or before which the logs may agree */
 };

@@ -132,7 +132,9 @@ int raft_recv_append_resp(struct raft *r, struct raft_peer *p, const struct raft
 
 	if (r->role != RAFT_LEADER)
 		return raft_refuse(r, RAFT_REFUSED_NOT_FOR_ME_NOW);
-	if (a->index > r->log.last || a->round > r->round || (a->reject && a->index == 0))
+	if (a->reject && a->index == 0)
+		return raft_refuse(r, RAFT_REFUSED_NOT_FOR_ME_NOW);   /* we led an older term too */
+	if (a->index > r->log.last || a->round > r->round)
 		return raft_refuse(r, RAFT_REFUSED_UNSENT);
 	/* Whatever it thinks of the log, it answered our term's round: we led when the round began. */
 	if (p->round_acked < a->round)

@@ -85,8 +85,7 @@ static int recv_old_term(struct raft *r, const struct raft_msg *m)
 
 	if (m->type == RAFT_MSG_APPEND) {
 		answer.type = RAFT_MSG_APPEND_RESP;
-		answer.append_resp.reject = true;
-		answer.append_resp.index = m->append.prev_index;
+		answer.append_resp.reject = true;   /* of index 0: it must not pass for news of the log */
 		raft_emit_send(r, answer, 0);
 	} else if (m->type == RAFT_MSG_VOTE) {
 		answer.type = RAFT_MSG_VOTE_RESP;

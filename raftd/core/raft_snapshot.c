@@ -26,8 +26,10 @@ int raft_snapshot_installed(struct raft *r, uint64_t index, uint64_t term)
 {
 	struct raft_effect *e;
 
-	if (index > RAFT_INDEX_MAX || term == 0 || term > r->term)
+	if (index > RAFT_INDEX_MAX || term == 0 || term > RAFT_TERM_MAX)
 		return ERR_CORRUPT;
+	if (term > r->term)                /* an entry of it was committed, so it began */
+		raft_become(r, RAFT_FOLLOWER, term, 0, "newer term in a snapshot");
 	if (index <= r->commit)
 		return ERR_OK;
 	if (raft_terms_at(&r->log, index) == term) {

@@ -61,7 +61,7 @@ struct cluster_held {
 
 struct cluster_grant {
 	struct raft_effect effect;
-	uint32_t epoch;
+	uint32_t epoch, link_epoch;
 };
 
 struct cluster_node {
@@ -69,12 +69,12 @@ struct cluster_node {
 	struct raft *r;                  /* NULL: crashed */
 	struct raft_effects fx;
 	uint32_t incarnation;
-	uint32_t epoch;                  /* counts what kills permissions */
+	uint32_t epoch;                  /* counts ROLE effects, */
+	uint32_t link_epoch[CLUSTER_NODES + 1];   /* and broken links: both kill permissions */
 	mono_t paused_until;
 	struct cluster_log mem, disk;
 	uint64_t disk_term, disk_vote;
 	uint64_t applied, snapshot;      /* the store, and the newest durable snapshot of it */
-	bool up[CLUSTER_NODES + 1];      /* told to the core */
 
 	struct cluster_op *ops;
 	size_t op_count, op_cap;
@@ -84,6 +84,7 @@ struct cluster_node {
 	size_t held_count, held_cap;
 	struct cluster_grant *grants;
 	size_t grant_count, grant_cap;
+	bool using_grants;
 
 	enum raft_role role;             /* as of the last step, for the oracle */
 	uint64_t seen_commit;
@@ -151,20 +152,13 @@ void cluster_isolate(struct cluster *c, uint64_t id);
 void cluster_link(struct cluster *c, uint64_t a, uint64_t b, bool up); /* both ends are told */
 void cluster_heal(struct cluster *c);                  /* no cuts, all links up */
 
+bool cluster_runs(struct cluster *c, uint64_t id);        /* neither crashed nor paused */
 void cluster_nemesis(struct cluster *c);               /* one random misfortune, or its end */
 void cluster_load(struct cluster *c);                  /* a random proposal or read */
 
 /* Chaos for `ms`, then all is healed, and the cluster must settle and accept a write. */
 bool cluster_ordeal(struct cluster *c, uint32_t ms);
 
-/* For the harness itself (raft_oracle.c). */
 void cluster_fail(struct cluster *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-struct cluster_oracle *oracle_create(void);
-void oracle_destroy(struct cluster_oracle *o);
-void oracle_appended(struct cluster *c, struct cluster_node *n, uint64_t index);
-void oracle_sending(struct cluster *c, struct cluster_node *n, const struct raft_msg *m);
-void oracle_committed(struct cluster *c, struct cluster_node *n, uint64_t told);
-void oracle_stepped(struct cluster *c, struct cluster_node *n);
-void oracle_read(struct cluster *c, struct cluster_node *n, const struct raft_effect *e);
 
 #endif

@@ -5,7 +5,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "tests/lib/raft_cluster.h"
+#include "tests/lib/raft_cluster_int.h"
 
 struct term_leader {
 	uint64_t term, leader;
@@ -194,7 +194,7 @@ static void state_machine_safety(struct cluster *c, struct cluster_node *n, uint
 /* Rule of raft.h: what was told may be applied is on this node's own disk. */
 void oracle_committed(struct cluster *c, struct cluster_node *n, uint64_t told)
 {
-	if (told <= n->applied)
+	if (told <= n->applied && told > n->snapshot)
 		cluster_fail(c, "node %llu is told to apply %llu again", (unsigned long long)n->id,
 			     (unsigned long long)told);
 	if (told > n->disk.last || n->disk.v[told].hash != n->mem.v[told].hash)
@@ -239,7 +239,7 @@ void oracle_sending(struct cluster *c, struct cluster_node *n, const struct raft
 	if (m->type == RAFT_MSG_VOTE && m->term == n->disk_term && n->disk_vote != n->id)
 		cluster_fail(c, "candidate %llu reveals itself before it is durable", (unsigned long long)n->id);
 	if (m->type == RAFT_MSG_APPEND_RESP && !m->append_resp.reject && m->term == n->disk_term &&
-	    m->append_resp.match > n->disk.last)
+	    m->append_resp.match > n->disk.last && m->append_resp.match > n->snapshot)
 		cluster_fail(c, "node %llu acknowledges %llu before it is durable", (unsigned long long)n->id,
 			     (unsigned long long)m->append_resp.match);
 }

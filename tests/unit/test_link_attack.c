@@ -5,61 +5,26 @@
  */
 #include "rt/link.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/limits.h"
 #include "proto/link_hello.h"
 #include "tests/lib/link_pair.h"
+#include "tests/lib/raw_sock.h"
 #include "tests/lib/tap.h"
 
 static const struct link_times quick = {.heartbeat_ms = 20, .dead_ms = 400, .retry_min_ms = 1, .retry_max_ms = 5};
-
-static struct sockaddr_un raw_address(const struct link_pair *p)
-{
-	struct sockaddr_un un = {.sun_family = AF_UNIX};
-
-	(void)snprintf(un.sun_path, sizeof un.sun_path, "%s", p->path);
-	return un;
-}
-
-static int raw_connect(const struct link_pair *p)
-{
-	struct sockaddr_un un = raw_address(p);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	OK(fd >= 0);
-	return connect(fd, (struct sockaddr *)&un, sizeof un) == 0 ? fd : (close(fd), -1);
-}
 
 static int raw_wait_connect(struct link_pair *p)
 {
 	int fd = -1;
 
-	UNTIL(p, (fd = raw_connect(p)) >= 0);
+	UNTIL(p, (fd = raw_connect(p->path)) >= 0);
 	return fd;
-}
-
-static void raw_send(int fd, const void *data, size_t len)
-{
-	EQ_INT(send(fd, data, len, MSG_NOSIGNAL), len);
-}
-
-static bool raw_closed(int fd)
-{
-	uint8_t junk[4096];
-	ssize_t n;
-
-	while ((n = recv(fd, junk, sizeof junk, 0)) > 0)
-		;
-	return n == 0 || (n < 0 && errno != EAGAIN);
 }
 
 static void raw_expect_close(struct link_pair *p, int fd)
@@ -418,17 +383,6 @@ TEST(a_peer_that_never_reads_costs_a_bounded_queue_and_ends_well)
 	link_pair_close(&p);
 }
 
-static int raw_listen(struct link_pair *p)
-{
-	struct sockaddr_un un = raw_address(p);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	OK(fd >= 0);
-	EQ_INT(bind(fd, (struct sockaddr *)&un, sizeof un), 0);
-	EQ_INT(listen(fd, 16), 0);
-	return fd;
-}
-
 TEST(a_dialer_bears_a_listener_that_is_not_its_server_and_finds_the_real_one)
 {
 	struct link_pair p;
@@ -436,7 +390,7 @@ TEST(a_dialer_bears_a_listener_that_is_not_its_server_and_finds_the_real_one)
 	int listener, fd;
 
 	link_pair_init(&p, &quick);
-	listener = raw_listen(&p);
+	listener = raw_listen(p.path);
 	link_pair_dial(&p);
 	for (int i = 0; i < 60; i++) {
 		UNTIL(&p, (fd = accept(listener, NULL, NULL)) >= 0);
@@ -463,7 +417,7 @@ TEST(a_listener_that_says_nothing_is_left_after_a_while)
 	int listener, one = -1, two = -1;
 
 	link_pair_init(&p, &times);
-	listener = raw_listen(&p);
+	listener = raw_listen(p.path);
 	link_pair_dial(&p);
 	UNTIL(&p, one >= 0 || (one = accept(listener, NULL, NULL)) >= 0);
 	UNTIL(&p, (two = accept(listener, NULL, NULL)) >= 0);
@@ -471,6 +425,36 @@ TEST(a_listener_that_says_nothing_is_left_after_a_while)
 	close(one);
 	close(two);
 	close(listener);
+	link_pair_close(&p);
+}
+
+/* The process has one descriptor left: for the connecting end, not for the accepted one. */
+TEST(an_accept_that_finds_no_descriptor_is_tried_again)
+{
+	struct link_pair p;
+	struct rlimit was, low;
+	int fd, last = -1;
+
+	pair_up_quick(&p);
+	for (int i = 0; i < 50; i++)
+		loop_turn(p.loop, 1);     /* earlier cases' descriptors are closed by now */
+	OK(getrlimit(RLIMIT_NOFILE, &was) == 0);
+	last = fcntl(0, F_DUPFD_CLOEXEC, 0);
+	OK(last >= 0);
+	low = (struct rlimit){(rlim_t)last + 1, was.rlim_max};
+	OK(setrlimit(RLIMIT_NOFILE, &low) == 0);
+	close(last);
+	fd = raw_connect(p.path);
+	OK(fd >= 0);
+	for (int i = 0; i < 30; i++)
+		loop_turn(p.loop, 10);
+	OK(!raw_closed(fd));
+	OK(setrlimit(RLIMIT_NOFILE, &was) == 0);
+	still_works(&p);
+	raw_send(fd, "\xff\xff\xff\xff", 4);
+	raw_expect_close(&p, fd);
+	fd = raw_up(&p);
+	close(fd);
 	link_pair_close(&p);
 }
 
@@ -487,5 +471,6 @@ TESTS = {
 	T(a_peer_that_never_reads_costs_a_bounded_queue_and_ends_well),
 	T(a_dialer_bears_a_listener_that_is_not_its_server_and_finds_the_real_one),
 	T(a_listener_that_says_nothing_is_left_after_a_while),
+	T(an_accept_that_finds_no_descriptor_is_tried_again),
 };
 TAP_MAIN
