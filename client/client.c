@@ -105,7 +105,8 @@ struct client_wait {
 	bool done;
 	struct client_error *e;
 	const struct client_request *request;   /* NULL: the hello */
-	bool began;                             /* the caller's sink has seen something */
+	bool began;                             /* the caller's sink has seen something... */
+	mono_t heard;                           /* ...last at this time */
 	struct client_sink sink;                /* stands before the caller's */
 	uint64_t protocol;                      /* of the hello */
 };
@@ -115,6 +116,7 @@ static int wait_begin(void *arg, const struct kv_range_result *head)
 	struct client_wait *w = arg;
 
 	w->began = true;
+	w->heard = mono_now();
 	return w->request->sink->begin(w->request->sink->arg, head);
 }
 
@@ -122,6 +124,7 @@ static int wait_pair(void *arg, const struct kv_pair *pair)
 {
 	struct client_wait *w = arg;
 
+	w->heard = mono_now();
 	return w->request->sink->pair(w->request->sink->arg, pair);
 }
 
@@ -173,6 +176,7 @@ static void wait_done(struct client_flight *f, const struct client_reply *reply)
 static void wait_on(struct client_conn *conn, struct client_wait *w, const char *method,
 		   const void *params, mono_t deadline)
 {
+	int64_t span = mono_sub_ns(deadline, mono_now());
 	int rc;
 
 	w->flight.method = native_method_find(bytes_str(method));
@@ -187,8 +191,11 @@ static void wait_on(struct client_conn *conn, struct client_wait *w, const char 
 		return;
 	}
 	(void)client_conn_turn(conn);
-	while (!w->done && mono_before(mono_now(), deadline))
+	while (!w->done && mono_before(mono_now(), deadline)) {
 		(void)client_conn_wait(conn, deadline);
+		if (w->began)
+			deadline = mono_add_ns(w->heard, span);
+	}
 }
 
 static const char *dial_why(int conn_err, const struct client_wait *w)

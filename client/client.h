@@ -45,7 +45,10 @@ struct client_request {
 					     has begun */
 };
 
-/* Waits for the answer, no longer than until `deadline`. Returns e->code. */
+/*
+ * Waits for the answer, no longer than until `deadline`; a stream that has begun may go on for as
+ * long as it is never silent for that long. Returns e->code.
+ */
 int client_call(struct client *c, const struct client_request *r, mono_t deadline,
 		struct client_error *e);
 

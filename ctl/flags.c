@@ -213,7 +213,7 @@ void flags_usage(FILE *out, const struct flag *flags)
 			       f->letter ? f->letter : ' ', f->letter ? "," : " ", f->name,
 			       value ? " " : "", value ? f->arg : "");
 		fprintf(out, "  %-30s %s", left, f->help);
-		if (value && f->def != NULL && f->def[0] != 0)
+		if (value && f->def != NULL && f->def[0] != 0 && strcmp(f->def, "0") != 0)
 			fprintf(out, " (default %s)", f->def);
 		fputc('\n', out);
 	}

@@ -239,10 +239,7 @@ static bool is_blank(char c)
 	return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-/*
- * One word. etcdctl's rule for a bare word: it does not begin with a quote, runs to the next blank
- * and does not end with a quote (a quote at its end begins the next word).
- */
+/* One word. As in etcdctl a bare word runs to the next blank, whatever quotes are inside. */
 static int word_take(const char **s, struct buf *out)
 {
 	const char *p = *s, *end = p;
@@ -259,8 +256,6 @@ static int word_take(const char **s, struct buf *out)
 	}
 	while (*end != 0 && !is_blank(*end))
 		end++;
-	if (end - p > 1 && (end[-1] == '"' || end[-1] == '\''))
-		end--;
 	buf_add(out, p, (size_t)(end - p));
 	*s = end;
 	return out->err;

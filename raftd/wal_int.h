@@ -13,6 +13,7 @@
 #define QUORATE_WAL_INT_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/mono.h"
 #include "raftd/wal.h"
@@ -113,6 +114,7 @@ struct wal_shared {
 	enum wal_spare spare;
 	struct wal_file spare_file;   /* when READY */
 	uint64_t spare_next;     /* number of the next segment to be made */
+	bool rolling;            /* the last spare was taken, its first batch is not durable yet */
 	struct wal_why spare_why;
 	/* removal: segments [oldest, keep) */
 	uint64_t oldest, keep;
@@ -134,6 +136,7 @@ struct wal {
 	bool dead;               /* synchronous mode: a write has failed */
 	bool threads;            /* the writer runs */
 	bool preparer_runs;
+	atomic_bool stopping;    /* a segment being made is not worth finishing */
 	pthread_t writer, preparer;
 	struct wal_state state;
 	struct wal_cache cache;
@@ -173,6 +176,7 @@ int wal_flight_write(struct wal *w);
 
 /* wal_spare.c: the next segment, and removal of old ones. */
 int wal_spare_take(struct wal *w, struct wal_file *file);   /* for the writer; waits */
+void wal_spare_used(struct wal *w);   /* its first batch is durable */
 void wal_spare_work(struct wal *w);   /* synchronous mode: what the preparer would do */
 void *wal_spare_main(void *wal);
 

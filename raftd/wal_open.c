@@ -102,6 +102,7 @@ int wal_open(const char *dir, const struct wal_options *options, struct wal **ou
 	*rec = (struct wal_recovered){0};
 	w->io = options->io ? options->io : &wal_io_posix;
 	w->dir = mem_strdup(dir);
+	w->batch_max = WAL_PAGE;   /* until the options are known to be good */
 	w->lock_fd = w->event_fd = w->tail.file.fd = w->cold.fd = -1;
 	wal_state_init(&w->state);
 	wal_points_init(&w->points, LIMIT_WAL_POINTS);

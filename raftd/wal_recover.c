@@ -146,12 +146,12 @@ static int load(struct recovery *r, size_t i, struct wal_file *file)
 }
 
 /* A segment's first batch: one SEGMENT_HEAD that agrees with all that came before. */
-static const char *begin_segment(struct recovery *r, const struct wal_record *rec, uint32_t records)
+static const char *begin_segment(struct recovery *r, const struct wal_record *rec, const struct wal_batch *b)
 {
 	struct wal_state *s = &r->w->state;
 	struct wal_segment_head h;
 
-	if (wal_segment_head_get(rec, &h) != ERR_OK || records != 1)
+	if (wal_segment_head_get(rec, &h) != ERR_OK || b->records != 1)
 		return "a segment does not begin with its head";
 	if (!r->any) {
 		if (h.prev_index == UINT64_MAX)
@@ -160,7 +160,7 @@ static const char *begin_segment(struct recovery *r, const struct wal_record *re
 		s->hard = h.hard;
 		return NULL;
 	}
-	if (h.prev_end != r->prev_end || h.prev_crc != r->prev_crc)
+	if (b->number != r->w->tail.number || h.prev_end != r->prev_end || h.prev_crc != r->prev_crc)
 		return "the segment before this one does not end where it did";
 	if (h.hard.term != s->hard.term || h.hard.vote != s->hard.vote || h.prev_index != s->last ||
 	    h.prev_term != wal_state_term(s, s->last))
@@ -181,7 +181,7 @@ static int apply_batch(struct recovery *r, const struct wal_scan *s)
 		const char *wrong;
 
 		if (b->offset == WAL_PAGE)
-			wrong = begin_segment(r, &rec, b->records);
+			wrong = begin_segment(r, &rec, b);
 		else
 			wrong = wal_state_apply(&w->state, &rec);
 		if (wrong != NULL)
@@ -216,7 +216,7 @@ static int read_segment(struct recovery *r, size_t i, bool newest)
 	if (rc != ERR_OK)
 		return rc;
 	enter_segment(r, &t->file.header);
-	wal_scan_open(&s, r->image, &t->file.header, t->number);
+	wal_scan_open(&s, r->image, &t->file.header, 0);
 	while (rc == ERR_OK && (found = wal_scan_next(&s)) == WAL_FOUND_BATCH)
 		rc = apply_batch(r, &s);
 	if (rc != ERR_OK)

@@ -90,7 +90,7 @@ static int fill_zero(const struct wal *w, int fd, uint64_t bytes, const char **s
 		size_t n = bytes - at < FILL_CHUNK ? (size_t)(bytes - at) : FILL_CHUNK;
 
 		*step = "write";
-		rc = write_full(w, fd, zero, n, at);
+		rc = atomic_load(&w->stopping) ? -ECANCELED : write_full(w, fd, zero, n, at);
 		at += n;
 		if (rc == 0 && at % FILL_SYNC == 0 && at < bytes) {
 			*step = "fdatasync";

@@ -29,12 +29,12 @@ static bool removal_wanted(const struct wal_shared *sh)
 
 static bool work_wanted(const struct wal_shared *sh)
 {
-	return sh->spare == WAL_SPARE_NONE || removal_wanted(sh);
+	return (sh->spare == WAL_SPARE_NONE && !sh->rolling) || removal_wanted(sh);
 }
 
 static void spare_set(struct wal_shared *sh, enum wal_spare to, const char *reason)
 {
-	if (to == WAL_SPARE_FAILED && strcmp(sh->spare_why.text, reason) != 0)
+	if (to == WAL_SPARE_FAILED && !sh->stop_spare && strcmp(sh->spare_why.text, reason) != 0)
 		log_error("no next log segment could be made: %s; what to do: free disk space", reason);
 	if (to == WAL_SPARE_READY && sh->spare_why.text[0] != 0)
 		log_info("the next log segment could be made after all segment=%" PRIu64, sh->spare_next);
@@ -178,7 +178,7 @@ int wal_spare_take(struct wal *w, struct wal_file *file)
 		sh->spare_file.fd = -1;
 		sh->spare = WAL_SPARE_NONE;
 		sh->spare_next++;
-		pthread_cond_signal(&sh->prepare);
+		sh->rolling = true;
 		rc = ERR_OK;
 	} else {
 		wal_why_set(&w->tail.why, "the log segment is full and there is no next one: %s",
@@ -186,4 +186,15 @@ int wal_spare_take(struct wal *w, struct wal_file *file)
 	}
 	pthread_mutex_unlock(&sh->lock);
 	return rc;
+}
+
+/* Only now may the next one be made: a crash never leaves two files without a first batch. */
+void wal_spare_used(struct wal *w)
+{
+	struct wal_shared *sh = &w->sh;
+
+	pthread_mutex_lock(&sh->lock);
+	sh->rolling = false;
+	pthread_cond_signal(&sh->prepare);
+	pthread_mutex_unlock(&sh->lock);
 }

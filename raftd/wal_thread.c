@@ -127,6 +127,7 @@ void wal_threads_stop(struct wal *w)
 	pthread_cond_signal(&sh->work);
 	pthread_mutex_unlock(&sh->lock);
 	CHECK(pthread_join(w->writer, NULL) == 0);
+	atomic_store(&w->stopping, true);
 	pthread_mutex_lock(&sh->lock);
 	sh->stop_spare = true;
 	pthread_cond_signal(&sh->prepare);

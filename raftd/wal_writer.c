@@ -135,7 +135,10 @@ static int roll(struct wal *w, struct wal_segment_head head, struct wal_ops *ops
 	head.prev_crc = t->chain;
 	wal_file_close(w, &t->file);
 	t->file = next;
-	return wal_tail_begin(w, &head, ops);
+	rc = wal_tail_begin(w, &head, ops);
+	if (rc == ERR_OK)
+		wal_spare_used(w);
+	return rc;
 }
 
 static bool fits(const struct wal_tail *t, uint32_t padded)

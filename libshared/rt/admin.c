@@ -199,7 +199,7 @@ static void admin_bury(struct admin *a, bool all)
 		a->n_conns--;
 		loop_timer_clear(a->s.loop, &c->idle);
 		stream_close(&c->stream);
-		free(c);
+		mem_free(c);
 	}
 }
 
@@ -247,7 +247,7 @@ void admin_close(struct admin **ap)
 	stream_listener_close(&a->listener);
 	admin_bury(a, true);
 	loop_hook_del(a->s.loop, &a->hook);
-	free(a->path);
-	free(a->daemon);
-	free(a);
+	mem_free(a->path);
+	mem_free(a->daemon);
+	mem_free(a);
 }

@@ -83,7 +83,7 @@ static int config_set(struct config *c, const struct config_row *row, const char
 		if (!config_is_writable(value))
 			return config_fail(e, "%s: control characters, blanks around it, or a comment, which "
 					   "must stand on a line of its own", row->key);
-		free(*CONFIG_STR_AT(c, row));
+		mem_free(*CONFIG_STR_AT(c, row));
 		*CONFIG_STR_AT(c, row) = mem_strdup(value);
 		return ERR_OK;
 	}
@@ -259,11 +259,11 @@ void config_free(struct config *c)
 {
 	for (size_t i = 0; i < CONFIG_ROWS; i++)
 		if (config_rows[i].kind == CONFIG_STR)
-			free(*CONFIG_STR_AT(c, &config_rows[i]));
+			mem_free(*CONFIG_STR_AT(c, &config_rows[i]));
 	for (size_t i = 0; i < c->n_members; i++) {
-		free(c->members[i].name);
-		free(c->members[i].peer_addr);
-		free(c->members[i].client_addr);
+		mem_free(c->members[i].name);
+		mem_free(c->members[i].peer_addr);
+		mem_free(c->members[i].client_addr);
 	}
 	memset(c, 0, sizeof *c);
 }

@@ -179,7 +179,7 @@ int config_member_parse(const char *text, struct config *c, struct config_error 
 		err = config_member_words(word, c, e);
 	else
 		err = config_fail(e, "member: ID NAME PEER_ADDRESS CLIENT_ADDRESS PUBLIC_KEY_HEX, not %zu words", n);
-	free(copy);
+	mem_free(copy);
 	return err;
 }
 

@@ -2,17 +2,19 @@
 /*
  * The skeleton shared by all daemons, so that every main reads the same and fits a screen:
  *
- *   static const struct daemon_setup raftd = {DAEMON_RAFTD, raftd_open, raftd_rights, ...};
+ *   static const struct daemon_setup raftd = {.kind = DAEMON_RAFTD, .open = raftd_open, ...};
  *   int main(int argc, char **argv) { return daemon_main(argc, argv, &raftd); }
  *
- * Order: block signals; options; configuration; log; lock (RUN/<daemon>.lock, a second instance is
- * refused and told who holds it); open() (files, TCP listeners); drop rights (user, groups,
- * no_new_privs, and what the daemon's table row allows); start() (links: nng's threads start
- * here, after the rights are gone); say ready; loop; stop() (bounded); _exit.
+ * Order: block signals; options; configuration; log; run directory; become the configured user
+ * (if root; of root's rights only low ports remain) and no new privileges; lock (RUN/<daemon>.lock,
+ * a second instance is refused and told who holds it); open() (files, TCP listeners); drop the
+ * remaining rights (rights.h); start() (links: nng's threads start here, after the rights are
+ * gone); the admin socket; say ready; loop; stop() (bounded); _exit.
  *
  * Common options: -c FILE (default SYSCONFDIR/quorate/quorate.conf), --KEY VALUE for each key of
  * the configuration, -i N (instance, gatewayd), -r FD (readiness: one newline is written to FD when
  * the daemon is ready; sd_notify too if NOTIFY_SOCKET is set), -d (log level debug), -V, -h.
+ * All signals but those of crashes are blocked: a child started by exec must unblock its own.
  * Exit: 0 asked to stop, 100 usage, 111 the machine's fault.
  * SIGTERM and SIGINT stop in an orderly way, SIGHUP reads the log level again.
  */
@@ -45,9 +47,9 @@ struct daemon_setup {
 	const struct admin_command *commands;
 	void (*status)(void *arg, struct admin_reply *r);       /* arg is the struct daemon */
 	void (*refresh)(void *arg);
-	/* The daemon's counters; called after open. */
+	/* The daemon's counters; called after start. */
 	const struct counter *(*counters)(struct daemon *d, size_t *n);
-	unsigned stop_timeout_ms;                /* then it exits anyway */
+	unsigned stop_timeout_ms;                /* then it exits anyway; 0: 5000 */
 };
 
 int daemon_main(int argc, char **argv, const struct daemon_setup *setup);

@@ -75,7 +75,7 @@ void link_server_close(struct link_server **sp)
 	*sp = NULL;
 	stream_listener_close(&s->listener);
 	link_end_free(&s->end);
-	free(s);
+	mem_free(s);
 }
 
 /* splitmix64: dialers that lost one server at one moment must not come back in step. */
@@ -171,7 +171,7 @@ void link_dialer_close(struct link_dialer **dp)
 	stream_dialer_close(&d->dialer);
 	loop_timer_clear(d->end.s.loop, &d->retry);
 	link_end_free(&d->end);
-	free(d);
+	mem_free(d);
 }
 
 size_t link_queued(const struct link *l)

@@ -353,7 +353,7 @@ static void link_bury(struct link *l)
 	stream_close(&l->stream);
 	if (e->buried != NULL)
 		e->buried(e, was_up, age_ms, l->reason);
-	free(l);
+	mem_free(l);
 }
 
 /* The turn-end hook: write what has gathered, bury the dead. */
@@ -412,5 +412,5 @@ void link_end_free(struct link_end *e)
 		link_bury(e->links);
 	loop_hook_del(e->s.loop, &e->hook);
 	arena_free(&e->arena);
-	free(e->path);
+	mem_free(e->path);
 }

@@ -276,7 +276,7 @@ void loop_free(struct loop *l)
 	(void)close(l->signal.fd);
 	(void)close(l->epoll_fd);
 	pthread_mutex_destroy(&l->mutex);
-	free(l);
+	mem_free(l);
 }
 
 void loop_stop(struct loop *l)

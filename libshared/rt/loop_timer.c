@@ -82,6 +82,6 @@ void loop_heap_free(struct loop_heap *h)
 {
 	for (size_t i = 0; i < h->n; i++)
 		h->v[i]->slot = 0;
-	free(h->v);
+	mem_free(h->v);
 	*h = (struct loop_heap){0};
 }

@@ -102,7 +102,7 @@ static void stream_room(struct stream *s)
 	size_t cap = s->in_cap;
 
 	if (s->in_len == 0 && cap > STREAM_KEEP_BYTES) {
-		free(s->in);
+		mem_free(s->in);
 		s->in = NULL;
 		cap = 0;
 	}
@@ -370,8 +370,8 @@ void stream_close(struct stream **sp)
 	nng_stream_free(s->nng);
 	buf_free(&s->out);
 	buf_free(&s->flight);
-	free(s->in);
-	free(s);
+	mem_free(s->in);
+	mem_free(s);
 }
 
 /* The directory is 0700; this is the second lock on the door. Zero is root. */
@@ -503,8 +503,8 @@ void stream_listener_close(struct stream_listener **lp)
 	loop_timer_clear(l->loop, &l->retry);
 	nng_aio_free(l->aio);
 	nng_stream_listener_free(l->nng);
-	free(l->path);
-	free(l);
+	mem_free(l->path);
+	mem_free(l);
 }
 
 /* ---- dialling */
@@ -574,6 +574,6 @@ void stream_dialer_close(struct stream_dialer **dp)
 	loop_task_cancel(d->loop, &d->task);
 	nng_aio_free(d->aio);
 	nng_stream_dialer_free(d->nng);
-	free(d->path);
-	free(d);
+	mem_free(d->path);
+	mem_free(d);
 }

@@ -160,9 +160,10 @@ static void step_durable(struct raft *r, const struct raft_event *ev)
 	/* Until the last cut is on disk, DURABLE speaks of entries that are about to go. */
 	if (ev->seq >= r->cut_seq) {
 		CHECK(ev->last_index <= r->log.last);
-		CHECK(raft_terms_at(&r->log, ev->last_index) == ev->last_term);
-		CHECK(ev->last_index >= r->durable);
-		r->durable = ev->last_index;
+		CHECK(ev->last_index < raft_terms_base(&r->log) ||
+		      raft_terms_at(&r->log, ev->last_index) == ev->last_term);
+		if (ev->last_index > r->durable)   /* not so if a snapshot has overtaken it */
+			r->durable = ev->last_index;
 	}
 	if (r->role == RAFT_CANDIDATE)
 		raft_election_tally(r);

@@ -96,7 +96,7 @@ enum raft_event_type {
 	RAFT_EV_TRANSFER,      /* peer (0: the best); ERR_NOT_LEADER, ERR_BAD_TARGET */
 	RAFT_EV_PEER_UP,       /* peer: the link is there. All peers start down. */
 	RAFT_EV_PEER_DOWN,     /* peer */
-	RAFT_EV_COMPACTED,     /* index: the log up to it was cut, a durable snapshot covers it; <= told COMMIT */
+	RAFT_EV_COMPACTED,     /* index: the log up to it was cut, a durable snapshot covers it; it was told or INSTALLED */
 	RAFT_EV_SNAPSHOT_DONE, /* peer: the SNAPSHOT effect was carried out, or given up */
 	RAFT_EV_INSTALLED      /* index, index_term: our store is now that snapshot, durably; ERR_CORRUPT: cannot be */
 };

@@ -21,7 +21,10 @@ void raft_snapshot_done(struct raft *r, struct raft_peer *p)
 		raft_progress_probe(p, r->log.last + 1);
 }
 
-/* Thesis 5.3: keep what follows the snapshot's last entry if we have that entry, else nothing. */
+/*
+ * Thesis 5.3: keep what follows the snapshot's last entry if we have that entry, else nothing.
+ * Either way all up to it is durable, as part of the store.
+ */
 int raft_snapshot_installed(struct raft *r, uint64_t index, uint64_t term)
 {
 	struct raft_effect *e;
@@ -30,20 +33,22 @@ int raft_snapshot_installed(struct raft *r, uint64_t index, uint64_t term)
 		return ERR_CORRUPT;
 	if (term > r->term)                /* an entry of it was committed, so it began */
 		raft_become(r, RAFT_FOLLOWER, term, 0, "newer term in a snapshot");
-	if (index <= r->commit)
+	if (index <= r->told_commit)
 		return ERR_OK;
-	if (raft_terms_at(&r->log, index) == term) {
-		r->commit = index;
-		return ERR_OK;
+	if (raft_terms_at(&r->log, index) != term) {
+		/* A leader has every committed entry (3.6.3), and what we know committed stays. */
+		if (r->role == RAFT_LEADER || index <= r->commit)
+			return ERR_CORRUPT;
+		r->cut_seq = raft_emit_log(r, RAFT_FX_RESET, &e);
+		e->reset.index = index;
+		e->reset.term = term;
+		raft_terms_reset(&r->log, index, term);
+		r->durable = index;
 	}
-	if (r->role == RAFT_LEADER)
-		return ERR_CORRUPT;        /* a leader has every committed entry (3.6.3) */
-	r->cut_seq = raft_emit_log(r, RAFT_FX_RESET, &e);
-	e->reset.index = index;
-	e->reset.term = term;
-	raft_terms_reset(&r->log, index, term);
-	r->durable = index;                /* as part of the store, which is synced */
-	r->commit = index;
+	if (r->durable < index)
+		r->durable = index;
+	if (r->commit < index)
+		r->commit = index;
 	r->told_commit = index;
 	return ERR_OK;
 }

@@ -437,6 +437,8 @@ static void options_fill(struct cluster_options *o)
 		o->sync_min_us = 100;
 		o->sync_max_us = 2000;
 	}
+	if (o->nemesis_permille == 0)
+		o->nemesis_permille = 100;
 	if (o->append_max == 0)
 		o->append_max = 16;
 }

@@ -30,6 +30,7 @@ struct cluster_options {
 	uint32_t append_max;             /* entries the driver takes per message; 0: 16 */
 	uint32_t grant_delay_permille;   /* REPLICATEs carried out late, */
 	uint32_t grant_empty_permille;   /* or answered with "nothing could be sent" */
+	uint32_t nemesis_permille;       /* of an ordeal, every few ms; 0: 100 */
 	bool outcomes_only;              /* only judge outcomes, not what leaves before it is durable */
 	uint32_t inflight_msgs;          /* as in raft_config */
 	FILE *trace;                     /* every event and effect, or NULL */

@@ -76,11 +76,26 @@ static void blackout(struct cluster *c)
 		cluster_restart(c, id);
 }
 
+/* Anybody may campaign at any time: that costs peace, never safety. */
+static void kick(struct cluster *c, uint64_t id)
+{
+	struct raft_msg m = {.type = RAFT_MSG_TIMEOUT_NOW, .to = id};
+
+	if (!cluster_runs(c, id))
+		return;
+	struct raft_status s = cluster_status(c, id);
+
+	m.from = s.leader;
+	m.term = s.term;
+	if (s.leader != 0 && s.leader != id)
+		cluster_deliver(c, &m);
+}
+
 void cluster_nemesis(struct cluster *c)
 {
 	uint64_t a = any_node(c), b = any_node(c);
 
-	switch (cluster_rand(c, 16)) {
+	switch (cluster_rand(c, 20)) {
 	case 0:
 		cluster_crash(c, a, any_crash(c));
 		break;
@@ -123,6 +138,17 @@ void cluster_nemesis(struct cluster *c)
 		if (cluster_runs(c, a))
 			cluster_compact(c, a, cluster_rand(c, 20));
 		break;
+	case 15:
+	case 16:
+		kick(c, a);
+		kick(c, b);
+		break;
+	case 17:
+	case 18:
+		cluster_crash(c, a, any_crash(c));
+		if (c->nodes[a].r == NULL)
+			cluster_restart(c, a);
+		break;
 	default:
 		if (cluster_chance(c, 200))
 			blackout(c);
@@ -162,7 +188,7 @@ bool cluster_ordeal(struct cluster *c, uint32_t ms)
 
 	while (mono_before(c->now, end) && cluster_run(c, 1 + (uint32_t)cluster_rand(c, 10))) {
 		cluster_load(c);
-		if (cluster_chance(c, 100))
+		if (cluster_chance(c, c->o.nemesis_permille))
 			cluster_nemesis(c);
 	}
 	if (c->failure[0])

@@ -194,7 +194,7 @@ static void state_machine_safety(struct cluster *c, struct cluster_node *n, uint
 /* Rule of raft.h: what was told may be applied is on this node's own disk. */
 void oracle_committed(struct cluster *c, struct cluster_node *n, uint64_t told)
 {
-	if (told <= n->applied && told > n->snapshot)
+	if (told <= n->applied)
 		cluster_fail(c, "node %llu is told to apply %llu again", (unsigned long long)n->id,
 			     (unsigned long long)told);
 	if (told > n->disk.last || n->disk.v[told].hash != n->mem.v[told].hash)

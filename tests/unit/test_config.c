@@ -12,6 +12,7 @@
 
 #define KEY_A "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 #define KEY_B "10112233445566778899AABBCCDDEEFF00112233445566778899aabbccddeeff"
+#define KEY_C "20112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 #define MEMBER_A "member = 1 a 10.0.0.1:2380 a.example:2379 " KEY_A "\n"
 #define MEMBER_B "member=2\tb [::1]:2380   10.0.0.2:2379\t" KEY_B "\n"
 #define GOOD "cluster_id = 77\nnode_id = 1\n" MEMBER_A MEMBER_B
@@ -150,7 +151,7 @@ TEST(members_are_checked)
 	expect_error_after_good("member = 3 c 10.0.0.3:1 c:1 00",
 				"f:5: member: a public key has 64 hex digits, not all zero: 00");
 	expect_error_after_good("member = 1 c 10.0.0.3:1 c:1 " KEY_A, "f: two members have the id 1");
-	expect_error_after_good("member = 3 b 10.0.0.3:1 c:1 " KEY_A, "f: two members have the name b");
+	expect_error_after_good("member = 3 b 10.0.0.3:1 c:1 " KEY_C, "f: two members have the name b");
 	expect_error_after_good("member = 3 c 10.0.0.1:2380 c:1 " KEY_A, "f: two members have the peer address 10.0.0.1:2380");
 	expect_error_after_good("member = 3 c 10.0.0.3:1 a.example:2379 " KEY_A,
 				"f: two members have the client address a.example:2379");

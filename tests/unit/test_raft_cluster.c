@@ -57,9 +57,17 @@ TEST(safety_and_liveness_on_slow_disks)
 				       .latency_max_us = 5000, .drop_permille = 10}, 4000, 100);
 }
 
+TEST(safety_and_liveness_when_there_is_hardly_any_peace)
+{
+	seeds((struct cluster_options){.sync_min_us = 500, .sync_max_us = 30000, .latency_min_us = 100,
+				       .latency_max_us = 15000, .repeat_permille = 50, .drop_permille = 20,
+				       .nemesis_permille = 500}, 3000, 150);
+}
+
 TESTS = {
 	T(safety_and_liveness_on_links_that_keep_the_order),
 	T(safety_and_liveness_on_a_network_that_loses_repeats_and_reorders),
 	T(safety_and_liveness_on_slow_disks),
+	T(safety_and_liveness_when_there_is_hardly_any_peace),
 };
 TAP_MAIN

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Connections of clients: bytes in, requests out; answers in, bytes out. What requests mean is the
+ * owner's business (struct conn_ops).
+ *
+ *   OPEN ----bad bytes, end of input, stop----> ENDING --all answered and written--> LINGER --> DEAD
+ *     \__________________ error, stalled, aborted _______________________________________________/
+ *
+ * ENDING reads no more requests but answers those in flight. LINGER has shut down its own side and
+ * throws away what still comes, so that the last words are not lost in a reset. After bytes that
+ * are no request nothing more is parsed.
+ *
+ * Memory: an idle connection has no buffers. Input is at most LIMIT_CONN_MESSAGE_BYTES plus one
+ * read. A connection is not read while LIMIT_CONN_REQUESTS are in flight or LIMIT_CONN_OUT_HIGH
+ * wait to be written; results of writes can still pile up, up to LIMIT_CONN_OUT_MAX (what a
+ * client loses then is said in conn_answer_end).
+ */
+#ifndef QUORATE_CONN_H
+#define QUORATE_CONN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "gatewayd/counters.h"
+#include "gatewayd/rpc.h"
+#include "rt/loop.h"
+
+struct conn;
+
+struct conn_ops {
+	/*
+	 * A request; its bytes are valid until the call returns or conn_bad, conn_abort. It must be
+	 * answered exactly once.
+	 */
+	void (*request)(void *arg, struct conn *c, const struct rpc_request *r);
+	/* After conn_want_room, or after a stream has ended: there is room. */
+	void (*room)(void *arg, struct conn *c);
+	/* It is closed: the owner forgets its requests, and answers none of them. */
+	void (*gone)(void *arg, struct conn *c);
+};
+
+struct conn_set {
+	struct loop *loop;
+	const struct conn_ops *ops;
+	void *arg;
+	struct gatewayd_counters *counters;
+	struct list all, dirty, dead;
+	size_t n;
+	size_t bytes;                 /* capacity of all buffers */
+	bool stopping;
+	uint8_t *scratch;             /* LIMIT_CONN_READ_BYTES, for reading */
+	int64_t stall_ms, linger_ms;
+	mono_t log_since;             /* complaints about clients are rationed */
+	unsigned log_count;
+};
+
+enum conn_state { CONN_OPEN, CONN_ENDING, CONN_LINGER, CONN_DEAD };
+
+struct conn {
+	/* for the owner */
+	struct list requests;
+	struct list parked;           /* reads that wait for room or for the stream's end */
+	size_t in_flight;
+	/* conn.c's own */
+	struct list node, dirty;
+	struct conn_set *set;
+	struct loop_io io;
+	struct loop_timer timer;
+	enum conn_state state;
+	bool eof;                     /* the client has shut down its side */
+	bool wants_room;
+	bool streaming;
+	bool blocked;                 /* the socket took less than there was */
+	bool progressed;              /* bytes were written since the timer was set */
+	struct rpc_scan scan;
+	struct buf in;                /* of a message that is not complete, and what follows it */
+	bool more_in;                 /* `in` may hold a complete message */
+	struct buf out, held;         /* held: answers that wait for a stream's end */
+	size_t out_pos;               /* written of out */
+	size_t counted;               /* of set->bytes */
+	size_t lingered;
+	char peer[64];
+};
+
+void conn_set_init(struct conn_set *s, struct loop *loop, const struct conn_ops *ops, void *arg,
+		   struct gatewayd_counters *counters);
+void conn_set_free(struct conn_set *s);       /* closes what is left */
+
+/* Takes the descriptor: non-blocking, connected. `peer` is for log lines. */
+struct conn *conn_new(struct conn_set *s, int fd, const char *peer);
+
+/* At the end of a turn: parses what was left over; then, after the owner's work, writes. */
+void conn_set_input(struct conn_set *s);
+void conn_set_output(struct conn_set *s);
+/* No more requests: every connection ends when it is answered. */
+void conn_set_stop(struct conn_set *s);
+
+/* May an answer be made for this connection now? If not, conn_want_room, and `room` will be called. */
+bool conn_room(const struct conn *c);
+void conn_want_room(struct conn *c);
+
+/*
+ * An answer: append it whole to the buffer between begin and end, which settles one request.
+ * `id` and `lost` (an error code) are what is answered instead if the client has let so much pile
+ * up that there is no room.
+ */
+struct buf *conn_answer_begin(struct conn *c, size_t *mark);
+void conn_answer_end(struct conn *c, struct buf *b, size_t mark, uint32_t id, int lost);
+void conn_answer_error(struct conn *c, uint32_t id, int err);
+
+/*
+ * An answer in pieces: one at a time per connection; false: another is being written, and `room`
+ * is called when it has ended. Others' answers wait for that too. Write only while conn_room.
+ */
+bool conn_stream_begin(struct conn *c);
+struct buf *conn_stream(struct conn *c);      /* append; then conn_touch */
+void conn_stream_end(struct conn *c);         /* settles one request */
+void conn_touch(struct conn *c);
+
+/* The last request was bad: its error (the id is known) and the end of the connection. */
+void conn_bad(struct conn *c, int err);
+/* Closes now, whatever is under way. */
+void conn_abort(struct conn *c, const char *reason);
+
+/* Log about a client: at most a few lines a second. */
+void conn_complain(struct conn_set *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+#endif

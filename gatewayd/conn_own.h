@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Between conn.c and conn_out.c. */
+#ifndef QUORATE_CONN_OWN_H
+#define QUORATE_CONN_OWN_H
+
+#include "gatewayd/conn.h"
+
+bool conn_wants_input(const struct conn *c);
+void conn_count(struct conn *c);      /* brings set->bytes up to date */
+void conn_bury(struct conn_set *s);   /* frees the dead */
+
+#endif

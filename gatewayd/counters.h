@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* gatewayd's counters and gauges: `metrics` on its admin socket. */
+#ifndef QUORATE_GATEWAYD_COUNTERS_H
+#define QUORATE_GATEWAYD_COUNTERS_H
+
+#include "base/counter.h"
+
+#define GATEWAYD_COUNTERS(C) \
+	C(GAUGE,   clients, "connections of client programs") \
+	C(COUNTER, clients_accepted_total, "connections accepted") \
+	C(COUNTER, clients_refused_total, "connections closed at once: too many") \
+	C(COUNTER, clients_malformed_total, "connections closed for bytes that are no request") \
+	C(COUNTER, clients_stalled_total, "connections closed for not taking their answers") \
+	C(COUNTER, accept_pauses_total, "times accepting paused for want of descriptors or memory") \
+	C(COUNTER, client_bytes_in_total, "bytes received from clients") \
+	C(COUNTER, client_bytes_out_total, "bytes sent to clients") \
+	C(GAUGE,   client_buffer_bytes, "memory of the buffers of all connections") \
+	C(COUNTER, requests_total, "requests read") \
+	C(COUNTER, errors_total, "requests answered with an error") \
+	C(COUNTER, timeouts_total, "requests given up at their deadline") \
+	C(GAUGE,   requests_in_flight, "requests not yet answered") \
+	C(COUNTER, results_dropped_total, "results of writes thrown away: the client does not read") \
+	C(GAUGE,   proposals, "commands waiting for their result") \
+	C(GAUGE,   proposal_bytes, "and their bytes") \
+	C(COUNTER, proposals_resent_total, "commands proposed again") \
+	C(COUNTER, proposals_refused_total, "refusals by raftd") \
+	C(COUNTER, sessions_total, "sessions opened in the store") \
+	C(COUNTER, read_rounds_total, "read-index rounds asked") \
+	C(COUNTER, reads_total, "ranges and reading transactions begun") \
+	C(GAUGE,   reads_waiting, "of them waiting for an index or for the store") \
+	C(GAUGE,   reads_running, "of them being read and written") \
+	C(COUNTER, read_rows_total, "rows looked at") \
+	C(COUNTER, read_streams_total, "ranges too large for one step") \
+	C(COUNTER, read_compacted_total, "streamed ranges cut off by a compaction") \
+	C(GAUGE,   work_bytes, "memory held by reads under way") \
+	C(GAUGE,   raftd_up, "1: the link to raftd is up") \
+	C(GAUGE,   stored_up, "1: the link to stored is up") \
+	C(COUNTER, link_losses_total, "times a link to raftd or stored was lost") \
+	C(GAUGE,   store_generation, "of the mapped store; 0: none is mapped") \
+	C(GAUGE,   turn_us_max, "longest turn of the loop so far, microseconds")
+
+COUNTER_SET(gatewayd_counters, GATEWAYD_COUNTERS);
+
+#endif

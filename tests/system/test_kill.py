@@ -1,0 +1,103 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Daemons die and stall under a load from three nodes; the recorded history must still be linearizable."""
+import os
+import random
+import signal
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+
+import history
+from harness import DAEMONS, Cluster, scaled, tap, until
+from rpc import H_REVISION
+
+PAUSED_S = 1.0            # longer than the longest election timeout of 0.3 s
+SEED = int(os.environ.get("QUORATE_SEED", random.SystemRandom().randrange(1 << 32)))
+
+
+def loaded(cluster, each=1):
+    print(f"# QUORATE_SEED={SEED}")
+    return history.Clients([cluster.port(i) for i in range(cluster.n)], random.Random(SEED), each,
+                           pause_s=scaled(0.001, 0.005))
+
+
+def progress(clients, which, more=20):
+    """These clients get answers again."""
+    goal = [(i, clients.done(i) + more) for i in which]
+    until(lambda: all(clients.done(i) >= n for i, n in goal), f"clients {list(which)} get answers")
+
+
+def roles(cluster):
+    leader = cluster.wait_leader()
+    return {"leader": leader, "follower": (leader + 1) % cluster.n}
+
+
+def verify(cluster, clients):
+    with cluster.rpc(0) as r:
+        last = r.range(b"\0")[0][H_REVISION]
+        ops = clients.ops()
+        unknown = history.check(ops, 2, last, lambda revision: history.writes_at(r, revision))
+    print(f"# {len(ops)} operations, {last} revisions, {unknown} unknown outcomes")
+    assert len(ops) > 500, "that was hardly a load"
+
+
+def a_kill_of_any_daemon_leaves_a_linearizable_history():
+    with Cluster() as c:
+        with loaded(c) as clients:
+            for daemon in DAEMONS:
+                for role in ("leader", "follower"):
+                    node = roles(c)[role]
+                    print(f"# kill -9 {daemon} of the {role}, node {node}")
+                    c.reborn(node, daemon, c.kill(node, daemon))
+                    progress(clients, range(3))
+        verify(c, clients)
+
+
+def a_pause_of_any_daemon_leaves_a_linearizable_history():
+    with Cluster() as c:
+        with loaded(c) as clients:
+            for daemon in DAEMONS:
+                for role in ("leader", "follower"):
+                    node = roles(c)[role]
+                    others = [i for i in range(3) if i != node]
+                    print(f"# stop {daemon} of the {role}, node {node}, for {PAUSED_S} s")
+                    pid = c.kill(node, daemon, signal.SIGSTOP)
+                    try:
+                        end = time.monotonic() + PAUSED_S
+                        progress(clients, others)        # only its own work stops
+                        time.sleep(max(0, end - time.monotonic()))
+                    finally:
+                        os.kill(pid, signal.SIGCONT)
+                    progress(clients, range(3))
+        verify(c, clients)
+
+
+def leaders_that_die_one_after_the_other_leave_a_linearizable_history():
+    with Cluster() as c:
+        with loaded(c, each=2) as clients:
+            for _ in range(scaled(6, 3)):
+                leader = c.wait_leader()
+                pids = c.kill_node(leader)
+                for daemon, pid in zip(DAEMONS, pids):
+                    c.reborn(leader, daemon, pid)
+                progress(clients, range(6))
+        verify(c, clients)
+
+
+def everything_killed_at_once_leaves_a_linearizable_history():
+    with Cluster() as c:
+        with loaded(c) as clients:
+            for _ in range(scaled(3, 2)):
+                progress(clients, range(3), 100)
+                c.kill_all()
+                c.start()
+                progress(clients, range(3))
+        verify(c, clients)
+
+
+if __name__ == "__main__":
+    tap([a_kill_of_any_daemon_leaves_a_linearizable_history, a_pause_of_any_daemon_leaves_a_linearizable_history,
+         leaders_that_die_one_after_the_other_leave_a_linearizable_history,
+         everything_killed_at_once_leaves_a_linearizable_history])
