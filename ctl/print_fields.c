@@ -3,7 +3,7 @@
 
 #include <inttypes.h>
 
-#include "ctl/text.h"
+#include "ctl/codec.h"
 
 static void fields_number(struct ctl *ctl, const char *name, int64_t v)
 {
@@ -20,10 +20,10 @@ static void fields_bytes(struct ctl *ctl, const char *prefix, const char *name, 
 	fprintf(ctl->out, "\"%s%s\" : ", prefix, name);
 	if (ctl->globals.hex) {
 		fputc('"', ctl->out);
-		text_hex(ctl->out, v);
+		codec_hex(ctl->out, v);
 		fputc('"', ctl->out);
 	} else {
-		text_quote(ctl->out, v);
+		codec_quote(ctl->out, v);
 	}
 	fputc('\n', ctl->out);
 }
@@ -117,11 +117,11 @@ static void fields_members(struct ctl *ctl, const struct native_members_result *
 
 		fields_id(ctl, "ID", m->id);
 		fputs("\"Name\" : ", ctl->out);
-		text_quote(ctl->out, m->name);
+		codec_quote(ctl->out, m->name);
 		fputs("\n\"PeerURL\" : ", ctl->out);
-		text_quote(ctl->out, m->peer_addr);
+		codec_quote(ctl->out, m->peer_addr);
 		fputs("\n\"ClientURL\" : ", ctl->out);
-		text_quote(ctl->out, m->client_addr);
+		codec_quote(ctl->out, m->client_addr);
 		fputs("\n\"IsLearner\" : false\n\n", ctl->out);
 	}
 }

@@ -4,7 +4,7 @@
 
 #include <inttypes.h>
 
-#include "ctl/text.h"
+#include "ctl/codec.h"
 
 /* Members of an object: writes the comma that is due. */
 struct json_object {
@@ -48,7 +48,7 @@ static void json_bytes(struct json_object *o, const char *name, struct bytes v)
 		return;
 	json_name(o, name);
 	fputc('"', o->out);
-	text_base64(o->out, v);
+	codec_base64(o->out, v);
 	fputc('"', o->out);
 }
 
@@ -78,7 +78,7 @@ void print_json_header(struct ctl *ctl, const struct kv_header *h)
 void print_json_str(FILE *out, const char *name, struct bytes v)
 {
 	fprintf(out, "\"%s\":", name);
-	text_json(out, v);
+	codec_json(out, v);
 }
 
 static void json_pair(FILE *out, const struct kv_pair *p)
@@ -229,9 +229,9 @@ static void json_member(struct ctl *ctl, const struct native_member *m)
 	fprintf(ctl->out, ctl->globals.hex ? "{\"ID\":\"%" PRIx64 "\"," : "{\"ID\":%" PRIu64 ",", m->id);
 	print_json_str(ctl->out, "name", m->name);
 	fputs(",\"peerURLs\":[", ctl->out);
-	text_json(ctl->out, m->peer_addr);
+	codec_json(ctl->out, m->peer_addr);
 	fputs("],\"clientURLs\":[", ctl->out);
-	text_json(ctl->out, m->client_addr);
+	codec_json(ctl->out, m->client_addr);
 	fputs("]}", ctl->out);
 }
 

@@ -3,7 +3,7 @@
 
 #include <inttypes.h>
 
-#include "ctl/text.h"
+#include "ctl/codec.h"
 
 const struct printer *print_of(struct ctl *ctl, int *exit_code)
 {
@@ -24,7 +24,7 @@ const struct printer *print_of(struct ctl *ctl, int *exit_code)
 static void simple_line(struct ctl *ctl, struct bytes v)
 {
 	if (ctl->globals.hex)
-		text_hex(ctl->out, v);
+		codec_hex(ctl->out, v);
 	else
 		(void)fwrite(v.data, 1, v.len, ctl->out);
 	fputc('\n', ctl->out);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The quoting half of text.h: UTF-8, escapes, words. */
-#include "ctl/text.h"
+/* The quoting half of codec.h: UTF-8, escapes, words. */
+#include "ctl/codec.h"
 
 #include <stdbool.h>
 
@@ -67,7 +67,7 @@ static void quote_rune(FILE *out, uint32_t r, struct bytes raw)
 		fprintf(out, r < 0x10000 ? "\\u%04x" : "\\U%08x", r);
 }
 
-void text_quote(FILE *out, struct bytes v)
+void codec_quote(FILE *out, struct bytes v)
 {
 	fputc('"', out);
 	for (size_t i = 0, n; i < v.len; i += n) {
@@ -84,7 +84,7 @@ void text_quote(FILE *out, struct bytes v)
 	fputc('"', out);
 }
 
-void text_json(FILE *out, struct bytes v)
+void codec_json(FILE *out, struct bytes v)
 {
 	fputc('"', out);
 	for (size_t i = 0, n; i < v.len; i += n) {
@@ -105,7 +105,7 @@ void text_json(FILE *out, struct bytes v)
 	fputc('"', out);
 }
 
-void text_escape(FILE *out, struct bytes v)
+void codec_escape(FILE *out, struct bytes v)
 {
 	for (size_t i = 0; i < v.len; i++) {
 		uint8_t b = v.data[i];
@@ -208,7 +208,7 @@ static int unquote_raw(const char **s, struct buf *out)
 	return out->err;
 }
 
-int text_unquote(const char **s, struct buf *out)
+int codec_unquote(const char **s, struct buf *out)
 {
 	const char *p = *s;
 
@@ -245,7 +245,7 @@ static int word_take(const char **s, struct buf *out)
 	const char *p = *s, *end = p;
 
 	if (*p == '"')
-		return text_unquote(s, out);
+		return codec_unquote(s, out);
 	if (*p == '\'') {
 		end = strchr(p + 1, '\'');
 		if (end == NULL)
@@ -261,7 +261,7 @@ static int word_take(const char **s, struct buf *out)
 	return out->err;
 }
 
-int text_words(const char *line, struct buf *out, size_t max, size_t *n)
+int codec_words(const char *line, struct buf *out, size_t max, size_t *n)
 {
 	*n = 0;
 	for (;;) {
@@ -306,7 +306,7 @@ static size_t unescape_one(const char *s, size_t left, struct buf *out)
 	return unquote_escape(s, left, out);
 }
 
-int text_unescape(struct bytes text, struct buf *out)
+int codec_unescape(struct bytes text, struct buf *out)
 {
 	const char *s = (const char *)text.data;
 

@@ -6,7 +6,7 @@
 #include "base/check.h"
 #include "ctl/commands.h"
 #include "ctl/op.h"
-#include "ctl/text.h"
+#include "ctl/codec.h"
 
 enum { TXN_WORDS = 64 };
 
@@ -35,7 +35,7 @@ static int txn_quoted(const char **s, struct arena *arena, struct bytes *out)
 
 	*s += strspn(*s, " \t");
 	buf_init(&b, LIMIT_REQUEST_BYTES);
-	rc = text_unquote(s, &b);
+	rc = codec_unquote(s, &b);
 	if (rc == ERR_OK)
 		copy = arena_alloc(arena, b.len + 1);
 	if (copy != NULL) {
@@ -109,7 +109,7 @@ static int txn_argv(const char *line, struct arena *arena, char **argv, size_t m
 	int rc;
 
 	buf_init(&b, LIMIT_REQUEST_BYTES);
-	rc = text_words(line, &b, max, &n);
+	rc = codec_words(line, &b, max, &n);
 	if (rc == ERR_OK)
 		copy = arena_alloc(arena, b.len + 1);
 	if (copy != NULL) {

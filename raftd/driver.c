@@ -9,18 +9,21 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "raftd/node.h"
-#include "raftd/peers.h"
 
 _Static_assert((int)RAFT_FOLLOWER == (int)NODE_FOLLOWER && (int)RAFT_LEADER == (int)NODE_LEADER &&
 	       (int)RAFT_PRECANDIDATE == (int)NODE_PRE_CANDIDATE &&
 	       (int)RAFT_CANDIDATE == (int)NODE_CANDIDATE, "roles have one numbering");
 
-/* A message appends at most a batch closed late; small records always find room behind it. */
-enum { APPEND_ROOM = LIMIT_BATCH_BYTES + LIMIT_REQUEST_BYTES + 256 * KIB, APPEND_RESERVE = 64 * KIB };
+enum { TICK_PUT_OFF_MS = 10 };
 
 bool raftd_can_append(const struct raftd *n)
 {
-	return wal_room(n->wal) >= APPEND_ROOM + APPEND_RESERVE;
+	return wal_room(n->wal) >= APPEND_ROOM + SMALL_ROOM;
+}
+
+bool raftd_can_append_small(const struct raftd *n)
+{
+	return wal_room(n->wal) >= SMALL_ROOM / 2;
 }
 
 static void fx_hard_state(struct raftd *n, const struct raft_effect *e)
@@ -36,6 +39,16 @@ static void fx_truncate(struct raftd *n, const struct raft_effect *e)
 	log_info("log truncated from=%" PRIu64 " last=%" PRIu64, e->truncate.from, wal_last_index(n->wal));
 	CHECK(wal_append_truncate(n->wal, e->truncate.from) == ERR_OK);
 	wal_mark(n->wal, e->seq);
+}
+
+static void append_entry(struct raftd *n, uint64_t index, uint64_t term, uint8_t kind, struct bytes payload)
+{
+	int rc = wal_append_entry(n->wal, index, term, kind, payload);
+
+	if (rc == ERR_LIMIT)     /* the size was checked where it came in */
+		fatal("find out why elections never end; the log must be cut by a snapshot",
+		      "the log holds %u terms and takes no more", LIMIT_WAL_TERM_RUNS);
+	CHECK(rc == ERR_OK);
 }
 
 static void fx_append(struct raftd *n, const struct raft_effect *e)
@@ -55,7 +68,7 @@ static void fx_append(struct raftd *n, const struct raft_effect *e)
 			term = in->term;
 			payload = in->payload;
 		}
-		CHECK(wal_append_entry(n->wal, index, term, kind, payload) == ERR_OK);
+		append_entry(n, index, term, kind, payload);
 	}
 	wal_mark(n->wal, e->seq);
 }
@@ -65,7 +78,7 @@ static void fx_send(struct raftd *n, const struct raft_effect *e)
 	struct held *h = &n->held;
 
 	if (e->send.need_seq <= n->durable_seq) {
-		peers_send_raft(n, &e->send.msg);
+		raftd_send(n, &e->send.msg);
 		return;
 	}
 	if (h->count == HELD_MAX) {      /* Raft lives with lost messages */
@@ -83,7 +96,7 @@ static void held_release(struct raftd *n)
 	struct held *h = &n->held;
 
 	while (h->count > 0 && h->v[h->head].need_seq <= n->durable_seq) {
-		peers_send_raft(n, &h->v[h->head].msg);
+		raftd_send(n, &h->v[h->head].msg);
 		h->head = (h->head + 1) % HELD_MAX;
 		h->count--;
 	}
@@ -120,12 +133,14 @@ static void fx_replicate(struct raftd *n, const struct raft_effect *e)
 	uint64_t bytes = 0;
 	size_t count = 0;
 
-	if (wants && peers_room(n, e->replicate.peer))
+	if (wants && peers_room(n->peers, e->replicate.peer))
 		bytes = replicate_entries(n, e, entries, &count);
 	m.entries.v = entries;
 	m.entries.n = count;
 	if (!wants || count > 0)
-		sent = peers_send(n, e->replicate.peer, MSG_NO_peer_append, &peer_append_desc, &m) == ERR_OK;
+		sent = peers_send(n->peers, e->replicate.peer, MSG_NO_peer_append, &peer_append_desc, &m) == ERR_OK;
+	if (!sent && (!wants || count > 0))
+		counter_inc(&n->counters.sends_dropped);
 	if (!wants)
 		return;
 	CHECK(n->sent_count < ARRAY_LEN(n->sent));
@@ -139,7 +154,7 @@ static void fx_commit(struct raftd *n, const struct raft_effect *e)
 	CHECK(e->commit.index > n->commit);
 	n->commit = e->commit.index;
 	propose_committed(n, n->commit);
-	feed_more(n);
+	n->feed.due = true;
 }
 
 static void fx_role(struct raftd *n, const struct raft_effect *e)
@@ -192,6 +207,7 @@ static void fx_carry_out(struct raftd *n, const struct raft_effect *e)
 		reads_answer(n, e->read.ctx, n->leader ? ERR_LEADER_CHANGED : ERR_NO_LEADER, 0);
 		break;
 	case RAFT_FX_TRANSFER_ABORTED:
+		n->handing_over = false;
 		log_warn("leadership transfer given up: the target did not take over target=%" PRIu64, e->peer.peer);
 		break;
 	case RAFT_FX_RESET:      /* both only once logs are cut behind snapshots, which we never do */
@@ -236,7 +252,28 @@ int raftd_step(struct raftd *n, struct raft_event *ev)
 	return rc;
 }
 
+/*
+ * Silence is judged by what was fed to the core (its contract, point 6). So what has arrived is fed
+ * first, and if some of it cannot be taken yet (the disk is behind, a long frame is still coming in),
+ * a node that might lose patience waits a little.
+ */
+void raftd_tick(void *arg)
+{
+	struct raft_event ev = {.type = RAFT_EV_TICK};
+	struct raftd *n = arg;
+
+	peers_poll(n->peers);
+	if (n->role != RAFT_LEADER &&
+	    (!raftd_can_append_small(n) || peers_withheld(n->peers, n->leader))) {
+		n->tick_after = mono_add_ms(loop_now(n->d->loop), TICK_PUT_OFF_MS);
+		return;
+	}
+	(void)raftd_step(n, &ev);
+}
+
 void raftd_tick_arm(struct raftd *n)
 {
-	loop_timer_set(n->d->loop, &n->tick, raft_deadline(n->raft));
+	mono_t due = raft_deadline(n->raft);
+
+	loop_timer_set(n->d->loop, &n->tick, mono_before(due, n->tick_after) ? n->tick_after : due);
 }

@@ -27,9 +27,13 @@ static int feed_up(void *arg, struct link *l, const struct link_hello *peer)
 	struct raftd *n = arg;
 	struct feed *f = &n->feed;
 
-	if (peer->node_id != n->d->config->node_id) {
-		log_error("stored belongs to another node node=%" PRIu64, peer->node_id);
-		return ERR_CONFIG;
+	if (peer->resume > wal_last_index(n->wal)) {
+		/* Commits are told only when they are durable here: the log has lost entries, or is another's. */
+		if (f->ahead != peer->resume)    /* it will come again and again */
+			log_error("the store is ahead of the log, is this its log? applied=%" PRIu64
+				  " last=%" PRIu64, peer->resume, wal_last_index(n->wal));
+		f->ahead = peer->resume;
+		return ERR_CORRUPT;
 	}
 	f->link = l;
 	f->applied = peer->resume;
@@ -37,7 +41,7 @@ static int feed_up(void *arg, struct link *l, const struct link_hello *peer)
 	f->window = 0;
 	f->head = f->count = 0;
 	log_info("stored is there applied=%" PRIu64 " commit=%" PRIu64, f->applied, n->commit);
-	feed_more(n);
+	f->due = true;
 	return ERR_OK;
 }
 
@@ -53,7 +57,7 @@ static int feed_done(struct raftd *n, const struct apply_done *m)
 		f->head = (f->head + 1) % ARRAY_LEN(f->sent);
 		f->count--;
 	}
-	feed_more(n);
+	f->due = true;
 	return ERR_OK;
 }
 
@@ -79,8 +83,10 @@ static void feed_down(void *arg, struct link *l, const char *reason)
 
 static void feed_drained(void *arg, struct link *l)
 {
+	struct raftd *n = arg;
+
 	(void)l;
-	feed_more(arg);
+	n->feed.due = true;
 }
 
 /* One batch; false if nothing more can be sent now. */
@@ -120,9 +126,10 @@ static bool feed_batch(struct raftd *n)
 	return true;
 }
 
+/* One large batch for all that a turn has committed; bounded by the window. */
 void feed_more(struct raftd *n)
 {
-	/* Bounded by the window. */
+	n->feed.due = false;
 	while (feed_batch(n))
 		;
 }

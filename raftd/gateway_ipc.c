@@ -7,7 +7,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "raftd/node.h"
-#include "raftd/peers.h"
 
 static void gateway_hello(void *arg, struct link_hello *out)
 {
@@ -19,20 +18,27 @@ static void gateway_hello(void *arg, struct link_hello *out)
 	out->resume = 0;
 }
 
-static void gateway_tell_state(struct raftd *n, struct link *l)
+void gateways_tell(struct link *l, uint32_t number, const struct msg_desc *d, const void *msg)
+{
+	int rc = link_send(l, number, d, msg);
+
+	if (rc != ERR_OK && rc != ERR_CLOSED)
+		link_drop(l, "it does not read its answers");
+}
+
+static void gateway_tell_state(const struct raftd *n, struct link *l)
 {
 	struct raftd_state m = {(uint64_t)n->role, n->term, n->leader, n->commit};
 
-	(void)link_send(l, MSG_NO_raftd_state, &raftd_state_desc, &m);
+	gateways_tell(l, MSG_NO_raftd_state, &raftd_state_desc, &m);
 }
 
 static int gateway_up(void *arg, struct link *l, const struct link_hello *peer)
 {
 	struct raftd *n = arg;
 
-	if (peer->node_id != n->d->config->node_id)
-		return ERR_CONFIG;
-	if (n->gateways.n == GATEWAYS_MAX)
+	(void)peer;
+	if (n->gateways.n == GATEWAYS_MAX)    /* those that went in this turn still count */
 		return ERR_LIMIT;
 	n->gateways.links[n->gateways.n++] = l;
 	gateway_tell_state(n, l);
@@ -57,7 +63,7 @@ static int on_propose(struct raftd *n, struct link *l, const struct raftd_propos
 	uint64_t gateway = link_peer(l)->incarnation;
 
 	for (size_t i = 0; i < m->proposals.n; i++) {
-		if (m->proposals.v[i].command.len > LIMIT_REQUEST_BYTES + 64 * KIB)
+		if (m->proposals.v[i].command.len > ENTRY_BYTES_MAX)
 			return ERR_REQUEST_TOO_LARGE;    /* the gateway should have refused it */
 		v[i] = (struct proposal){gateway, m->proposals.v[i].seq, m->proposals.v[i].command};
 	}
@@ -88,7 +94,8 @@ static int on_status(struct raftd *n, struct link *l, const struct raftd_status_
 						      rs.peers[i].silent_ms};
 	m.peers.v = peers;
 	m.peers.n = rs.peer_count;
-	return link_send(l, MSG_NO_raftd_status_result, &raftd_status_result_desc, &m) == ERR_CLOSED ? ERR_CLOSED : ERR_OK;
+	gateways_tell(l, MSG_NO_raftd_status_result, &raftd_status_result_desc, &m);
+	return ERR_OK;
 }
 
 static int on_transfer(struct raftd *n, struct link *l, const struct raftd_transfer *ask)
@@ -97,7 +104,7 @@ static int on_transfer(struct raftd *n, struct link *l, const struct raftd_trans
 	struct raftd_transfer_result m = {.ctx = ask->ctx};
 
 	m.error = (uint64_t)raftd_step(n, &ev);
-	(void)link_send(l, MSG_NO_raftd_transfer_result, &raftd_transfer_result_desc, &m);
+	gateways_tell(l, MSG_NO_raftd_transfer_result, &raftd_transfer_result_desc, &m);
 	return ERR_OK;
 }
 
@@ -132,23 +139,19 @@ void gateways_state(struct raftd *n)
 struct link *gateways_find(struct raftd *n, uint64_t incarnation)
 {
 	for (size_t i = 0; i < n->gateways.n; i++)
-		if (link_peer(n->gateways.links[i])->incarnation == incarnation)
+		if (link_is_up(n->gateways.links[i]) && link_peer(n->gateways.links[i])->incarnation == incarnation)
 			return n->gateways.links[i];
 	return NULL;
 }
 
-void gateways_refuse(struct raftd *n, struct link *l, const struct raftd_refused *v, size_t count)
+void gateways_refuse(struct link *l, struct raftd_refused *v, size_t count)
 {
-	static struct raftd_refused copy[LIMIT_BATCH_ITEMS];
 	struct raftd_refuse m;
 
-	(void)n;
 	CHECK(count <= LIMIT_BATCH_ITEMS);
-	for (size_t i = 0; i < count; i++)
-		copy[i] = v[i];
-	m.refused.v = copy;
+	m.refused.v = v;
 	m.refused.n = count;
-	(void)link_send(l, MSG_NO_raftd_refuse, &raftd_refuse_desc, &m);
+	gateways_tell(l, MSG_NO_raftd_refuse, &raftd_refuse_desc, &m);
 }
 
 int gateways_open(struct raftd *n)

@@ -4,9 +4,9 @@
  * thread.
  *
  *   gateway_ipc.c --proposals, reads--> propose.c, reads.c --events--> driver.c --> core/
- *   peers.c (TCP, Noise) --messages--------------------------------------^  |
+ *   peers.h (TCP, Noise) --frames--> peer_msg.c --messages---------------^  |
  *   wal.h (writer thread) --durable----------------------------------------^  | effects
- *   feed.c (to stored) <--commit-- driver.c --messages--> peers.c             v
+ *   feed.c (to stored) <--commit-- driver.c --messages--> peer_msg.c, peers.h <'
  */
 #ifndef QUORATE_NODE_H
 #define QUORATE_NODE_H
@@ -14,13 +14,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/arena.h"
 #include "base/counter.h"
 #include "base/limits.h"
 #include "proto/link_apply.h"
 #include "proto/link_raft.h"
 #include "proto/peer.h"
 #include "raftd/core/raft.h"
+#include "raftd/peers.h"
 #include "raftd/wal.h"
 #include "rt/daemon.h"
 #include "rt/link.h"
@@ -39,6 +39,7 @@
 	C(COUNTER, peer_frames_out, "frames to peers") \
 	C(COUNTER, peer_refused, "connections to the peer port that were no member's") \
 	C(COUNTER, peer_bad_frames, "altered, malformed or impossible frames from peers") \
+	C(COUNTER, peer_connects, "peer connections that came up") \
 	C(COUNTER, fed_entries, "committed entries sent to stored") \
 	C(GAUGE, role, "0 follower, 1 pre-candidate, 2 candidate, 3 leader") \
 	C(GAUGE, term, "current term") \
@@ -54,6 +55,22 @@
 	C(GAUGE, wal_spare_failed, "1: no room to prepare the next log segment") \
 	C(GAUGE, uncommitted_bytes, "proposals appended as leader and not yet committed")
 COUNTER_SET(raftd_counters, RAFTD_COUNTERS);
+
+/*
+ * What one message or one proposal may append, as the log counts it: payloads, and for each entry
+ * a head. A sender puts LIMIT_BATCH_BYTES of payload into an append, or one larger entry. Small
+ * records (term and vote, a no-op, a truncation) need no more than SMALL_ROOM between two syncs:
+ * half of it for those that messages cause, half for our own.
+ */
+#define ENTRY_BYTES_MAX (LIMIT_REQUEST_BYTES + 64u * KIB)
+#define ENTRY_HEAD_ROOM 64u
+#define APPEND_ROOM (LIMIT_REQUEST_BYTES + 128u * KIB)
+#define SMALL_ROOM (64u * KIB)
+_Static_assert(LIMIT_BATCH_BYTES + LIMIT_APPEND_ENTRIES * ENTRY_HEAD_ROOM <= APPEND_ROOM &&
+	       ENTRY_BYTES_MAX + ENTRY_HEAD_ROOM <= APPEND_ROOM, "an append fits its room");
+_Static_assert(APPEND_ROOM + SMALL_ROOM <= LIMIT_WAL_ENTRY_BYTES, "wal_room never says more than that");
+/* The smallest segment whose batches hold it. */
+enum { SEGMENT_MIN_MB = 2 };
 
 /* A command on its way into the log, from a gateway of this node or of another. */
 struct proposal {
@@ -82,7 +99,7 @@ struct read_slot {
 	uint32_t serial;          /* odd while in use */
 };
 
-/* Messages that wait for a sync, in the order of their need. */
+/* Messages that wait for a sync, first in, first out: at worst one waits for the need of the one before. */
 enum { HELD_MAX = 4096 };
 struct held {
 	struct { struct raft_msg msg; uint64_t need_seq; } v[HELD_MAX];
@@ -95,9 +112,11 @@ struct feed {
 	struct link *link;        /* NULL while down */
 	uint64_t next;            /* index to send */
 	uint64_t applied;         /* told by stored */
+	uint64_t ahead;           /* an applied index that our log has not, as last complained of */
 	size_t window;            /* bytes sent and not applied */
 	struct { uint64_t last_index; size_t bytes; } sent[256];
 	uint32_t head, count;
+	bool due;                 /* there may be more to send: at the end of the turn */
 	struct wal_list list;
 };
 
@@ -109,20 +128,18 @@ struct gateways {
 	bool state_dirty;         /* raftd_state is due at the end of the turn */
 };
 
-struct peers;
-
 struct raftd {
 	struct daemon *d;
 	struct raft *raft;
 	struct raft_effects fx;
 	bool stepping;
 	struct wal *wal;
-	struct wal_hard_state hard;   /* as last handed to the log */
 	struct loop_io wal_ready;
 	uint64_t durable_seq, durable_index;
 	uint64_t commit, term, leader;
 	enum raft_role role;
 	struct loop_timer tick;
+	mono_t tick_after;            /* a tick was put off: not before this */
 	struct loop_hook turn_end;
 
 	/* What the step under way may append: the proposals, or the entries just received. */
@@ -139,16 +156,21 @@ struct raftd {
 	struct feed feed;
 	struct gateways gateways;
 	struct peers *peers;
+	struct peer_keys keys;        /* until the peers are opened */
+	int peer_fd;
 	struct raftd_counters counters;
 	struct loop_timer stop_timer;
 	mono_t stop_began;
+	bool handing_over;            /* stopping: a successor was chosen and has not taken over yet */
 };
 
 /* driver.c: one event in, its effects carried out in order. Returns what the core said. */
 int raftd_step(struct raftd *n, struct raft_event *ev);
+void raftd_tick(void *raftd);           /* the tick timer's function */
 void raftd_tick_arm(struct raftd *n);
-/* Room in the log's gathering batch for whatever one message may append. */
+/* Room in the log's gathering batch for whatever one message may append; or for small records. */
 bool raftd_can_append(const struct raftd *n);
+bool raftd_can_append_small(const struct raftd *n);
 
 /* propose.c */
 void propose_batch(struct raftd *n, const struct proposal *v, size_t count, struct proposer from);
@@ -162,13 +184,19 @@ void reads_forget(struct raftd *n, const struct link *link);
 
 /* feed.c */
 int feed_open(struct raftd *n);
-void feed_more(struct raftd *n);        /* after a commit, or when the window has room */
+void feed_more(struct raftd *n);        /* at the end of a turn in which feed.due was set */
+
+/* peer_msg.c */
+extern const struct peers_ops raftd_peers_ops;          /* arg: the struct raftd */
+void raftd_send(struct raftd *n, const struct raft_msg *m);
 
 /* gateway_ipc.c */
 int gateways_open(struct raftd *n);
 void gateways_state(struct raftd *n);   /* tells all, if dirty */
 struct link *gateways_find(struct raftd *n, uint64_t incarnation);
-void gateways_refuse(struct raftd *n, struct link *l, const struct raftd_refused *v, size_t count);
+void gateways_refuse(struct link *l, struct raftd_refused *v, size_t count);
+/* A gateway that does not read what it asked for is dropped: both resynchronise then. */
+void gateways_tell(struct link *l, uint32_t number, const struct msg_desc *d, const void *msg);
 
 /* report.c */
 void raftd_report(void *daemon, struct admin_reply *r);

@@ -4,12 +4,17 @@
 
 #include "base/check.h"
 #include "base/err.h"
-#include "base/log.h"
+#include "proto/peer.h"
 #include "raftd/peer_conn.h"
-#include "raftd/peers.h"
 #include "rt/keyfile.h"
 
 static const uint8_t magic[8] = {'Q', 'U', 'O', 'R', 'P', 'E', 'E', 'R'};
+
+static int handshake_refuse(struct peer_conn *c, int err, const char *reason)
+{
+	c->reason = reason;
+	return err;
+}
 
 static void preamble_write(uint8_t *p, uint64_t cluster, uint64_t from, uint64_t to)
 {
@@ -22,9 +27,9 @@ static void preamble_write(uint8_t *p, uint64_t cluster, uint64_t from, uint64_t
 
 static void handshake_init(struct peer_conn *c)
 {
-	const struct peer_identity *me = peers_identity(c->n);
-	struct noise_hs_config config = {.role = c->role, .static_secret = me->secret_key,
-					 .psk = me->cluster_secret,
+	const struct peer_keys *keys = &c->ps->s.keys;
+	struct noise_hs_config config = {.role = c->role, .static_secret = keys->secret,
+					 .psk = keys->cluster_secret,
 					 .prologue = bytes_of(c->preamble, PEER_PREAMBLE_BYTES)};
 
 	noise_hs_init_random(&c->hs, &config);
@@ -33,7 +38,7 @@ static void handshake_init(struct peer_conn *c)
 /* Writes the next Noise message as a frame. Message 1 says nothing; 2 and 3 carry our hello. */
 static int handshake_write(struct peer_conn *c, bool hello)
 {
-	struct peer_hello m = {PEER_VERSION, PEER_VERSION_MIN, c->n->d->incarnation};
+	struct peer_hello m = {PEER_VERSION, PEER_VERSION_MIN, c->ps->s.incarnation};
 	uint8_t noise[NOISE_HS_MSG_MAX];
 	struct buf payload;
 	size_t len;
@@ -42,7 +47,8 @@ static int handshake_write(struct peer_conn *c, bool hello)
 	buf_init(&payload, LIMIT_NOISE_PAYLOAD_BYTES);
 	if (hello)
 		(void)msg_encode(&payload, &peer_hello_desc, &m);
-	rc = noise_hs_write(&c->hs, buf_bytes(&payload), noise, sizeof noise, &len);
+	rc = payload.err != ERR_OK ? payload.err
+				   : noise_hs_write(&c->hs, buf_bytes(&payload), noise, sizeof noise, &len);
 	buf_free(&payload);
 	if (rc != ERR_OK)
 		return rc;
@@ -59,13 +65,12 @@ static int handshake_hello(struct peer_conn *c, struct bytes payload)
 	int rc;
 
 	arena_init(&none, 0);
-	rc = msg_decode(&w, &peer_hello_desc, &none, &m);
-	if (rc == ERR_OK)
-		rc = wire_end(&w);
+	(void)msg_decode(&w, &peer_hello_desc, &none, &m);
+	rc = wire_end(&w);
 	if (rc != ERR_OK)
-		return rc;
+		return handshake_refuse(c, rc, "malformed hello");
 	if (m.version < PEER_VERSION_MIN || m.version_min > PEER_VERSION)
-		return ERR_VERSION;
+		return handshake_refuse(c, ERR_VERSION, "no protocol version in common");
 	c->incarnation = m.incarnation;
 	return ERR_OK;
 }
@@ -73,51 +78,68 @@ static int handshake_hello(struct peer_conn *c, struct bytes payload)
 /* The key that Noise has proved must be the one the membership has for this id. */
 static int handshake_key(struct peer_conn *c)
 {
-	const struct config_member *m = config_member_by_id(c->n->d->config, c->id);
+	const struct config_member *m = config_member_by_id(c->ps->s.config, c->id);
 	const uint8_t *key = noise_hs_remote_static(&c->hs);
 
 	CHECK(m != NULL && key != NULL);
 	if (key_equal(key, m->key))
 		return ERR_OK;
-	log_warn("peer's key is not the member's peer=%s", m->name);
-	return ERR_AUTHENTICATION;
+	return handshake_refuse(c, ERR_AUTHENTICATION, "its key is not the one in the member line");
 }
 
+/*
+ * The initiator does not know yet whether it was accepted: the responder's first message says so,
+ * and it says it at once.
+ */
 static int handshake_done(struct peer_conn *c)
 {
+	struct peer_ping ping = {c->ps->s.incarnation};
 	int rc = noise_hs_split(&c->hs, &c->session);
 
 	if (rc != ERR_OK)
 		return rc;
+	if (c->role == NOISE_INITIATOR) {
+		c->state = PEER_CONFIRM;
+		return ERR_OK;
+	}
 	c->state = PEER_UP;
-	peers_up(c->n, c);
-	return ERR_OK;
+	rc = peer_conn_send(c, MSG_NO_peer_ping, &peer_ping_desc, &ping);
+	if (rc == ERR_OK)
+		peers_conn_up(c);
+	return rc;
 }
 
 int peer_handshake_begin(struct peer_conn *c)
 {
-	const struct peer_identity *me = peers_identity(c->n);
+	const struct config *config = c->ps->s.config;
 
 	CHECK(c->role == NOISE_INITIATOR);
-	preamble_write(c->preamble, me->cluster_id, me->node_id, c->id);
+	preamble_write(c->preamble, config->cluster_id, config->node_id, c->id);
 	buf_add(&c->out, c->preamble, PEER_PREAMBLE_BYTES);
 	handshake_init(c);
 	return handshake_write(c, false);
 }
 
+/* Nothing here is proved yet. It becomes Noise's prologue, so nothing of it can be altered. */
 int peer_handshake_preamble(struct peer_conn *c, const uint8_t *p)
 {
-	const struct peer_identity *me = peers_identity(c->n);
+	const struct config *config = c->ps->s.config;
 	uint64_t from = get_u64be(p + 20);
-	uint8_t want[PEER_PREAMBLE_BYTES];
 
-	preamble_write(want, me->cluster_id, from, me->node_id);
 	/* The version is only the initiator's newest: the hellos agree on one. */
-	if (memcmp(p, want, 8) != 0 || memcmp(p + 12, want + 12, 24) != 0)
-		return ERR_MALFORMED;
+	if (memcmp(p, magic, sizeof magic) != 0)
+		return handshake_refuse(c, ERR_MALFORMED, "not our protocol");
+	if (get_u64be(p + 12) != config->cluster_id)
+		return handshake_refuse(c, ERR_AUTHENTICATION, "of another cluster");
+	if (get_u64be(p + 28) != config->node_id)
+		return handshake_refuse(c, ERR_AUTHENTICATION, "meant for another node");
+	/* Only the smaller id dials: anything else is a mix-up or a lie. */
+	if (!peers_may_call(c->ps, from))
+		return handshake_refuse(c, ERR_AUTHENTICATION, "from no member that dials us");
+	c->id = from;
 	memcpy(c->preamble, p, PEER_PREAMBLE_BYTES);
 	handshake_init(c);
-	return peers_identified(c->n, c, from);
+	return ERR_OK;
 }
 
 int peer_handshake_frame(struct peer_conn *c, struct bytes frame)
@@ -128,7 +150,8 @@ int peer_handshake_frame(struct peer_conn *c, struct bytes frame)
 	int rc = noise_hs_read(&c->hs, frame, payload, sizeof payload, &len);
 
 	if (rc != ERR_OK)
-		return rc;
+		return handshake_refuse(c, rc, step == 0 ? "it does not know the cluster's secret"
+							 : "its handshake does not verify");
 	if (step == 0)                       /* responder: message 1 came */
 		return len == 0 ? handshake_write(c, true) : ERR_MALFORMED;
 	rc = handshake_key(c);

@@ -3,9 +3,8 @@
 #include "base/check.h"
 #include "base/err.h"
 #include "raftd/node.h"
-#include "raftd/peers.h"
 
-void peers_send_raft(struct raftd *n, const struct raft_msg *m)
+void raftd_send(struct raftd *n, const struct raft_msg *m)
 {
 	int rc = ERR_INTERNAL;
 
@@ -14,35 +13,35 @@ void peers_send_raft(struct raftd *n, const struct raft_msg *m)
 	case RAFT_MSG_VOTE: {
 		struct peer_vote v = {m->term, m->type == RAFT_MSG_PREVOTE, m->vote.transfer,
 				      m->vote.last_index, m->vote.last_term};
-		rc = peers_send(n, m->to, MSG_NO_peer_vote, &peer_vote_desc, &v);
+		rc = peers_send(n->peers, m->to, MSG_NO_peer_vote, &peer_vote_desc, &v);
 		break;
 	}
 	case RAFT_MSG_PREVOTE_RESP:
 	case RAFT_MSG_VOTE_RESP: {
 		struct peer_vote_resp v = {m->term, m->type == RAFT_MSG_PREVOTE_RESP, m->vote_resp.granted};
-		rc = peers_send(n, m->to, MSG_NO_peer_vote_resp, &peer_vote_resp_desc, &v);
+		rc = peers_send(n->peers, m->to, MSG_NO_peer_vote_resp, &peer_vote_resp_desc, &v);
 		break;
 	}
 	case RAFT_MSG_APPEND_RESP: {
 		struct peer_append_resp v = {m->term, m->append_resp.round, m->append_resp.reject,
 					     m->append_resp.index, m->append_resp.match,
 					     m->append_resp.hint_index, m->append_resp.hint_term};
-		rc = peers_send(n, m->to, MSG_NO_peer_append_resp, &peer_append_resp_desc, &v);
+		rc = peers_send(n->peers, m->to, MSG_NO_peer_append_resp, &peer_append_resp_desc, &v);
 		break;
 	}
 	case RAFT_MSG_READ_REQ: {
 		struct peer_read v = {m->term, m->read.id};
-		rc = peers_send(n, m->to, MSG_NO_peer_read, &peer_read_desc, &v);
+		rc = peers_send(n->peers, m->to, MSG_NO_peer_read, &peer_read_desc, &v);
 		break;
 	}
 	case RAFT_MSG_READ_RESP: {
 		struct peer_read_resp v = {m->term, m->read.id, m->read.ok, m->read.index};
-		rc = peers_send(n, m->to, MSG_NO_peer_read_resp, &peer_read_resp_desc, &v);
+		rc = peers_send(n->peers, m->to, MSG_NO_peer_read_resp, &peer_read_resp_desc, &v);
 		break;
 	}
 	case RAFT_MSG_TIMEOUT_NOW: {
 		struct peer_timeout_now v = {m->term};
-		rc = peers_send(n, m->to, MSG_NO_peer_timeout_now, &peer_timeout_now_desc, &v);
+		rc = peers_send(n->peers, m->to, MSG_NO_peer_timeout_now, &peer_timeout_now_desc, &v);
 		break;
 	}
 	case RAFT_MSG_APPEND:     /* built by the driver, which owns the payloads */
@@ -73,13 +72,14 @@ static int peer_recv_append(struct raftd *n, struct raft_msg *m, const struct pe
 
 		if (e->kind != WAL_NOOP && e->kind != WAL_COMMAND)
 			return ERR_MALFORMED;
-		if (e->payload.len > LIMIT_REQUEST_BYTES + 64 * KIB)
+		if (e->kind == WAL_NOOP && e->payload.len > 0)
+			return ERR_MALFORMED;
+		if (e->payload.len > ENTRY_BYTES_MAX)
 			return ERR_LIMIT;
 		terms[i] = e->term;
-		bytes += e->payload.len + 64;
+		bytes += e->payload.len + ENTRY_HEAD_ROOM;
 	}
-	/* What a sender may put into one message is what our log's batch has room for. */
-	if (bytes > LIMIT_BATCH_BYTES + LIMIT_REQUEST_BYTES + 256 * KIB)
+	if (bytes > APPEND_ROOM)         /* what peer_can_take has seen room for */
 		return ERR_LIMIT;
 	m->type = RAFT_MSG_APPEND;
 	m->append = (struct raft_msg_append){in->prev_index, in->prev_term, in->commit, in->round,
@@ -95,7 +95,7 @@ static int peer_recv_propose(struct raftd *n, uint64_t from, const struct peer_p
 	for (size_t i = 0; i < in->proposals.n; i++) {
 		const struct peer_proposal *p = &in->proposals.v[i];
 
-		if (p->command.len > LIMIT_REQUEST_BYTES + 64 * KIB)
+		if (p->command.len > ENTRY_BYTES_MAX)
 			return ERR_LIMIT;
 		v[i] = (struct proposal){p->gateway, p->seq, p->command};
 	}
@@ -111,13 +111,27 @@ static int peer_recv_refuse(struct raftd *n, const struct peer_refuse *in)
 		struct raftd_refused v = {in->refused.v[i].seq, in->refused.v[i].error};
 
 		if (l != NULL)
-			gateways_refuse(n, l, &v, 1);
+			gateways_refuse(l, &v, 1);
 	}
 	return ERR_OK;
 }
 
-int peer_msg_in(struct raftd *n, uint64_t from, const struct msg_in *in)
+/*
+ * Entries wait until the log has room. All else is taken as long as small records fit, since a
+ * leader must hear its followers, and candidates each other, while a disk is slow.
+ */
+static bool peer_can_take(void *arg, const struct msg_in *in)
 {
+	const struct raftd *n = arg;
+
+	if (in->row->number == MSG_NO_peer_append && ((const struct peer_append *)in->msg)->entries.n > 0)
+		return raftd_can_append(n);
+	return raftd_can_append_small(n);
+}
+
+static int peer_message(void *arg, uint64_t from, const struct msg_in *in)
+{
+	struct raftd *n = arg;
 	struct raft_msg m = {.from = from, .to = n->d->config->node_id};
 
 	switch (in->row->number) {
@@ -179,3 +193,22 @@ int peer_msg_in(struct raftd *n, uint64_t from, const struct msg_in *in)
 		return ERR_UNKNOWN_METHOD;
 	}
 }
+
+/* A new connection has lost the old one's messages: the core must see both edges. */
+static void peer_up(void *arg, uint64_t id)
+{
+	struct raft_event down = {.type = RAFT_EV_PEER_DOWN, .peer = id};
+	struct raft_event up = {.type = RAFT_EV_PEER_UP, .peer = id};
+
+	(void)raftd_step(arg, &down);
+	(void)raftd_step(arg, &up);
+}
+
+static void peer_down(void *arg, uint64_t id)
+{
+	struct raft_event down = {.type = RAFT_EV_PEER_DOWN, .peer = id};
+
+	(void)raftd_step(arg, &down);
+}
+
+const struct peers_ops raftd_peers_ops = {peer_up, peer_down, peer_can_take, peer_message};

@@ -1,63 +1,54 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The manager of all connections to other nodes: dialling, accepting, timing, burying. */
 #include "raftd/peers.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/check.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "proto/peer.h"
 #include "raftd/peer_conn.h"
+#include "rt/admin.h"
 #include "rt/keyfile.h"
 
-enum { PEERS_STRANGERS = 32, PEERS_RETRY_MIN_MS = 20, PEERS_RETRY_MAX_MS = 500, PEERS_WATCH_MS = 50,
-       PEERS_COMPLAIN_MS = 10000 };
-
-struct peer {
-	const struct config_member *member;
-	struct peer_conn *conn;           /* the one that is up, or NULL */
-	struct peer_conn *dialling;       /* ours on its way, or NULL */
-	struct sockaddr_storage addr;
-	socklen_t addr_len;
-	mono_t retry_at, complain_at;
-	uint32_t back_off_ms;
+enum {
+	PEERS_ACCEPTS = 16,           /* in one turn */
+	PEERS_POLL_READS = 8,         /* of one connection in one poll */
+	PEERS_REFUSAL_LOG_MS = 1000,  /* strangers must not write our log */
+	PEERS_FIRST_COMPLAINT_MS = 1000
 };
 
-struct peers {
-	struct peer_identity me;
-	struct peer v[LIMIT_NODES];
-	size_t n;
-	struct peer_conn *all;
-	size_t strangers;
-	struct loop_io listener;
-	int listen_fd;
-	struct loop_timer watch;
-	uint64_t dice;                    /* for jitter */
-	bool accept_paused;               /* no descriptors left: tried again by the watch timer */
-};
-
-const struct peer_identity *peers_identity(const struct raftd *n)
+static struct peer *peer_find(const struct peers *ps, uint64_t id)
 {
-	return &n->peers->me;
-}
-
-static struct peer *peer_find(const struct raftd *n, uint64_t id)
-{
-	for (size_t i = 0; i < n->peers->n; i++)
-		if (n->peers->v[i].member->id == id)
-			return &n->peers->v[i];
+	for (size_t i = 0; i < ps->n; i++)
+		if (ps->v[i].member->id == id)
+			return (struct peer *)&ps->v[i];
 	return NULL;
 }
+
+static mono_t peers_now(const struct peers *ps)
+{
+	return loop_now(ps->s.loop);
+}
+
+static void peers_no_delay(int fd)
+{
+	int on = 1;
+
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+/* ---- dialling */
 
 static uint64_t peers_roll(struct peers *ps)
 {
@@ -67,300 +58,392 @@ static uint64_t peers_roll(struct peers *ps)
 	return ps->dice;
 }
 
-static void conn_track(struct raftd *n, struct peer_conn *c)
+static void peer_back_off(struct peers *ps, struct peer *p)
 {
-	int on = 1;
+	unsigned ms = p->back_off_ms;
 
-	(void)setsockopt(c->io.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-	c->next = n->peers->all;
-	n->peers->all = c;
+	p->retry_at = mono_add_ms(peers_now(ps), ms / 2 + (int64_t)(peers_roll(ps) % ms));
+	p->back_off_ms = ms * 2 > ps->s.times.retry_max_ms ? ps->s.times.retry_max_ms : ms * 2;
 }
 
-static void peer_back_off(struct raftd *n, struct peer *p)
-{
-	uint32_t ms = p->back_off_ms;
-
-	p->retry_at = mono_add_ms(mono_now(), ms / 2 + (int64_t)(peers_roll(n->peers) % ms));
-	p->back_off_ms = ms * 2 > PEERS_RETRY_MAX_MS ? PEERS_RETRY_MAX_MS : ms * 2;
-}
-
-static void peer_dial(struct raftd *n, struct peer *p)
+static void peer_dial(struct peers *ps, struct peer *p)
 {
 	int fd = socket(p->addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
-	peer_back_off(n, p);
+	peer_back_off(ps, p);
 	if (fd < 0) {
-		log_warn("no socket for a peer peer=%s error=\"%s\"", p->member->name, strerror(errno));
+		p->reason = strerror(errno);
 		return;
 	}
+	peers_no_delay(fd);
 	if (connect(fd, (const struct sockaddr *)&p->addr, p->addr_len) != 0 && errno != EINPROGRESS) {
-		close(fd);
+		p->reason = strerror(errno);
+		(void)close(fd);
 		return;
 	}
-	p->dialling = peer_conn_dialled(n, fd, p->member->id);
-	conn_track(n, p->dialling);
+	p->dialling = peer_conn_dialled(ps, fd, p->member->id);
+}
+
+static bool peer_is_ours_to_dial(const struct peers *ps, const struct peer *p)
+{
+	return p->member->id > ps->s.config->node_id;
+}
+
+/* ---- accepting */
+
+/* Those who have shown that they know the cluster's secret stay longest. */
+static void stranger_evict(struct peers *ps)
+{
+	struct peer_conn *oldest = NULL, *oldest_unknown = NULL;
+
+	for (struct peer_conn *c = ps->all; c != NULL; c = c->next) {
+		if (!c->stranger)
+			continue;
+		oldest = c;
+		if (c->hs.step == 0)
+			oldest_unknown = c;
+	}
+	CHECK(oldest != NULL);
+	peer_conn_close(oldest_unknown ? oldest_unknown : oldest, "too many strangers");
 }
 
 static void peers_accept(void *arg, uint32_t events)
 {
-	struct raftd *n = arg;
+	struct peers *ps = arg;
 
 	(void)events;
-	for (int i = 0; i < 16; i++) {
-		int fd = accept4(n->peers->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	for (int i = 0; i < PEERS_ACCEPTS; i++) {
+		int fd = accept4(ps->s.listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd < 0) {
 			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-				loop_io_set(n->d->loop, &n->peers->listener, 0);
-				n->peers->accept_paused = true;
+				loop_io_set(ps->s.loop, &ps->listener, 0);
+				ps->accept_paused = true;
 			}
 			return;
 		}
-		if (n->peers->strangers >= PEERS_STRANGERS) {
-			counter_inc(&n->counters.peer_refused);
-			close(fd);
-			continue;
-		}
-		n->peers->strangers++;
-		conn_track(n, peer_conn_accepted(n, fd));
+		if (ps->strangers >= LIMIT_PEER_STRANGERS)
+			stranger_evict(ps);
+		peers_no_delay(fd);
+		(void)peer_conn_accepted(ps, fd);
 	}
 }
 
-static void stranger_done(struct raftd *n, struct peer_conn *c)
+static void peers_accept_again(struct peers *ps)
 {
-	if (!c->stranger)
+	if (!ps->accept_paused)
 		return;
-	CHECK(n->peers->strangers > 0);
-	n->peers->strangers--;
-	c->stranger = false;
+	ps->accept_paused = false;
+	loop_io_set(ps->s.loop, &ps->listener, EPOLLIN);
 }
 
-int peers_identified(struct raftd *n, struct peer_conn *c, uint64_t id)
+bool peers_may_call(const struct peers *ps, uint64_t id)
 {
-	/* Only the smaller id dials: anything else is a mix-up or a lie. */
-	if (peer_find(n, id) == NULL || id >= n->d->config->node_id)
-		return ERR_AUTHENTICATION;
-	c->id = id;
-	return ERR_OK;
+	return id < ps->s.config->node_id && peer_find(ps, id) != NULL;
 }
 
-void peers_up(struct raftd *n, struct peer_conn *c)
+void peers_refused(struct peer_conn *c)
 {
-	/* A new connection has lost the old one's messages: the core must see both edges. */
-	struct raft_event down = {.type = RAFT_EV_PEER_DOWN, .peer = c->id};
-	struct raft_event up = {.type = RAFT_EV_PEER_UP, .peer = c->id};
-	struct peer *p = peer_find(n, c->id);
+	struct peers *ps = c->ps;
+	struct sockaddr_storage from;
+	socklen_t len = sizeof from;
+	char host[64] = "?", port[16] = "?";
+	mono_t now = peers_now(ps);
 
-	CHECK(p != NULL);
+	if (ps->refusal_logged.ns != 0 && mono_sub_ms(now, ps->refusal_logged) < PEERS_REFUSAL_LOG_MS) {
+		ps->refusals_unsaid++;
+		return;
+	}
+	if (getpeername(c->io.fd, (struct sockaddr *)&from, &len) == 0)
+		(void)getnameinfo((struct sockaddr *)&from, len, host, sizeof host, port, sizeof port,
+				  NI_NUMERICHOST | NI_NUMERICSERV);
+	log_warn("connection to the peer port refused from=%s port=%s claims=%" PRIu64 " reason=\"%s\" unsaid=%" PRIu64,
+		 host, port, c->id, c->reason, ps->refusals_unsaid);
+	ps->refusal_logged = now;
+	ps->refusals_unsaid = 0;
+}
+
+/* ---- up and down */
+
+void peers_conn_up(struct peer_conn *c)
+{
+	struct peers *ps = c->ps;
+	struct peer *p = peer_find(ps, c->id);
+
+	CHECK(p != NULL && p->conn != c);
+	if (c->stranger) {
+		CHECK(ps->strangers > 0);
+		ps->strangers--;
+		c->stranger = false;
+	}
 	/* The other end proved its key, so it is the member, and it has given the old one up. */
 	if (p->conn != NULL)
 		peer_conn_close(p->conn, "replaced by a new connection");
-	log_info("peer connected peer=%s incarnation=%016" PRIx64, p->member->name, c->incarnation);
-	p->back_off_ms = PEERS_RETRY_MIN_MS;
+	c->state = PEER_UP;
+	c->began = peers_now(ps);
 	p->conn = c;
+	p->reason = NULL;
 	if (p->dialling == c)
 		p->dialling = NULL;
-	stranger_done(n, c);
-	(void)raftd_step(n, &down);
-	(void)raftd_step(n, &up);
+	ps->stats.connects++;
+	log_info("peer connected peer=%s incarnation=%016" PRIx64, p->member->name, c->incarnation);
+	ps->s.ops->up(ps->s.arg, c->id);
 }
 
-/* At the end of a turn, outside any step. */
-static void peers_bury(struct raftd *n)
+static void peer_lost(struct peers *ps, struct peer *p, const struct peer_conn *c)
 {
-	struct peer_conn **at = &n->peers->all, *c;
+	mono_t now = peers_now(ps);
+
+	p->conn = NULL;
+	p->reason = c->reason;
+	p->complain_at = mono_add_ms(now, PEERS_FIRST_COMPLAINT_MS);
+	/* Only a connection that has lasted makes the next attempt quick. */
+	if (mono_sub_ms(now, c->began) >= ps->s.times.retry_max_ms) {
+		p->back_off_ms = ps->s.times.retry_min_ms;
+		p->retry_at = now;
+	}
+	log_warn("peer lost peer=%s reason=\"%s\"", p->member->name, c->reason);
+	ps->s.ops->down(ps->s.arg, p->member->id);
+}
+
+/* At the end of a turn, when no message is being looked at. */
+static void peers_bury(struct peers *ps)
+{
+	struct peer_conn **at = &ps->all, *c;
 
 	while ((c = *at) != NULL) {
-		struct peer *p = c->id ? peer_find(n, c->id) : NULL;
+		struct peer *p = c->id ? peer_find(ps, c->id) : NULL;
 
 		if (c->state != PEER_CLOSED) {
 			at = &c->next;
 			continue;
 		}
 		*at = c->next;
-		if (p != NULL && p->conn == c) {
-			struct raft_event down = {.type = RAFT_EV_PEER_DOWN, .peer = c->id};
-
-			p->conn = NULL;
-			log_warn("peer lost peer=%s reason=\"%s\"", p->member->name, c->reason);
-			(void)raftd_step(n, &down);
-		} else if (p != NULL && p->dialling == c) {
+		if (p != NULL && p->dialling == c) {
 			p->dialling = NULL;
+			p->reason = c->reason;
 		}
-		stranger_done(n, c);
+		if (p != NULL && p->conn == c)
+			peer_lost(ps, p, c);
 		peer_conn_free(&c);
 	}
 }
 
-void peers_flush(struct raftd *n)
+void peers_flush(struct peers *ps)
 {
-	for (struct peer_conn *c = n->peers->all; c != NULL; c = c->next)
-		if (c->out.len > c->out_at)
-			peer_conn_flush(c);
-	peers_bury(n);
+	for (struct peer_conn *c = ps->all; c != NULL; c = c->next)
+		peer_conn_flush(c);
+	peers_bury(ps);
 }
 
-static void conn_watch(struct raftd *n, struct peer_conn *c, mono_t now)
+/* ---- time */
+
+static void conn_watch(struct peer_conn *c, mono_t now)
 {
-	struct peer_ping ping = {n->d->incarnation};
+	const struct peer_times *t = &c->ps->s.times;
+	struct peer_ping ping = {c->ps->s.incarnation};
 
 	if (c->state == PEER_CLOSED)
 		return;
 	if (c->state != PEER_UP) {
-		if (mono_sub_ms(now, c->began) > PEER_HANDSHAKE_MS)
-			peer_conn_close(c, "handshake took too long");
+		if (mono_sub_ms(now, c->began) < t->handshake_ms)
+			return;
+		c->reason = c->state == PEER_CONNECTING ? "no answer" : "its handshake took too long";
+		if (c->stranger)
+			peers_refused(c);
+		peer_conn_close(c, c->reason);
 		return;
 	}
 	/* While we do not read, silence is ours and not the peer's. */
-	if (!c->paused && mono_sub_ms(now, c->heard) > PEER_DEAD_MS)
+	if (!c->paused && mono_sub_ms(now, c->heard) >= t->dead_ms)
 		peer_conn_close(c, "silent");
-	else if (mono_sub_ms(now, c->sent) >= PEER_PING_MS)
+	else if (mono_sub_ms(now, c->sent) >= t->ping_ms)
 		(void)peer_conn_send(c, MSG_NO_peer_ping, &peer_ping_desc, &ping);
+}
+
+static void peer_watch(struct peers *ps, struct peer *p, mono_t now)
+{
+	if (p->conn != NULL)
+		return;
+	if (mono_before(p->complain_at, now)) {
+		log_warn("waiting for peer=%s address=%s reason=\"%s\"", p->member->name, p->member->peer_addr,
+			 p->reason != NULL ? p->reason : peer_is_ours_to_dial(ps, p) ? "no answer" : "it has not called");
+		p->complain_at = mono_add_ms(now, ps->s.times.complain_ms);
+	}
+	if (peer_is_ours_to_dial(ps, p) && p->dialling == NULL && !mono_before(now, p->retry_at))
+		peer_dial(ps, p);
 }
 
 static void peers_watch(void *arg)
 {
-	struct raftd *n = arg;
-	struct peers *ps = n->peers;
-	mono_t now = mono_now();
+	struct peers *ps = arg;
+	mono_t now = peers_now(ps);
 
 	for (struct peer_conn *c = ps->all; c != NULL; c = c->next)
-		conn_watch(n, c, now);
-	for (size_t i = 0; i < ps->n; i++) {
-		struct peer *p = &ps->v[i];
-
-		if (p->conn == NULL && mono_before(p->complain_at, now)) {
-			log_warn("waiting for peer=%s address=%s", p->member->name, p->member->peer_addr);
-			p->complain_at = mono_add_ms(now, PEERS_COMPLAIN_MS);
-		}
-		if (p->member->id > n->d->config->node_id && p->conn == NULL && p->dialling == NULL &&
-		    !mono_before(now, p->retry_at))
-			peer_dial(n, p);
-	}
-	if (ps->accept_paused) {
-		ps->accept_paused = false;
-		loop_io_set(n->d->loop, &ps->listener, EPOLLIN);
-	}
-	loop_timer_set(n->d->loop, &ps->watch, mono_add_ms(now, PEERS_WATCH_MS));
+		conn_watch(c, now);
+	for (size_t i = 0; i < ps->n; i++)
+		peer_watch(ps, &ps->v[i], now);
+	peers_accept_again(ps);
+	loop_timer_set(ps->s.loop, &ps->watch, mono_add_ms(now, ps->s.times.ping_ms / 4 + 1));
 }
 
-int peers_send(struct raftd *n, uint64_t id, uint32_t number, const struct msg_desc *d, const void *msg)
+void peers_resume(struct peers *ps)
 {
-	struct peer *p = peer_find(n, id);
-
-	if (p == NULL || p->conn == NULL)
-		return ERR_CLOSED;
-	if (loop_in_hooks(n->d->loop))
-		loop_again(n->d->loop);   /* our flush may have run already */
-	return peer_conn_send(p->conn, number, d, msg);
-}
-
-bool peers_room(const struct raftd *n, uint64_t id)
-{
-	const struct peer *p = peer_find(n, id);
-
-	return p != NULL && p->conn != NULL && p->conn->out.len - p->conn->out_at <= LIMIT_PEER_INFLIGHT_BYTES;
-}
-
-bool peers_connected(const struct raftd *n, uint64_t id)
-{
-	const struct peer *p = peer_find(n, id);
-
-	return p != NULL && p->conn != NULL;
-}
-
-void peers_resume(struct raftd *n)
-{
-	for (struct peer_conn *c = n->peers->all; c != NULL; c = c->next)
+	for (struct peer_conn *c = ps->all; c != NULL; c = c->next)
 		peer_conn_resume(c);
 }
 
-static int peers_listen(const struct config *config)
+void peers_poll(struct peers *ps)
 {
-	struct sockaddr_storage ss;
-	int fd, on = 1;
-	socklen_t len;
-
-	if (config_address(config->peer_listen, &ss, &len) != ERR_OK)
-		fatal("give an address and port as 10.0.0.1:2380", "bad peer_listen \"%s\"", config->peer_listen);
-	fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
-	    bind(fd, (const struct sockaddr *)&ss, len) == 0 && listen(fd, 64) == 0)
-		return fd;
-	fatal("is another program using it?", "cannot listen for peers on %s: %s", config->peer_listen,
-	      strerror(errno));
+	for (struct peer_conn *c = ps->all; c != NULL; c = c->next)
+		for (int i = 0; i < PEERS_POLL_READS && c->state == PEER_UP; i++)
+			if (!peer_conn_read(c))
+				break;
 }
 
-static void peers_key(const char *configured, const char *data_dir, const char *name, uint8_t key[32])
+bool peers_withheld(const struct peers *ps, uint64_t id)
 {
-	char *path = configured[0] ? mem_strdup(configured) : config_path(data_dir, name);
-	const char *why;
-
-	if (keyfile_load(path, key, &why) != ERR_OK)
-		fatal("make the node's keys with `quorate init`", "cannot use %s: %s", path, why);
-	mem_free(path);
+	for (const struct peer_conn *c = ps->all; c != NULL; c = c->next) {
+		if (c->state != PEER_UP)
+			continue;
+		if (c->paused || (c->id == id && c->in.len > 0 &&
+				  mono_sub_ms(peers_now(ps), c->heard) < PEER_TRICKLE_MS))
+			return true;
+	}
+	return false;
 }
 
-int peers_open(struct raftd *n)
-{
-	const struct config *config = n->d->config;
-	struct peers *ps = mem_alloc(sizeof *ps);
-	uint8_t public[32];
+/* ---- sending */
 
-	n->peers = ps;
-	ps->me.cluster_id = config->cluster_id;
-	ps->me.node_id = config->node_id;
-	if (noise_start() != 0)
-		fatal(NULL, "libsodium does not start");
-	peers_key(config->key_file, config->data_dir, "node.key", ps->me.secret_key);
-	peers_key(config->secret_file, config->data_dir, "cluster.secret", ps->me.cluster_secret);
-	key_public(ps->me.secret_key, public);
-	if (!key_equal(public, config_self(config)->key))
-		fatal("the member line of this node must carry the public key of its node.key",
-		      "node.key does not fit the configuration");
+int peers_send(struct peers *ps, uint64_t id, uint32_t number, const struct msg_desc *d, const void *msg)
+{
+	struct peer *p = peer_find(ps, id);
+
+	if (p == NULL || p->conn == NULL)
+		return ERR_CLOSED;
+	if (loop_in_hooks(ps->s.loop))
+		loop_again(ps->s.loop);   /* our flush may have run already */
+	return peer_conn_send(p->conn, number, d, msg);
+}
+
+bool peers_room(const struct peers *ps, uint64_t id)
+{
+	const struct peer *p = peer_find(ps, id);
+
+	return p != NULL && p->conn != NULL && p->conn->state == PEER_UP &&
+	       p->conn->out.len - p->conn->out_at <= LIMIT_PEER_INFLIGHT_BYTES;
+}
+
+/* ---- life */
+
+static void peers_default(unsigned *value, unsigned standard)
+{
+	if (*value == 0)
+		*value = standard;
+}
+
+static void peers_times(struct peer_times *t)
+{
+	peers_default(&t->handshake_ms, PEER_HANDSHAKE_MS);
+	peers_default(&t->ping_ms, PEER_PING_MS);
+	peers_default(&t->dead_ms, PEER_DEAD_MS);
+	peers_default(&t->retry_min_ms, PEER_RETRY_MIN_MS);
+	peers_default(&t->retry_max_ms, PEER_RETRY_MAX_MS);
+	peers_default(&t->complain_ms, PEER_COMPLAIN_MS);
+	CHECK(t->retry_min_ms <= t->retry_max_ms && t->ping_ms * 2 <= t->dead_ms);
+}
+
+static int peers_members(struct peers *ps)
+{
+	const struct config *config = ps->s.config;
+
 	for (size_t i = 0; i < config->n_members; i++) {
 		struct peer *p = &ps->v[ps->n];
 
 		if (config->members[i].id == config->node_id)
 			continue;
 		p->member = &config->members[i];
-		p->back_off_ms = PEERS_RETRY_MIN_MS;
-		if (config_address(p->member->peer_addr, &p->addr, &p->addr_len) != ERR_OK)
-			fatal("peer addresses are numeric: 10.0.0.1:2380", "bad peer address \"%s\"", p->member->peer_addr);
+		p->back_off_ms = ps->s.times.retry_min_ms;
+		p->complain_at = mono_add_ms(peers_now(ps), PEERS_FIRST_COMPLAINT_MS);
+		if (config_address(p->member->peer_addr, &p->addr, &p->addr_len) != ERR_OK) {
+			log_error("a peer's address must be numeric, as 10.0.0.1:2380: peer=%s address=%s",
+				  p->member->name, p->member->peer_addr);
+			return ERR_CONFIG;
+		}
 		ps->n++;
 	}
-	ps->listen_fd = config->n_members > 1 ? peers_listen(config) : -1;
-	if (getrandom(&ps->dice, sizeof ps->dice, 0) != sizeof ps->dice || ps->dice == 0)
-		ps->dice = 1;
 	return ERR_OK;
 }
 
-void peers_start(struct raftd *n)
+int peers_open(const struct peers_setup *setup, struct peers **out)
 {
-	struct peers *ps = n->peers;
-	mono_t now = mono_now();
+	struct peers *ps = mem_alloc(sizeof *ps);
+	int rc;
 
-	for (size_t i = 0; i < ps->n; i++)
-		ps->v[i].complain_at = mono_add_ms(now, 1000);
-	if (ps->listen_fd >= 0)
-		loop_io_add(n->d->loop, &ps->listener, ps->listen_fd, EPOLLIN, peers_accept, n);
-	loop_timer_init(&ps->watch, peers_watch, n);
+	ps->s = *setup;
+	peers_times(&ps->s.times);
+	arena_init(&ps->arena, 2 * LIMIT_FRAME_BYTES);
+	loop_timer_init(&ps->watch, peers_watch, ps);
+	ps->listener.fd = -1;
+	if (getrandom(&ps->dice, sizeof ps->dice, 0) != sizeof ps->dice || ps->dice == 0)
+		ps->dice = 1;
+	rc = peers_members(ps);
+	if (rc != ERR_OK) {
+		peers_close(&ps);
+		return rc;
+	}
+	if (ps->s.listen_fd >= 0)
+		loop_io_add(ps->s.loop, &ps->listener, ps->s.listen_fd, EPOLLIN, peers_accept, ps);
 	if (ps->n > 0)
-		loop_timer_set(n->d->loop, &ps->watch, now);
+		loop_timer_set(ps->s.loop, &ps->watch, peers_now(ps));
+	*out = ps;
+	return ERR_OK;
 }
 
-void peers_report(struct raftd *n, struct admin_reply *r)
+/* Without a word to the owner: it knows. */
+void peers_close(struct peers **psp)
 {
-	for (size_t i = 0; i < n->peers->n; i++) {
-		const struct peer *p = &n->peers->v[i];
+	struct peers *ps = *psp;
+	struct peer_conn *c;
+
+	if (ps == NULL)
+		return;
+	*psp = NULL;
+	loop_timer_clear(ps->s.loop, &ps->watch);
+	loop_io_del(ps->s.loop, &ps->listener);
+	if (ps->s.listen_fd >= 0)
+		(void)close(ps->s.listen_fd);
+	while ((c = ps->all) != NULL) {
+		ps->all = c->next;
+		peer_conn_close(c, "closed by us");
+		peer_conn_free(&c);
+	}
+	arena_free(&ps->arena);
+	key_wipe(ps->s.keys.secret);
+	key_wipe(ps->s.keys.cluster_secret);
+	mem_free(ps);
+}
+
+const struct peers_stats *peers_stats(const struct peers *ps)
+{
+	return &ps->stats;
+}
+
+void peers_report(const struct peers *ps, struct admin_reply *r)
+{
+	for (size_t i = 0; i < ps->n; i++) {
+		const struct peer *p = &ps->v[i];
 
 		admin_begin(r, p->member->name);
 		admin_u64(r, "id", p->member->id);
 		admin_str(r, "address", p->member->peer_addr);
 		admin_bool(r, "connected", p->conn != NULL);
 		if (p->conn != NULL) {
-			admin_i64(r, "silent_ms", mono_sub_ms(mono_now(), p->conn->heard));
+			admin_i64(r, "silent_ms", mono_sub_ms(peers_now(ps), p->conn->heard));
 			admin_u64(r, "queued_bytes", p->conn->out.len - p->conn->out_at);
+			admin_bool(r, "paused", p->conn->paused);
+		} else if (p->reason != NULL) {
+			admin_str(r, "reason", p->reason);
 		}
 		admin_end(r);
 	}

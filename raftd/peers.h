@@ -1,37 +1,93 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The other nodes: one TCP connection per pair, dialled by the node with the smaller id, dialled
- * again for ever with jittered back-off. A connection counts as up only after the handshake has
- * proved the member's key (peer_conn.h).
+ * again for ever with jittered back-off. A connection is up at either end once that end has seen
+ * proof that the other one holds the member's key and has accepted ours (peer_conn.h).
+ *
+ * Knows nothing of Raft: what comes in goes to the owner through peers_ops.
  */
 #ifndef QUORATE_RAFTD_PEERS_H
 #define QUORATE_RAFTD_PEERS_H
 
-#include "raftd/node.h"
+#include <stdbool.h>
+#include <stdint.h>
 
-struct peer_conn;
+#include "proto/msg.h"
+#include "rt/config.h"
+#include "rt/loop.h"
 
-/* Opens the listener and reads the keys: with rights. */
-int peers_open(struct raftd *n);
-void peers_start(struct raftd *n);
+enum {
+	PEER_HANDSHAKE_MS = 3000,
+	PEER_PING_MS = 200,
+	PEER_DEAD_MS = 2000,
+	PEER_RETRY_MIN_MS = 20,
+	PEER_RETRY_MAX_MS = 250,
+	PEER_COMPLAIN_MS = 10000
+};
+
+/* The same, for tests: a zero stands for the constant. */
+struct peer_times {
+	unsigned handshake_ms, ping_ms, dead_ms, retry_min_ms, retry_max_ms, complain_ms;
+};
 
 /*
- * ERR_OK: encrypted and queued, in order. ERR_CLOSED: not connected. ERR_FULL: its queue is full.
- * Never closes or calls back: safe inside a step.
+ * Called on the loop thread, never from within peers_send, peers_room or another query. All may
+ * call peers_send.
  */
-int peers_send(struct raftd *n, uint64_t id, uint32_t number, const struct msg_desc *d, const void *msg);
-void peers_send_raft(struct raftd *n, const struct raft_msg *m);
-bool peers_room(const struct raftd *n, uint64_t id);   /* the queue takes another batch */
-bool peers_connected(const struct raftd *n, uint64_t id);
-void peers_resume(struct raftd *n);    /* the log has room again: goes on reading */
-void peers_flush(struct raftd *n);     /* end of a turn: writes what was gathered, buries the dead */
-void peers_report(struct raftd *n, struct admin_reply *r);
+struct peers_ops {
+	/* A new connection; whatever was sent on an older one may be lost (no `down` was told then). */
+	void (*up)(void *arg, uint64_t id);
+	void (*down)(void *arg, uint64_t id);
+	/* False: this message must wait, and all behind it on its connection, until peers_resume. */
+	bool (*can_take)(void *arg, const struct msg_in *in);
+	/* One message, valid until the call returns. An error closes the connection. */
+	int (*message)(void *arg, uint64_t from, const struct msg_in *in);
+};
 
-/* peer_msg.c: one decoded message from a member into an event of the core or a call. */
-int peer_msg_in(struct raftd *n, uint64_t from, const struct msg_in *in);
+struct peer_keys {
+	uint8_t secret[32];             /* this node's; its member line has the public key */
+	uint8_t cluster_secret[32];
+};
 
-/* For peer_conn.c only: what happens to a connection. */
-int peers_identified(struct raftd *n, struct peer_conn *c, uint64_t id);   /* a stranger said who it is */
-void peers_up(struct raftd *n, struct peer_conn *c);
+struct peers_setup {
+	struct loop *loop;
+	const struct config *config;    /* borrowed: ids and members */
+	struct peer_keys keys;
+	uint64_t incarnation;
+	int listen_fd;                  /* listening, non-blocking, ours from now on; -1: none */
+	const struct peers_ops *ops;
+	void *arg;
+	struct peer_times times;
+};
+
+struct peers_stats {
+	uint64_t frames_in, frames_out;
+	uint64_t refused;               /* connections that ended before they had proved themselves */
+	uint64_t bad_frames;            /* of members: altered, malformed or impossible */
+	uint64_t connects;
+};
+
+struct peers;
+struct admin_reply;
+
+/* ERR_OK, or ERR_CONFIG: a member's address is not numeric (logged). noise_start() was called before. */
+int peers_open(const struct peers_setup *s, struct peers **out);
+void peers_close(struct peers **ps);
+
+/* ERR_OK: encrypted and queued, in order. ERR_CLOSED: not up. ERR_FULL: its queue is full. ERR_LIMIT: no frame holds it. */
+int peers_send(struct peers *ps, uint64_t id, uint32_t number, const struct msg_desc *d, const void *msg);
+bool peers_room(const struct peers *ps, uint64_t id);   /* up, and the queue takes another batch */
+
+/* The owner's turn-end hook calls this: writes what was gathered, once per peer, and tells of the lost. */
+void peers_flush(struct peers *ps);
+/* The owner can take more: goes on with the messages that had to wait. */
+void peers_resume(struct peers *ps);
+/* Takes in what has arrived, now and not at the next turn: before silence is judged. */
+void peers_poll(struct peers *ps);
+/* Something has arrived and was not taken yet: from anybody and told to wait, or from `id` and still in part. */
+bool peers_withheld(const struct peers *ps, uint64_t id);
+
+const struct peers_stats *peers_stats(const struct peers *ps);
+void peers_report(const struct peers *ps, struct admin_reply *r);   /* a group for each peer */
 
 #endif

@@ -7,7 +7,6 @@
 #include "base/check.h"
 #include "base/err.h"
 #include "raftd/node.h"
-#include "raftd/peers.h"
 
 static void propose_refuse(struct raftd *n, const struct proposal *v, size_t count, struct proposer from, int err)
 {
@@ -17,7 +16,7 @@ static void propose_refuse(struct raftd *n, const struct proposal *v, size_t cou
 
 		for (size_t i = 0; i < count; i++)
 			out[i] = (struct raftd_refused){v[i].seq, (uint64_t)err};
-		gateways_refuse(n, from.link, out, count);
+		gateways_refuse(from.link, out, count);
 	} else {
 		static struct peer_refused out[LIMIT_BATCH_ITEMS];
 		struct peer_refuse m;
@@ -26,7 +25,7 @@ static void propose_refuse(struct raftd *n, const struct proposal *v, size_t cou
 			out[i] = (struct peer_refused){v[i].gateway, v[i].seq, (uint64_t)err};
 		m.refused.v = out;
 		m.refused.n = count;
-		(void)peers_send(n, from.peer, MSG_NO_peer_refuse, &peer_refuse_desc, &m);
+		(void)peers_send(n->peers, from.peer, MSG_NO_peer_refuse, &peer_refuse_desc, &m);
 	}
 }
 
@@ -34,15 +33,17 @@ static void propose_forward(struct raftd *n, const struct proposal *v, size_t co
 {
 	static struct peer_proposal out[LIMIT_BATCH_ITEMS];
 	struct peer_propose m;
+	int rc;
 
 	for (size_t i = 0; i < count; i++)
 		out[i] = (struct peer_proposal){v[i].gateway, v[i].seq, v[i].command};
 	m.proposals.v = out;
 	m.proposals.n = count;
-	if (peers_send(n, n->leader, MSG_NO_peer_propose, &peer_propose_desc, &m) == ERR_OK)
+	rc = peers_send(n->peers, n->leader, MSG_NO_peer_propose, &peer_propose_desc, &m);
+	if (rc == ERR_OK)
 		counter_add(&n->counters.proposals_forwarded, (int64_t)count);
 	else
-		propose_refuse(n, v, count, from, ERR_NO_LEADER);
+		propose_refuse(n, v, count, from, rc == ERR_CLOSED ? ERR_NO_LEADER : ERR_FULL);
 }
 
 /* How many of the commands the log and the limits have room for. */
@@ -53,9 +54,9 @@ static size_t propose_fit(const struct raftd *n, const struct proposal *v, size_
 	*bytes = 0;
 	if (!raftd_can_append(n) || n->propose.count == PROPOSE_MARKS)
 		return 0;
-	room -= 64 * KIB;
+	room -= SMALL_ROOM;
 	for (; k < count; k++) {
-		uint64_t more = *bytes + v[k].command.len + 64;
+		uint64_t more = *bytes + v[k].command.len + ENTRY_HEAD_ROOM;
 
 		if (more > room || n->propose.bytes + more > LIMIT_UNCOMMITTED_BYTES)
 			break;
@@ -87,28 +88,36 @@ static int propose_append(struct raftd *n, const struct proposal *v, size_t coun
 	return ERR_OK;
 }
 
-void propose_batch(struct raftd *n, const struct proposal *v, size_t count, struct proposer from)
+/* In as many steps as it takes: what the log says it has room for is less than a late batch. */
+static void propose_lead(struct raftd *n, const struct proposal *v, size_t count, struct proposer from)
 {
 	uint64_t bytes;
 	size_t k;
 	int rc;
 
+	while (count > 0) {
+		k = propose_fit(n, v, count, &bytes);
+		rc = k > 0 ? propose_append(n, v, k, bytes) : ERR_FULL;
+		if (rc != ERR_OK) {
+			propose_refuse(n, v, count, from, rc);
+			return;
+		}
+		v += k;
+		count -= k;
+	}
+}
+
+void propose_batch(struct raftd *n, const struct proposal *v, size_t count, struct proposer from)
+{
 	CHECK(count <= LIMIT_BATCH_ITEMS);
 	if (count == 0)
 		return;
-	if (n->role != RAFT_LEADER) {
-		if (n->leader != 0 && from.link != NULL)
-			propose_forward(n, v, count, from);
-		else
-			propose_refuse(n, v, count, from, n->leader ? ERR_LEADER_CHANGED : ERR_NO_LEADER);
-		return;
-	}
-	k = propose_fit(n, v, count, &bytes);
-	rc = k > 0 ? propose_append(n, v, k, bytes) : ERR_OK;
-	if (rc != ERR_OK)
-		propose_refuse(n, v, k, from, rc);
-	if (k < count)
-		propose_refuse(n, v + k, count - k, from, ERR_FULL);
+	if (n->role == RAFT_LEADER)
+		propose_lead(n, v, count, from);
+	else if (n->leader != 0 && from.link != NULL)
+		propose_forward(n, v, count, from);
+	else
+		propose_refuse(n, v, count, from, n->leader ? ERR_LEADER_CHANGED : ERR_NO_LEADER);
 }
 
 void propose_committed(struct raftd *n, uint64_t index)

@@ -1,27 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* raftd: the order of all commands. How it lives; what it decides is in core/. */
-#include <inttypes.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "raftd/node.h"
-#include "raftd/peers.h"
+#include "raftd/noise.h"
+#include "rt/keyfile.h"
 
-enum { RAFTD_STOP_MS = 2000, RAFTD_TRANSFER_MS = 700 };
-
-static void on_tick(void *arg)
-{
-	struct raft_event ev = {.type = RAFT_EV_TICK};
-
-	(void)raftd_step(arg, &ev);
-}
+enum { RAFTD_STOP_MS = 2000, RAFTD_TRANSFER_MS = 700, RAFTD_STOP_LOOK_MS = 5 };
 
 static void on_durable(void *arg, uint32_t events)
 {
@@ -30,38 +26,42 @@ static void on_durable(void *arg, uint32_t events)
 	struct wal_durable done;
 
 	(void)events;
-	if (!wal_collect(n->wal, &done))
-		return;
-	n->durable_seq = done.seq;
-	n->durable_index = done.last_index;
-	ev.seq = done.seq;
-	ev.last_index = done.last_index;
-	ev.last_term = done.last_term;
-	(void)raftd_step(n, &ev);
-	peers_resume(n);
+	if (wal_collect(n->wal, &done)) {
+		n->durable_seq = done.seq;
+		n->durable_index = done.last_index;
+		ev.seq = done.seq;
+		ev.last_index = done.last_index;
+		ev.last_term = done.last_term;
+		(void)raftd_step(n, &ev);
+	}
+	peers_resume(n->peers);      /* the batch that was written left room for the next */
 }
 
-/* What the turn has gathered goes out together: one sync, one write per peer. */
+/* What the turn has gathered goes out together: one sync, one batch to stored, one write per peer. */
 static void on_turn_end(void *arg)
 {
 	struct raftd *n = arg;
 
 	wal_kick(n->wal);
-	peers_flush(n);
-	wal_kick(n->wal);      /* burying a peer may have stepped */
+	peers_flush(n->peers);       /* may step: a peer was lost */
+	wal_kick(n->wal);
+	if (n->feed.due)
+		feed_more(n);
 	gateways_state(n);
 	raftd_tick_arm(n);
 }
 
-static int raftd_open_log(struct raftd *n, struct wal_recovered *rec)
+static void raftd_open_log(struct raftd *n, struct wal_recovered *rec)
 {
 	const struct config *config = n->d->config;
 	char *dir = config->log_dir[0] ? mem_strdup(config->log_dir) : config_path(config->data_dir, "raft");
 	struct wal_options o = {.cluster_id = config->cluster_id, .node_id = config->node_id, .create = true,
-				.segment_bytes = config->segment_mb * MIB, .cache_bytes = config->cache_mb * MIB,
-				.batch_bytes = 8 * MIB};
+				.segment_bytes = config->segment_mb * MIB, .cache_bytes = config->cache_mb * MIB};
 	int rc;
 
+	if (config->segment_mb < SEGMENT_MIN_MB)
+		fatal("raise it in the configuration", "segment_mb must be at least %d: a batch must fit a segment",
+		      SEGMENT_MIN_MB);
 	if (mkdir(dir, 0700) != 0 && errno != EEXIST)
 		fatal("is data_dir there, and ours?", "cannot make %s: %s", dir, strerror(errno));
 	rc = wal_open(dir, &o, &n->wal, rec);
@@ -70,7 +70,6 @@ static int raftd_open_log(struct raftd *n, struct wal_recovered *rec)
 	log_info("log opened dir=%s created=%d term=%" PRIu64 " first=%" PRIu64 " last=%" PRIu64 " cut_bytes=%" PRIu64,
 		 dir, rec->created, rec->hard.term, rec->first_index, rec->last_index, rec->cut_bytes);
 	mem_free(dir);
-	return ERR_OK;
 }
 
 static void raftd_make_core(struct raftd *n, const struct wal_recovered *rec)
@@ -92,12 +91,59 @@ static void raftd_make_core(struct raftd *n, const struct wal_recovered *rec)
 		runs[i] = (struct raft_run){rec->runs[i].first_index, rec->runs[i].term};
 	if (getrandom(&rc.seed, sizeof rc.seed, 0) != sizeof rc.seed)
 		fatal(NULL, "no random numbers from the system");
-	if (raft_state_check(&rc, &st) != ERR_OK)
+	switch (raft_state_check(&rc, &st)) {
+	case ERR_OK:
+		break;
+	case ERR_CONFIG:
+		fatal("heartbeat_ms may be at most a third of election_min_ms", "impossible election times");
+	default:
 		fatal("the log's content is impossible: restore the node from its peers under a new node id",
 		      "the log does not look like a Raft log");
+	}
 	n->raft = raft_create(&rc, &st, mono_now());
 	n->term = rec->hard.term;
 	mem_free(runs);
+}
+
+static void raftd_read_key(const char *configured, const char *data_dir, const char *name, uint8_t key[KEY_LEN])
+{
+	char *path = configured[0] ? mem_strdup(configured) : config_path(data_dir, name);
+	const char *why;
+
+	if (keyfile_load(path, key, &why) != ERR_OK)
+		fatal("make the node's keys with `quorate init`", "cannot use %s: %s", path, why);
+	mem_free(path);
+}
+
+static void raftd_read_keys(struct raftd *n)
+{
+	const struct config *config = n->d->config;
+	uint8_t public[KEY_LEN];
+
+	raftd_read_key(config->key_file, config->data_dir, "node.key", n->keys.secret);
+	raftd_read_key(config->secret_file, config->data_dir, "cluster.secret", n->keys.cluster_secret);
+	key_public(n->keys.secret, public);
+	if (!key_equal(public, config_self(config)->key))
+		fatal("the member line of this node must carry the public key of its node.key",
+		      "node.key does not fit the configuration");
+}
+
+static int raftd_listen(const struct config *config)
+{
+	struct sockaddr_storage ss;
+	int fd, on = 1;
+	socklen_t len;
+
+	if (config->n_members == 1)
+		return -1;
+	if (config_address(config->peer_listen, &ss, &len) != ERR_OK)
+		fatal("give an address and port as 10.0.0.1:2380", "bad peer_listen \"%s\"", config->peer_listen);
+	fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+	    bind(fd, (const struct sockaddr *)&ss, len) != 0 || listen(fd, SOMAXCONN) != 0)
+		fatal("is another program using it?", "cannot listen for peers on %s: %s", config->peer_listen,
+		      strerror(errno));
+	return fd;
 }
 
 static int raftd_open(struct daemon *d)
@@ -108,33 +154,58 @@ static int raftd_open(struct daemon *d)
 	n->d = d;
 	d->state = n;
 	raftd_counters_init(&n->counters);
-	loop_timer_init(&n->tick, on_tick, n);
-	(void)raftd_open_log(n, &rec);
-	n->durable_index = rec.last_index;
+	loop_timer_init(&n->tick, raftd_tick, n);
+	if (noise_start() != 0)
+		fatal(NULL, "libsodium does not start");
+	raftd_read_keys(n);
+	n->peer_fd = raftd_listen(d->config);
+	raftd_open_log(n, &rec);
 	raftd_make_core(n, &rec);
-	return peers_open(n);
+	n->durable_index = rec.last_index;
+	n->commit = rec.first_index - 1;
+	return ERR_OK;
+}
+
+static int raftd_start_peers(struct raftd *n)
+{
+	struct peers_setup s = {.loop = n->d->loop, .config = n->d->config, .keys = n->keys,
+				.incarnation = n->d->incarnation, .listen_fd = n->peer_fd,
+				.ops = &raftd_peers_ops, .arg = n};
+	int rc = peers_open(&s, &n->peers);
+
+	key_wipe(s.keys.secret);
+	key_wipe(s.keys.cluster_secret);
+	key_wipe(n->keys.secret);
+	key_wipe(n->keys.cluster_secret);
+	return rc;
 }
 
 static int raftd_start(struct daemon *d)
 {
 	struct raftd *n = d->state;
-	int rc;
+	int rc = raftd_start_peers(n);
 
+	if (rc != ERR_OK)
+		return rc;
 	loop_io_add(d->loop, &n->wal_ready, wal_event_fd(n->wal), EPOLLIN, on_durable, n);
 	/* First, so that what it sends on links is flushed by the links' own hooks behind it. */
 	loop_hook_add(d->loop, &n->turn_end, on_turn_end, n);
 	rc = gateways_open(n);
 	if (rc == ERR_OK)
 		rc = feed_open(n);
-	peers_start(n);
 	raftd_tick_arm(n);
 	return rc;
 }
 
+/* Nothing steps from here on: the log is closed. */
 static void raftd_finish(struct raftd *n)
 {
 	log_info("stopping term=%" PRIu64 " commit=%" PRIu64 " last=%" PRIu64, n->term, n->commit,
 		 wal_last_index(n->wal));
+	loop_hook_del(n->d->loop, &n->turn_end);
+	loop_io_del(n->d->loop, &n->wal_ready);
+	loop_timer_clear(n->d->loop, &n->tick);
+	peers_close(&n->peers);
 	wal_close(&n->wal);
 	daemon_stopped(n->d);
 }
@@ -142,11 +213,16 @@ static void raftd_finish(struct raftd *n)
 static void on_stop_timer(void *arg)
 {
 	struct raftd *n = arg;
+	mono_t now = loop_now(n->d->loop);
+	bool patient = mono_before(now, mono_add_ms(n->stop_began, RAFTD_TRANSFER_MS));
 
-	if (n->role == RAFT_LEADER && mono_before(loop_now(n->d->loop), mono_add_ms(n->stop_began, RAFTD_TRANSFER_MS)))
-		loop_timer_set(n->d->loop, &n->stop_timer, mono_add_ms(loop_now(n->d->loop), 10));
-	else
-		raftd_finish(n);
+	if (n->handing_over && patient && (n->role == RAFT_LEADER || n->leader == 0)) {
+		loop_timer_set(n->d->loop, &n->stop_timer, mono_add_ms(now, RAFTD_STOP_LOOK_MS));
+		return;
+	}
+	if (n->handing_over)
+		log_info("leadership handed over to=%" PRIu64, n->role == RAFT_LEADER ? 0 : n->leader);
+	raftd_finish(n);
 }
 
 /* A leader hands over first: the cluster then has no gap of an election timeout. */
@@ -156,10 +232,9 @@ static void raftd_stop(struct daemon *d)
 	struct raftd *n = d->state;
 
 	n->stop_began = loop_now(d->loop);
-	if (n->role == RAFT_LEADER && d->config->n_members > 1 && raftd_step(n, &ev) == ERR_OK)
-		log_info("handing the leadership over before stopping");
+	n->handing_over = n->role == RAFT_LEADER && d->config->n_members > 1 && raftd_step(n, &ev) == ERR_OK;
 	loop_timer_init(&n->stop_timer, on_stop_timer, n);
-	loop_timer_set(d->loop, &n->stop_timer, mono_add_ms(n->stop_began, n->role == RAFT_LEADER && d->config->n_members > 1 ? 10 : 0));
+	loop_timer_set(d->loop, &n->stop_timer, n->stop_began);
 }
 
 static const struct counter *raftd_counters_of(struct daemon *d, size_t *count)

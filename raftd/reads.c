@@ -13,7 +13,7 @@ static void reads_tell(struct raftd *n, struct link *link, uint64_t ctx, int err
 
 	if (err != ERR_OK)
 		counter_inc(&n->counters.reads_failed);
-	(void)link_send(link, MSG_NO_raftd_read_result, &raftd_read_result_desc, &m);
+	gateways_tell(link, MSG_NO_raftd_read_result, &raftd_read_result_desc, &m);
 }
 
 void reads_ask(struct raftd *n, struct link *link, uint64_t ctx)

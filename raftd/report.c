@@ -6,7 +6,6 @@
 
 #include "base/err.h"
 #include "raftd/node.h"
-#include "raftd/peers.h"
 
 static void report_log(struct raftd *n, struct admin_reply *r)
 {
@@ -82,6 +81,7 @@ void raftd_report(void *daemon, struct admin_reply *r)
 void raftd_refresh(void *daemon)
 {
 	struct raftd *n = ((struct daemon *)daemon)->state;
+	const struct peers_stats *ps = peers_stats(n->peers);
 	struct raftd_counters *c = &n->counters;
 	struct wal_status ws;
 
@@ -99,12 +99,19 @@ void raftd_refresh(void *daemon)
 	counter_set(&c->wal_sync_p99_us, (int64_t)ws.sync_p99_us);
 	counter_set(&c->wal_spare_failed, ws.spare == WAL_SPARE_FAILED);
 	counter_set(&c->uncommitted_bytes, (int64_t)n->propose.bytes);
+	counter_set(&c->peer_frames_in, (int64_t)ps->frames_in);
+	counter_set(&c->peer_frames_out, (int64_t)ps->frames_out);
+	counter_set(&c->peer_refused, (int64_t)ps->refused);
+	counter_set(&c->peer_bad_frames, (int64_t)ps->bad_frames);
+	counter_set(&c->peer_connects, (int64_t)ps->connects);
 }
 
 static void admin_peers(void *daemon, const char *args, struct admin_reply *r)
 {
+	struct raftd *n = ((struct daemon *)daemon)->state;
+
 	(void)args;
-	peers_report(((struct daemon *)daemon)->state, r);
+	peers_report(n->peers, r);
 }
 
 static void admin_transfer(void *daemon, const char *args, struct admin_reply *r)

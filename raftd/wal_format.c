@@ -144,9 +144,14 @@ uint32_t wal_padded(uint32_t bytes)
 	return (bytes + WAL_PAGE - 1) / WAL_PAGE * WAL_PAGE;
 }
 
+bool wal_is_filled(const uint8_t *p, size_t n, uint8_t with)
+{
+	return n == 0 || (p[0] == with && memcmp(p, p + 1, n - 1) == 0);
+}
+
 bool wal_is_zero(const uint8_t *p, size_t n)
 {
-	return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0);
+	return wal_is_filled(p, n, 0);
 }
 
 uint32_t wal_live_sectors(const uint8_t *p, size_t n)

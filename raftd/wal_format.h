@@ -78,6 +78,7 @@ struct wal_batch {
 
 uint32_t wal_padded(uint32_t bytes);
 uint32_t wal_live_sectors(const uint8_t *p, size_t n);
+bool wal_is_filled(const uint8_t *p, size_t n, uint8_t with);
 bool wal_is_zero(const uint8_t *p, size_t n);
 
 /*

@@ -74,7 +74,7 @@ struct wal_news {
 	uint64_t last_index;     /* of the durable log */
 };
 
-#define WAL_HIST_BUCKETS 128u
+#define WAL_HIST_BUCKETS 256u
 #define WAL_HIST_WINDOW 8192u    /* newest samples: between one and two windows */
 
 struct wal_hist {
@@ -137,6 +137,7 @@ struct wal {
 	bool threads;            /* the writer runs */
 	bool preparer_runs;
 	atomic_bool stopping;    /* a segment being made is not worth finishing */
+	atomic_bool hurry;       /* the writer waits for it */
 	pthread_t writer, preparer;
 	struct wal_state state;
 	struct wal_cache cache;

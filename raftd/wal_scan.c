@@ -90,11 +90,8 @@ static bool body_is_whole(const uint8_t *p, const struct wal_batch *b, uint32_t 
 		if (crc != r.crc)
 			return false;
 	}
-	for (uint32_t at = b->bytes; at < padded; at++)
-		if (p[at] != WAL_PAD)
-			return false;
 	*last = crc;
-	return count == b->records;
+	return count == b->records && wal_is_filled(p + b->bytes, padded - b->bytes, WAL_PAD);
 }
 
 static enum wal_found no_head(struct wal_scan *s)

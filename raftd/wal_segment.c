@@ -14,7 +14,7 @@
 #include "raftd/wal_int.h"
 
 #define FILL_CHUNK (256u * KIB)
-#define FILL_SYNC (4u * MIB)   /* little dirty data at a time: the log's own syncs wait behind it */
+#define FILL_SYNC (1u * MIB)   /* little dirty data at a time: the log's own syncs wait behind it */
 
 void wal_why_set(struct wal_why *why, const char *fmt, ...)
 {
@@ -92,7 +92,7 @@ static int fill_zero(const struct wal *w, int fd, uint64_t bytes, const char **s
 		*step = "write";
 		rc = atomic_load(&w->stopping) ? -ECANCELED : write_full(w, fd, zero, n, at);
 		at += n;
-		if (rc == 0 && at % FILL_SYNC == 0 && at < bytes) {
+		if (rc == 0 && at % FILL_SYNC == 0 && at < bytes && !atomic_load(&w->hurry)) {
 			*step = "fdatasync";
 			rc = w->io->fdatasync(w->io->ctx, fd);
 		}

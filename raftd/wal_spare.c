@@ -160,9 +160,11 @@ static void insist(struct wal *w)
 	}
 	if (sh->spare == WAL_SPARE_FAILED)
 		sh->spare = WAL_SPARE_NONE;
+	atomic_store(&w->hurry, true);
 	pthread_cond_signal(&sh->prepare);
 	while (sh->spare == WAL_SPARE_NONE || sh->spare == WAL_SPARE_MAKING)
 		pthread_cond_wait(&sh->spare_changed, &sh->lock);
+	atomic_store(&w->hurry, false);
 }
 
 int wal_spare_take(struct wal *w, struct wal_file *file)

@@ -6,20 +6,20 @@
 #include "base/check.h"
 #include "raftd/wal_int.h"
 
-/* Four buckets to each doubling: within 19 percent of the truth. Bucket b ends at hist_end(b). */
+/* Eight buckets to each doubling: at most an eighth above the truth. Bucket b ends at hist_end(b). */
 static uint32_t hist_bucket(uint64_t us)
 {
 	uint32_t log2 = 63 - (uint32_t)__builtin_clzll(us | 1), b;
 
-	if (us < 4)
+	if (us < 8)
 		return (uint32_t)us;
-	b = (log2 - 1) * 4 + (uint32_t)(us >> (log2 - 2) & 3);
+	b = (log2 - 2) * 8 + (uint32_t)(us >> (log2 - 3) & 7);
 	return b < WAL_HIST_BUCKETS ? b : WAL_HIST_BUCKETS - 1;
 }
 
 static uint64_t hist_end(uint32_t b)
 {
-	return b < 4 ? b : ((uint64_t)(b % 4 + 5) << (b / 4 - 1)) - 1;
+	return b < 8 ? b : ((uint64_t)(b % 8 + 9) << (b / 8 - 1)) - 1;
 }
 
 void wal_hist_add(struct wal_hist *h, uint64_t us)

@@ -13,7 +13,8 @@
 #define LIMIT_REQUEST_BYTES (1536u * KIB)      /* one request, encoded; etcd's 1.5 MiB */
 #define LIMIT_TXN_OPS 128u                     /* compares, or operations of one branch */
 #define LIMIT_TXN_DEPTH 8u                     /* nesting of transactions */
-#define LIMIT_TXN_RESPONSE_BYTES (16u * MIB)   /* what one replicated transaction may answer */
+#define LIMIT_TXN_RESPONSE_BYTES (16u * MIB)   /* what a transaction that only reads may answer */
+#define LIMIT_RESULT_BYTES (3u * MIB)          /* what one replicated command may answer */
 #define LIMIT_SORT_ROWS 1000000u               /* rows one sorted or filtered range may hold */
 
 /* MessagePack decoding. */
@@ -34,6 +35,8 @@
 #define LIMIT_APPEND_ENTRIES 1024u             /* entries of one append message or proposal */
 #define LIMIT_PEER_INFLIGHT_MSGS 64u           /* unacknowledged append messages per peer */
 #define LIMIT_PEER_INFLIGHT_BYTES (8u * MIB)
+#define LIMIT_PEER_QUEUE_BYTES (16u * MIB)     /* waiting to be written to one peer; then messages are dropped */
+#define LIMIT_PEER_STRANGERS 32u               /* connections to the peer port that have not proved a member's key */
 #define LIMIT_READS_WAITING 65536u             /* read-index requests waiting in raftd */
 #define LIMIT_UNCOMMITTED_BYTES (64u * MIB)    /* proposals the leader holds uncommitted */
 
@@ -58,8 +61,8 @@
 #define LIMIT_GATEWAY_PROPOSAL_BYTES (64u * MIB)
 #define LIMIT_GATEWAY_READS 65536u             /* ranges and reading transactions not yet answered... */
 #define LIMIT_GATEWAY_READ_BYTES (64u * MIB)   /* ...and the bytes of their parameters */
-#define LIMIT_GATEWAY_WORK_BYTES (256u * MIB)  /* what reads under way hold: sorting, transactions */
-#define LIMIT_GATEWAY_SORT_BYTES (64u * MIB)   /* keys (and values) one sorted range holds */
+#define LIMIT_GATEWAY_WORK_BYTES (384u * MIB)  /* what reads under way hold: sorting, transactions */
+#define LIMIT_GATEWAY_SORT_BYTES (128u * MIB)  /* keys (and values) one sorted range holds */
 #define LIMIT_GATEWAY_BUFFER_BYTES (512u * MIB)   /* input and output of all connections together */
 #define LIMIT_GATEWAY_STEP_ROWS 1000u          /* rows of a read in one step... */
 #define LIMIT_GATEWAY_STEP_BYTES (128u * KIB)  /* ...or this much of an answer */
@@ -86,6 +89,10 @@
 #define LIMIT_VIEW_ROWS 10000u                 /* rows one view looks at before it is ended */
 #define LIMIT_RUN_ROWS 1024u                   /* rows held to put a run of long keys in order */
 #define LIMIT_STORE_READERS 1024u              /* read transactions of all processes of a node */
+#define LIMIT_STORE_GATEWAYS 64u               /* gatewayds linked to one stored */
+#define LIMIT_APPLY_TXN_BYTES (4u * MIB)       /* a transaction of the store is committed at this much... */
+#define LIMIT_APPLY_TXN_ENTRIES 4096u          /* ...or so many entries of the log... */
+#define LIMIT_APPLY_TXN_US 20000u              /* ...or after so long */
 #define LIMIT_STORE_HASHES 4u                  /* store hashes computed at a time */
 
 /* The client library and the command. */
@@ -107,6 +114,8 @@
 #define LIMIT_ADMIN_CONNECTIONS 32u
 
 _Static_assert(LIMIT_REQUEST_BYTES + 64u * KIB <= LIMIT_FRAME_BYTES, "a request fits a frame");
+_Static_assert(LIMIT_RESULT_BYTES + 64u * KIB <= LIMIT_FRAME_BYTES, "a result fits a frame");
+_Static_assert(LIMIT_RESULT_BYTES <= LIMIT_TXN_RESPONSE_BYTES, "reading alone may answer more");
 _Static_assert(LIMIT_BATCH_BYTES + LIMIT_REQUEST_BYTES + 64u * KIB <= LIMIT_FRAME_BYTES,
 	       "a batch closed late still fits a frame");
 _Static_assert(LIMIT_FRAME_BYTES * 2 <= LIMIT_LINK_QUEUE_BYTES, "two frames fit a queue");
@@ -114,7 +123,9 @@ _Static_assert(LIMIT_NOISE_REKEY_BYTES / LIMIT_FRAME_BYTES >= 16, "a peer key se
 _Static_assert(LIMIT_APPLY_WINDOW_BYTES + LIMIT_FRAME_BYTES <= LIMIT_LINK_QUEUE_BYTES,
 	       "the apply window never fills the link");
 _Static_assert(LIMIT_APPEND_ENTRIES >= LIMIT_BATCH_ITEMS, "a batch can be proposed at once");
-_Static_assert(LIMIT_KEY_INLINE_BYTES + 2 + 16 + 8 <= 511, "an encoded key fits LMDB's 511 bytes");
+_Static_assert(LIMIT_PEER_INFLIGHT_BYTES + LIMIT_FRAME_BYTES <= LIMIT_PEER_QUEUE_BYTES,
+	       "a replication window never fills a peer's queue");
+_Static_assert(LIMIT_KEY_INLINE_BYTES + 2 + 16 + 12 <= 511, "an encoded key fits LMDB's 511 bytes");
 _Static_assert(LIMIT_REQUEST_BYTES + 64u * KIB <= LIMIT_WAL_ENTRY_BYTES, "a request fits a log entry");
 _Static_assert(LIMIT_WAL_ENTRY_BYTES + 64u * KIB <= LIMIT_WAL_BATCH_BYTES, "an entry fits a batch");
 _Static_assert(LIMIT_WAL_BATCH_BYTES + 64u * KIB <= LIMIT_WAL_SEGMENT_BYTES, "a batch fits a segment");

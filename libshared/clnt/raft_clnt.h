@@ -84,8 +84,9 @@ struct raft_clnt {
 	mono_t poll_at;                         /* when to ask for the state */
 
 	/* Proposals. */
-	uint64_t next_seq;
+	uint64_t next_seq, best_seq;            /* best: the highest whose outcome is known */
 	bool session_open;
+	bool session_lost;                      /* call raft_clnt_new_session */
 	struct raft_proposal open;              /* the session's own command, seq 0 */
 	struct raft_proposal **buckets;
 	struct list queued, delayed, failed, sent[RAFT_CLNT_BACKOFFS];
@@ -129,7 +130,11 @@ mono_t raft_clnt_due(const struct raft_clnt *c);
 int raft_clnt_propose(struct raft_clnt *c, struct raft_proposal *p, struct command *cmd);
 /* All that is unanswered goes out again: results may have been lost with the link to the store. */
 void raft_clnt_resend(struct raft_clnt *c);
-/* The store's result for `seq`: that proposal, taken out; NULL if nobody waits for it (stale). */
+/*
+ * The store's result for `seq`: that proposal, taken out; NULL if nobody waits for it (stale).
+ * ERR_OUTCOME_UNKNOWN for a command newer than all whose outcome is known sets session_lost; for
+ * an older one it only means that the store has forgotten that far back.
+ */
 struct raft_proposal *raft_clnt_result(struct raft_clnt *c, uint64_t seq, int error, mono_t now);
 /* The next proposal that failed for good, taken out; its error says how. Or NULL. */
 struct raft_proposal *raft_clnt_pop_failed(struct raft_clnt *c);

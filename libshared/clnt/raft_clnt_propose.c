@@ -214,6 +214,10 @@ struct raft_proposal *raft_clnt_result(struct raft_clnt *c, uint64_t seq, int er
 		raft_session_result(c, error, now);
 		return NULL;
 	}
+	if (error == ERR_OUTCOME_UNKNOWN && seq > c->best_seq)
+		c->session_lost = true;
+	else if (error != ERR_OUTCOME_UNKNOWN && seq > c->best_seq)
+		c->best_seq = seq;
 	raft_leave(c, p);
 	return p;
 }
@@ -297,6 +301,7 @@ void raft_clnt_new_session(struct raft_clnt *c, uint64_t incarnation)
 
 	CHECK(incarnation != 0 && incarnation != c->incarnation);
 	c->incarnation = incarnation;
+	c->session_lost = false;
 	if (!c->session_open)
 		raft_leave(c, &c->open);
 	raft_clnt_resend(c);                          /* now all but the failed are queued */

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mvcc/key.h"
 
-#include <sodium.h>
-
 #include "base/check.h"
+#include "mvcc/digest.h"
 
-_Static_assert(LAYOUT_HASH_BYTES >= crypto_generichash_BYTES_MIN, "BLAKE2b gives 16 to 64 bytes");
+_Static_assert((int)LAYOUT_HASH_BYTES == (int)DIGEST_BYTES, "a digest ends a long key");
 
 /* Escapes as much of the key as fits; returns how much of it that was. */
 static size_t mvcc_key_escape(struct mvcc_key *out, struct bytes key)
@@ -40,7 +39,7 @@ void mvcc_key_encode(struct mvcc_key *out, struct bytes key)
 	if (mvcc_key_begin(out, key))
 		return;
 	CHECK(out->len + LAYOUT_HASH_BYTES <= LAYOUT_KEY_MAX);
-	CHECK(crypto_generichash(out->data + out->len, LAYOUT_HASH_BYTES, key.data, key.len, NULL, 0) == 0);
+	digest_of(key, out->data + out->len);
 	out->len += LAYOUT_HASH_BYTES;
 }
 

@@ -41,7 +41,7 @@ static void rights_block_signals(void)
 	for (size_t i = 0; i < ARRAY_LEN(ours); i++)
 		sigdelset(&all, ours[i]);
 	CHECK(sigprocmask(SIG_SETMASK, &all, NULL) == 0);
-	CHECK(signal(SIGPIPE, SIG_IGN) != SIG_ERR);
+	CHECK(sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL) == 0);
 }
 
 static void rights_raise_files(void)

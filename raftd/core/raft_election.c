@@ -36,7 +36,7 @@ void raft_election_ask(struct raft *r, const struct raft_peer *p)
 	raft_emit_send(r, m, 0);
 }
 
-/* Our own vote counts like any other: once it is durable. */
+/* Our own vote is cast once it is durable. */
 static bool own_vote_counts(const struct raft *r)
 {
 	return r->role == RAFT_PRECANDIDATE || (!r->hard_dirty && r->durable_seq >= r->hard_seq);
@@ -77,10 +77,13 @@ void raft_election_campaign(struct raft *r, bool transfer)
 	raft_emit_hard_state(r);
 }
 
+/* Nobody can have answered before that (VOTE is held until then), whoever says so. */
 void raft_election_tally(struct raft *r)
 {
-	uint32_t yes = own_vote_counts(r), no = 0;
+	uint32_t yes = 1, no = 0;
 
+	if (!own_vote_counts(r))
+		return;
 	for (uint32_t i = 0; i < r->peer_count; i++) {
 		yes += r->peers[i].vote == RAFT_VOTE_YES;
 		no += r->peers[i].vote == RAFT_VOTE_NO;

@@ -143,11 +143,16 @@ int raft_recv(struct raft *r, const struct raft_msg *m)
 	/* Thesis 4.2.3: who has just heard from a leader does not let a candidate disturb it. */
 	if (m->type == RAFT_MSG_VOTE && m->term > r->term && !m->vote.transfer && raft_election_sticky(r))
 		return raft_refuse(r, RAFT_REFUSED_STICKY);
-	p->heard = r->now;
-	p->heard_ever = true;
-	if (m->type == RAFT_MSG_APPEND)
-		return raft_recv_append(r, m);   /* names the leader of its term as well */
-	if (shows_new_term(r, m))
-		raft_become(r, RAFT_FOLLOWER, m->term, 0, "newer term");
-	return recv_dispatch(r, p, m);
+	if (m->type == RAFT_MSG_APPEND) {
+		rc = raft_recv_append(r, m);   /* names the leader of its term as well */
+	} else {
+		if (shows_new_term(r, m))
+			raft_become(r, RAFT_FOLLOWER, m->term, 0, "newer term");
+		rc = recv_dispatch(r, p, m);
+	}
+	if (rc == ERR_OK) {
+		p->heard = r->now;
+		p->heard_ever = true;
+	}
+	return rc;
 }

@@ -129,6 +129,10 @@ int compactor_step(struct compactor *c, struct okv_txn *txn, struct mvcc_state *
 	int rc = ERR_OK;
 
 	*removed = 0;
+	if (c->target == 0 && s->compact_revision <= 1) {
+		s->compacted_revision = s->compact_revision;     /* nothing was superseded as early */
+		return ERR_OK;
+	}
 	if (c->target == 0) {
 		c->target = s->compact_revision;
 		c->position.len = 0;

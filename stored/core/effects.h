@@ -7,25 +7,20 @@
 #ifndef QUORATE_EFFECTS_H
 #define QUORATE_EFFECTS_H
 
-#include <sodium.h>
-#include <stdint.h>
-
-#include "base/buf.h"
-
-enum { EFFECTS_HASH_BYTES = 16 };
+#include "mvcc/digest.h"
 
 struct effects {
-	crypto_generichash_state hash;
-	uint8_t before[EFFECTS_HASH_BYTES];
+	struct digest digest;
+	uint8_t before[DIGEST_BYTES];
 	uint64_t index, term, kind;
 };
 
-void effects_begin(struct effects *e, const uint8_t before[EFFECTS_HASH_BYTES], uint64_t index,
-		   uint64_t term, uint64_t kind);
+void effects_begin(struct effects *e, const uint8_t before[DIGEST_BYTES], uint64_t index, uint64_t term,
+		   uint64_t kind);
 /* Forgets what has been added since effects_begin: it was undone. */
 void effects_again(struct effects *e);
 /* `what` tells the kinds of effects apart; `number` and the bytes are its own. */
 void effects_add(struct effects *e, char what, uint64_t number, struct bytes a, struct bytes b);
-void effects_end(struct effects *e, uint8_t after[EFFECTS_HASH_BYTES]);
+void effects_end(struct effects *e, uint8_t after[DIGEST_BYTES]);
 
 #endif

@@ -101,6 +101,7 @@ static int writer_event(struct writer *w, enum mvcc_event_type type, struct byte
 	rc = okv_append(w->txn, OKV_LOG, row_key, buf_bytes(&w->event));
 	w->sub++;
 	w->state->revision = w->view.info.revision = e.rev;
+	w->view.info.keys = w->state->keys;
 	return rc;
 }
 

@@ -326,6 +326,28 @@ void cluster_pause(struct cluster *c, uint64_t id, uint32_t ms)
 	c->nodes[id].paused_until = mono_add_ms(c->now, ms);
 }
 
+/* What waited for the end of the pause is handed over now, in the order it came. */
+void cluster_resume(struct cluster *c, uint64_t id)
+{
+	struct cluster_event *old = c->events;
+	size_t count = c->event_count;
+
+	c->events = NULL;
+	c->event_count = c->event_cap = 0;
+	for (size_t i = 0; i < count; i++) {
+		struct cluster_event ev = old[i];
+		uint64_t order = c->event_order;
+
+		if (ev.node == id && ev.at.ns == c->nodes[id].paused_until.ns)
+			ev.at = c->now;
+		c->event_order = ev.order - 1;   /* keeps its place among equals */
+		cluster_schedule(c, ev);
+		c->event_order = order;
+	}
+	free(old);
+	c->nodes[id].paused_until = c->now;
+}
+
 void cluster_compact(struct cluster *c, uint64_t id, uint64_t keep)
 {
 	struct cluster_node *n = &c->nodes[id];

@@ -147,7 +147,8 @@ void cluster_deliver(struct cluster *c, const struct raft_msg *msg);   /* now; f
 enum cluster_crash { CLUSTER_CRASH_PROCESS, CLUSTER_CRASH_POWER };     /* does the store survive? */
 void cluster_crash(struct cluster *c, uint64_t id, enum cluster_crash kind);
 void cluster_restart(struct cluster *c, uint64_t id);
-void cluster_pause(struct cluster *c, uint64_t id, uint32_t ms);       /* like SIGSTOP, SIGCONT */
+void cluster_pause(struct cluster *c, uint64_t id, uint32_t ms);       /* like SIGSTOP */
+void cluster_resume(struct cluster *c, uint64_t id);                   /* before its time */
 void cluster_cut(struct cluster *c, uint64_t from, uint64_t to, bool cut);   /* one direction, silent */
 void cluster_isolate(struct cluster *c, uint64_t id);
 void cluster_link(struct cluster *c, uint64_t a, uint64_t b, bool up); /* both ends are told */

@@ -163,7 +163,7 @@ static void mend(struct cluster *c)
 	for (uint64_t id = 1; id <= c->o.nodes; id++) {
 		if (c->nodes[id].r == NULL)
 			cluster_restart(c, id);
-		c->nodes[id].paused_until = c->now;
+		cluster_resume(c, id);
 	}
 	cluster_heal(c);
 }

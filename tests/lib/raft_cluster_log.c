@@ -102,7 +102,8 @@ static void disk_drop(struct cluster_node *n, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
 		op_free(&n->ops[i]);
-	memmove(n->ops, n->ops + count, (n->op_count - count) * sizeof *n->ops);
+	if (n->op_count > count)
+		memmove(n->ops, n->ops + count, (n->op_count - count) * sizeof *n->ops);
 	n->op_count -= count;
 }
 

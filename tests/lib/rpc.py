@@ -170,6 +170,7 @@ class Pipeline(threading.Thread):
         self.answered = 0
         self.connects = 0
         self.failure = None
+        self.abandoned = False
         self.hooks = {}
         self.todo = collections.deque(range(len(requests)))
         self.flight = {}
@@ -185,7 +186,7 @@ class Pipeline(threading.Thread):
 
     def run(self):
         try:
-            while self.answered < len(self.requests):
+            while self.answered < len(self.requests) and not self.abandoned:
                 try:
                     self.turn()
                 except OSError:
@@ -195,6 +196,13 @@ class Pipeline(threading.Thread):
         finally:
             if self.rpc is not None:
                 self.rpc.close()
+
+    def abandon(self):
+        """Enough: the rest is not sent."""
+        self.abandoned = True
+        self.join(60)
+        if self.failure is not None:
+            raise self.failure
 
     def finish(self, patience_s=None):
         self.join(patience_s or 4 * self.patience_s)

@@ -527,6 +527,11 @@ bool wal_disk_name(const struct wal_disk *d, size_t i, char *name, size_t cap)
 	return false;
 }
 
+bool wal_disk_dead(const struct wal_disk *d)
+{
+	return d->dead;
+}
+
 int wal_disk_open_fds(const struct wal_disk *d)
 {
 	int n = 0;

@@ -45,6 +45,7 @@ void wal_disk_flush(struct wal_disk *d, const char *name);   /* after changing b
 void wal_disk_resize(struct wal_disk *d, const char *name, size_t size);
 size_t wal_disk_files(const struct wal_disk *d);
 bool wal_disk_name(const struct wal_disk *d, size_t i, char *name, size_t cap);
+bool wal_disk_dead(const struct wal_disk *d);
 int wal_disk_open_fds(const struct wal_disk *d);
 
 #endif

@@ -62,7 +62,7 @@ def functions(text):
         while end < len(lines) and lines[end] != "}":
             end += 1
         if m:
-            yield m.group(1), head.startswith("static"), i + 1, end - i + 1
+            yield m.group(1), head.lstrip().startswith("static"), i + 1, end - i + 1
 
 
 def every_file_says_its_licence():
@@ -145,6 +145,26 @@ def architecture_lists_the_links():
             yield f"ARCHITECTURE.md does not name {socket}"
 
 
+def config_keys():
+    """[(key, default)] of CONFIG_LIST."""
+    code = open(os.path.join(TOP, "libshared/rt/config.h"), encoding="utf-8").read()
+    return re.findall(r"^\tC\(\w+, (\w+), \"([^\"]*)\"", code, flags=re.M)
+
+
+def the_manual_has_every_key_of_the_configuration():
+    text = open(os.path.join(TOP, "docs/quorate.conf.5"), encoding="utf-8").read()
+    rows = re.findall(r"^\.It Cm (\w+) = Ar .*\n((?:(?!\.It).*\n)*)", text, flags=re.M)
+    manual = {key: body for key, body in rows if key != "member"}
+    for key, default in config_keys():
+        if key not in manual:
+            yield f"quorate.conf.5 does not say what {key} is"
+        elif default and f"Default: {default}." not in manual[key]:
+            yield f"quorate.conf.5 does not give {key}'s default, {default}"
+    for key in manual:
+        if key not in dict(config_keys()):
+            yield f"quorate.conf.5 lists {key}, which is no key"
+
+
 def every_program_has_a_manual():
     for program in ("raftd", "stored", "gatewayd"):
         if not os.path.exists(os.path.join(TOP, program, program + ".8")):
@@ -155,7 +175,8 @@ def every_program_has_a_manual():
 
 CHECKS = [every_file_says_its_licence, files_are_short, functions_are_short, names_are_unique,
           each_library_has_one_includer, cores_are_pure, no_banned_calls, every_message_is_documented,
-          architecture_lists_the_links, every_program_has_a_manual]
+          architecture_lists_the_links, the_manual_has_every_key_of_the_configuration,
+          every_program_has_a_manual]
 
 
 def main():

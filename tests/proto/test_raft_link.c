@@ -223,21 +223,18 @@ static void gateway_results(struct world *w, const struct store_results *m)
 {
 	for (size_t i = 0; i < m->results.n; i++) {
 		int error = m->results.v[i].result.data[0];
-		uint64_t before = w->c.incarnation;
 		struct raft_proposal *p = raft_clnt_result(&w->c, m->results.v[i].seq, error, w->now);
 
-		if (p == NULL)
-			continue;
-		world_answer(w, container_of(p, struct ask, p), error);
-		if (error != ERR_OUTCOME_UNKNOWN)
-			continue;
-		raft_clnt_new_session(&w->c, before + 1);
-		w->lost_sessions++;
-		w->hello = w->c.incarnation;    /* the link is made anew */
-		net_cut(&w->to_gateway_from_store);
-		raft_clnt_resend(&w->c);
-		return;
+		if (p != NULL)
+			world_answer(w, container_of(p, struct ask, p), error);
 	}
+	if (!w->c.session_lost)
+		return;
+	raft_clnt_new_session(&w->c, w->c.incarnation + 1);
+	w->lost_sessions++;
+	w->hello = w->c.incarnation;            /* the link is made anew */
+	net_cut(&w->to_gateway_from_store);
+	raft_clnt_resend(&w->c);
 }
 
 static void gateway_take(struct world *w)

@@ -209,12 +209,13 @@ static void check_range(struct world *v, const struct model *m, uint64_t from, u
 static void read_some(struct world *v)
 {
 	const struct model *m = v->now;
-	uint64_t from;
+	uint64_t from, to;
 
-	if (m->last < m->first)
+	if (m->last < m->first || wal_disk_dead(v->disk))
 		return;
 	from = m->first + below(v, m->last + 1 - m->first);
-	check_range(v, m, from, from + below(v, 200) < m->last ? from + below(v, 200) : m->last);
+	to = from + below(v, 200);
+	check_range(v, m, from, to < m->last ? to : m->last);
 }
 
 static void cut_some(struct world *v)

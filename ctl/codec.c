@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "ctl/text.h"
+#include "ctl/codec.h"
 
 #include <inttypes.h>
 #include <stdbool.h>
@@ -9,7 +9,7 @@
 
 static const char base64_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-void text_base64(FILE *out, struct bytes v)
+void codec_base64(FILE *out, struct bytes v)
 {
 	size_t i = 0;
 
@@ -63,7 +63,7 @@ static int base64_quad(const uint8_t *q, unsigned pad, struct buf *out)
 	return ERR_OK;
 }
 
-int text_base64_decode(struct bytes text, struct buf *out)
+int codec_base64_decode(struct bytes text, struct buf *out)
 {
 	if (text.len % 4 != 0)
 		return ERR_MALFORMED;
@@ -77,13 +77,13 @@ int text_base64_decode(struct bytes text, struct buf *out)
 	return out->err;
 }
 
-void text_hex(FILE *out, struct bytes v)
+void codec_hex(FILE *out, struct bytes v)
 {
 	for (size_t i = 0; i < v.len; i++)
 		fprintf(out, "\\x%02x", v.data[i]);
 }
 
-const char *text_size(char to[32], uint64_t bytes)
+const char *codec_size(char to[32], uint64_t bytes)
 {
 	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
 	double v = (double)bytes;
@@ -95,7 +95,7 @@ const char *text_size(char to[32], uint64_t bytes)
 	return to;
 }
 
-const char *text_age(char to[32], int64_t ms)
+const char *codec_age(char to[32], int64_t ms)
 {
 	int64_t s = ms / 1000;
 

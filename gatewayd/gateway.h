@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What gatewayd does between its clients, raftd, stored and the mapped store: requests in, answers
+ * out. Everything of the outside comes in through struct gateway_io, so a test can run a gateway
+ * in one process with models of the daemons.
+ *
+ *   gateway.c   the turn of the loop, deadlines, the links' events
+ *   request.c   which method is which handler; answers
+ *   write.c     put, delete, txn, compact: by way of the log
+ *   read.c      range and reading txn: from the mapped store
+ *   info.c      version, status, members, hash, move_leader
+ *   map.c       the mapped store and its generations
+ */
+#ifndef QUORATE_GATEWAY_H
+#define QUORATE_GATEWAY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/list.h"
+#include "clnt/raft_clnt.h"
+#include "clnt/store_clnt.h"
+#include "gatewayd/conn.h"
+#include "gatewayd/counters.h"
+#include "mvcc/mvcc.h"
+#include "rt/config.h"
+
+enum {
+	GATEWAY_STATUS_MS = 500,               /* how long status waits for the other daemons */
+	GATEWAY_MAP_RETRY_MS = 100,
+	GATEWAY_REQUEST_ARENA = 16 << 20,      /* what the parameters of one request may unfold to */
+	GATEWAY_RESULT_ARENA = 128 << 20,      /* likewise, a result from the store */
+};
+
+struct gateway_io {
+	/* As clnt_io.send, per link. */
+	int (*send_raft)(void *arg, uint32_t number, const struct msg_desc *d, const void *msg);
+	int (*send_store)(void *arg, uint32_t number, const struct msg_desc *d, const void *msg);
+	/* A new random incarnation, not 0. */
+	uint64_t (*incarnation)(void *arg);
+	/* The incarnation has changed: the link to stored must say hello again. */
+	void (*store_hello)(void *arg);
+	/* As mvcc_open, of a generation's directory. */
+	int (*map_open)(void *arg, uint64_t generation, struct mvcc_env **out);
+	void (*map_close)(void *arg, struct mvcc_env **env);
+	void *arg;
+};
+
+struct gateway;
+struct request;
+
+struct request_kind {
+	const char *name;
+	/* Takes it out of whatever it waits in. The error to answer if that is because of its deadline. */
+	int (*give_up)(struct gateway *g, struct request *r);
+	/* Its deadline has come; NULL: give_up, answer, done. */
+	void (*expire)(struct gateway *g, struct request *r);
+};
+
+/* The beginning of every request's own struct. */
+struct request {
+	struct list by_conn, by_deadline;
+	struct conn *conn;
+	uint32_t id;
+	const struct request_kind *kind;
+	mono_t deadline;
+};
+
+struct map {
+	struct mvcc_env *env;                  /* NULL: none */
+	uint64_t epoch;                        /* store_clnt's, when it was opened */
+	uint64_t generation;
+	mono_t retry_at;
+	int error;                             /* of the last attempt; logged when it changes */
+};
+
+struct reads {
+	struct list map_waiters;               /* ready, but no store is mapped */
+	struct list fast, slow;                /* not begun; begun and too large for one step */
+	struct list spent;                     /* sorters to be freed a little at a time */
+	size_t n, bytes;                       /* all reads, and their parameters */
+	size_t work;                           /* memory of those under way */
+	struct buf kept;
+};
+
+struct gateway {
+	struct loop *loop;
+	struct gateway_io io;
+	const struct config *config;
+	unsigned instance;
+	mono_t started;
+	int64_t timeout_ms;
+
+	struct conn_set conns;
+	struct gatewayd_counters counters;
+	struct raft_clnt raft;
+	struct store_clnt store;
+	struct map map;
+	struct reads reads;
+	struct list deadlines, short_deadlines;   /* each in the order of its deadlines */
+	struct list moves;                     /* begun transfers of leadership */
+	size_t n_requests;
+	struct loop_hook hook;
+	struct loop_timer timer;
+	struct arena arena;                    /* of the request or result being handled */
+};
+
+void gateway_init(struct gateway *g, struct loop *loop, const struct gateway_io *io,
+		  const struct config *config, unsigned instance, uint64_t incarnation);
+void gateway_free(struct gateway *g);          /* closes all connections */
+void gateway_stop(struct gateway *g);          /* no new requests; done when conns.n is 0 */
+void gateway_refresh(struct gateway *g);       /* gauges */
+
+/* The links' events. An error from msg drops the link. */
+void gateway_raft_up(struct gateway *g);
+void gateway_raft_down(struct gateway *g);
+int gateway_raft_msg(struct gateway *g, const struct msg_in *in);
+void gateway_store_up(struct gateway *g);
+void gateway_store_down(struct gateway *g);
+int gateway_store_msg(struct gateway *g, const struct msg_in *in);
+
+/* ---- between the files ---- */
+
+/* request.c. A request lives from request_new to one of the answers (or until its client is gone). */
+void *request_new(struct gateway *g, struct conn *c, uint32_t id, const struct request_kind *kind, size_t size);
+void request_short(struct gateway *g, struct request *r, int64_t ms);   /* another deadline */
+void request_error(struct gateway *g, struct request *r, int err);
+void request_result(struct gateway *g, struct request *r, const struct msg_desc *d, const void *result);
+void request_forget(struct gateway *g, struct request *r);      /* without an answer */
+void request_expire(struct gateway *g, mono_t now);
+struct kv_header gateway_header(const struct gateway *g, int64_t revision);
+extern const struct conn_ops gateway_conn_ops;
+
+typedef void method_fn(struct gateway *g, struct conn *c, const struct rpc_request *rpc, void *params);
+method_fn write_put, write_delete, write_txn, write_compact;
+method_fn read_range;
+method_fn info_version, info_status, info_members, info_hash, info_move_leader;
+
+/* write.c */
+void write_result(struct gateway *g, const struct store_result *res);
+void write_poll(struct gateway *g);            /* what has failed, what has been compacted */
+
+/* read.c */
+void read_txn(struct gateway *g, struct conn *c, const struct rpc_request *rpc, const struct kv_txn *txn);
+void read_init(struct gateway *g);
+void read_free(struct gateway *g);
+void read_poll(struct gateway *g);             /* indexes that have come, applies that have happened */
+void read_turn(struct gateway *g);             /* reads, for about a millisecond */
+void read_room(struct gateway *g, struct conn *c);
+void read_mapped(struct gateway *g);           /* another store is mapped, or none */
+
+/* info.c */
+void info_poll(struct gateway *g);
+
+/* map.c */
+void map_poll(struct gateway *g, mono_t now);
+mono_t map_due(const struct gateway *g);
+void map_close(struct gateway *g);
+
+#endif

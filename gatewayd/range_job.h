@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One range, read in steps: each step looks at a bounded number of rows in a view that may be
+ * another one each time, always at the same revision.
+ *
+ *   FIRST --all in one step-------------------------------------------> READY (fast: kept)
+ *     | too large: COUNT to the end, so that the number of pairs is known ---> READY --> EMIT --> DONE
+ *     \ sorted: GATHER keys, ORDER them ------------------------------------> READY --> EMIT --> DONE
+ *
+ * Memory: the key it has got to, and what it sorts (sort.h).
+ */
+#ifndef QUORATE_RANGE_JOB_H
+#define QUORATE_RANGE_JOB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/mono.h"
+#include "gatewayd/sort.h"
+#include "mvcc/mvcc.h"
+#include "proto/kv.h"
+
+/* What a step may spend; whoever takes part in it takes off. */
+struct step {
+	struct mvcc_view *view;
+	size_t rows, bytes;
+	mono_t until;
+	uint64_t looked;              /* rows, for the counter */
+};
+
+void step_begin(struct step *s, struct mvcc_view *view, mono_t until);
+bool step_over(struct step *s);
+
+enum range_phase { RANGE_FIRST, RANGE_COUNT, RANGE_GATHER, RANGE_ORDER, RANGE_READY, RANGE_EMIT,
+		   RANGE_DONE };
+
+struct range_job {
+	const struct kv_range *r;     /* the owner's; checked by kv_check_range */
+	enum range_phase phase;
+	int64_t at;                   /* the revision it reads */
+	int64_t latest;               /* the store's revision when it began */
+	bool fast;                    /* READY, and the pairs are in `kept` */
+	bool filtered, sorted, first_rows;   /* first_rows: only the first limit + 1 are sorted */
+	int64_t count;
+	uint64_t matched;             /* rows that pass the filters; counted up to limit + 1 */
+	uint64_t n, sent;             /* pairs of the answer */
+	bool more;
+	bool moved;                   /* `last` is set */
+	struct buf last;              /* the last key looked at */
+	struct sorter *sort;
+};
+
+/*
+ * Begins in this view. ERR_OK, ERR_COMPACTED, ERR_FUTURE_REV. in_txn: only a revision of 0 means
+ * the latest, and that is `latest`, the transaction's.
+ */
+int range_job_begin(struct range_job *j, const struct kv_range *r, const struct mvcc_view *v);
+int range_job_begin_in_txn(struct range_job *j, const struct kv_range *r, const struct mvcc_view *v,
+			   int64_t latest);
+
+/*
+ * One step towards READY. `kept` is cleared and used; if j->fast, it holds the pairs, and the
+ * answer must be written before it is used again. ERR_OK (look at the phase),
+ * ERR_SORT_TOO_LARGE, ERR_COMPACTED (the revision was lost between two steps), ERR_CORRUPT.
+ */
+int range_job_prepare(struct range_job *j, struct step *s, struct buf *kept);
+/* READY: the beginning of a kv_range_result; everything if it is fast or empty (then DONE). */
+void range_job_head(struct range_job *j, struct buf *out, const struct kv_header *header,
+		    const struct buf *kept);
+/* EMIT: one step of pairs. As range_job_prepare; an error leaves the answer in the middle. */
+int range_job_emit(struct range_job *j, struct step *s, struct buf *out);
+
+/* Hands the sorter over, which may be too large to be freed at once; NULL if there is none. */
+struct sorter *range_job_end(struct range_job *j);
+size_t range_job_bytes(const struct range_job *j);
+
+#endif

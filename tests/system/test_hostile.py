@@ -1,0 +1,310 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Rubbish, floods and slow neighbours on every port and socket: a clear error or a close, and nobody else notices."""
+import os
+import random
+import resource
+import select
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+
+import msgpack
+
+import hostile
+import rpc
+from harness import DAEMONS, SANITIZED, Cluster, memory_kib, program, scaled, tap, until
+from rpc import Rpc, RpcError, Steady, pack
+
+SEED = int(os.environ.get("QUORATE_SEED", random.SystemRandom().randrange(1 << 32)))
+LIMIT_REQUEST = 1536 * 1024
+
+
+def dice():
+    print(f"# QUORATE_SEED={SEED}")
+    return random.Random(SEED)
+
+
+def words(data):
+    """What a server said on a connection, as messages; the rest must not be half a message."""
+    unpacker = msgpack.Unpacker(raw=True)
+    unpacker.feed(data)
+    out = list(unpacker)
+    assert unpacker.tell() == len(data), f"a broken answer: {data[:200]!r}"
+    return out
+
+
+def last_error(data):
+    """The code of the last word: of a response, or of the notification that is about no request."""
+    last = words(data)[-1]
+    return last[2][0] if last[0] == 1 else last[2][0] if last[:2] == [2, b"error"] else last
+
+
+class Undisturbed:
+    """One-node cluster; a steady client must see neither an error nor a long wait; memory stays bounded."""
+
+    def __init__(self, slowest_s=2.0, grows_kib=64 * 1024):
+        self.slowest_s, self.grows_kib = scaled(slowest_s, 10 * slowest_s), grows_kib
+
+    def __enter__(self):
+        self.cluster = Cluster(1)
+        self.cluster.__enter__()
+        self.pids = {d: self.cluster.pid_of(0, d) for d in DAEMONS}
+        self.steady = Steady(self.cluster.port(0))
+        self.steady.start()
+        until(lambda: self.steady.mark() > 50, "the steady client works")
+        self.before = memory_kib(self.pids["gatewayd"])
+        return self
+
+    def __exit__(self, kind, *more):
+        try:
+            mark = self.steady.mark()
+            if kind is None:
+                until(lambda: self.steady.mark() > mark + 20 or self.steady.failure, "the steady client goes on")
+            self.steady.__exit__(kind)
+            if kind is None:
+                self.settle()
+        except BaseException as e:
+            self.cluster.__exit__(type(e), *more)
+            raise
+        self.cluster.__exit__(kind, *more)
+
+    def settle(self):
+        pids = {d: self.cluster.pid(0, d) for d in DAEMONS}
+        assert pids == self.pids, f"somebody died: {self.pids} are now {pids}"
+        after, most = (memory_kib(self.pids["gatewayd"], what) for what in ("VmRSS", "VmHWM"))
+        slowest = max(self.steady.took_s)
+        print(f"# gatewayd {self.before} -> {after} KiB (most {most}); {len(self.steady.took_s)} puts, "
+              f"p99 {self.steady.percentile(99) * 1000:.1f} ms, slowest {slowest * 1000:.0f} ms")
+        assert slowest < self.slowest_s, f"a put took {slowest} s"
+        if not SANITIZED:
+            assert most - self.before < self.grows_kib, "gatewayd's memory grew"
+        until(self.cluster.links_up, "all links are up")
+
+
+def rubbish_gets_an_error_or_a_close():
+    rng = dice()
+    with Undisturbed() as u:
+        port = u.cluster.port(0)
+        for data in hostile.rubbish(rng, scaled(300, 100)):
+            answer = hostile.say(port, data)
+            assert answer is not None, f"never closed: {data[:64]!r}, {len(data)} bytes"
+            for message in words(answer):
+                assert message[0] in (1, 2), message
+
+
+def bad_requests_are_told_what_is_wrong():
+    with Undisturbed() as u:
+        port = u.cluster.port(0)
+        good = pack(7, "put", [b"/a", b"b"])
+        for what, data, codes in (
+                ("unknown type", msgpack.packb([3, 7, "put", [b"/a", b"b"]]), {rpc.MALFORMED}),
+                ("a response", msgpack.packb([1, 7, None, []]), {rpc.MALFORMED}),
+                ("no array", msgpack.packb({"a": 1}), {rpc.MALFORMED}),
+                ("params no array", msgpack.packb([0, 7, "put", {"key": b"/a"}]), {rpc.MALFORMED}),
+                ("key no bytes", pack(7, "put", [1, b"b"]), {rpc.MALFORMED, 14}),
+                ("too many params", pack(7, "put", [b"/a"] + [None] * 50), {rpc.MALFORMED, 14}),
+                ("deep nesting", pack(7, "put", [b"/a"])[:-3] + b"\x91" * 200 + b"\xc0", {rpc.MALFORMED, 14, 63}),
+                ("no such method", pack(7, "frobnicate", []), {rpc.UNKNOWN_METHOD}),
+                ("empty key", pack(7, "put", [b"", b"b"]), {rpc.KEY_EMPTY}),
+                ("129 operations", pack(7, "txn", [[], [rpc.op_put(b"/%d" % i, b"") for i in range(129)], []]),
+                 {rpc.TOO_MANY_OPS}),
+                ("one key twice", pack(7, "txn", [[], [rpc.op_put(b"/a", b"1"), rpc.op_put(b"/a", b"2")], []]),
+                 {rpc.DUPLICATE_KEY}),
+                ("huge array", b"\x94\x00\x07\xa3put\xdd\xff\xff\xff\xff", {rpc.REQUEST_TOO_LARGE}),
+                ("huge map", b"\x94\x00\x07\xa3put\x91\xdf\xff\xff\xff\xff", {rpc.REQUEST_TOO_LARGE}),
+                ("huge value", b"\x94\x00\x07\xa3put\x92\xa2/a\xc6\xff\xff\xff\xff", {rpc.REQUEST_TOO_LARGE}),
+                ("huge key", b"\x94\x00\x07\xa3put\x92\xdb\x7f\xff\xff\xff", {rpc.REQUEST_TOO_LARGE})):
+            answer = hostile.say(port, good + data)
+            assert answer is not None, f"{what}: never closed"
+            first = words(answer)[0]
+            assert first[:3] == [1, 7, None] or len(words(answer)) == 1, f"{what}: {words(answer)}"
+            assert last_error(answer) in codes, f"{what}: {words(answer)}"
+        with Rpc(port) as r:                            # what is well-formed but wrong does not end the connection
+            for method, params in (("put", [b"", b""]), ("frobnicate", []), ("range", [b"/a", b"", 0, 1 << 40])):
+                try:
+                    r.call(method, *params)
+                    raise AssertionError(f"{method} {params} was taken")
+                except RpcError:
+                    pass
+            assert r.get(b"/a") == {b"/a": b"b"}
+
+
+def a_truncated_request_is_closed_and_not_carried_out():
+    with Undisturbed() as u:
+        port = u.cluster.port(0)
+        whole = pack(7, "put", [b"/truncated", b"x" * 300])
+        for n in [*range(1, 24), 100, len(whole) - 1]:
+            assert hostile.say(port, whole[:n]) is not None, f"{n} bytes: never closed"
+        with Rpc(port) as r:
+            assert r.get(b"/truncated") == {}
+
+
+def half_closed_clients_get_their_answers():
+    with Undisturbed() as u:
+        many = b"".join(pack(i, "put", [b"/half/%d" % i, b"v" * 100]) for i in range(1, 501))
+        answers = words(hostile.say(u.cluster.port(0), many))
+        assert sorted(a[1] for a in answers) == list(range(1, 501)), len(answers)
+        assert all(a[0] == 1 and a[2] is None for a in answers)
+
+
+def one_byte_at_a_time_is_served():
+    with Undisturbed() as u:
+        with hostile.tcp(u.cluster.port(0)) as s:
+            for byte in pack(7, "put", [b"/slow", b"dripping"]):
+                s.sendall(bytes([byte]))
+                time.sleep(0.1)
+            s.shutdown(1)
+            assert words(hostile.drain(s))[0][:3] == [1, 7, None]
+
+
+def more_files():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = hard if hard != resource.RLIM_INFINITY else 65536
+    if soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return most
+
+
+def thousands_of_connections_disturb_nobody():
+    n = min(more_files() - 200, scaled(4000, 1000))
+    with Undisturbed() as u:
+        port, held = u.cluster.port(0), []
+        half = pack(7, "put", [b"/many", b"x" * 2000])[:-1]
+        try:
+            for i in range(n):
+                s = hostile.tcp(port)
+                held.append(s)
+                if i % 2:
+                    s.sendall(half)
+            with Rpc(port) as r:
+                assert r.put(b"/new", b"client") > 0
+            until(lambda: u.cluster.admin_json(0, "gatewayd", "status") and True, "the admin socket answers")
+        finally:
+            for s in held:
+                s.close()
+        print(f"# {n} connections")
+
+
+def who_does_not_read_is_dropped_and_costs_little():
+    with Undisturbed() as u:
+        port = u.cluster.port(0)
+        with Rpc(port) as r:
+            r.put(b"/large", b"x" * (1 << 20))
+        with hostile.tcp(port) as s:
+            s.setblocking(False)
+            asked, want = 0, pack(7, "range", [b"/large"])
+            end = time.monotonic() + scaled(3, 6)
+            while time.monotonic() < end:                # asks for gigabytes and takes none
+                try:
+                    asked += s.send(want * 100) // len(want)
+                except (BlockingIOError, ConnectionError):
+                    time.sleep(0.05)
+            print(f"# asked {asked} times for 1 MiB")
+            assert asked > 100
+
+
+def the_peer_port_tells_strangers_nothing():
+    rng = dice()
+    with Cluster() as c:
+        preamble = b"QUORPEER" + (1).to_bytes(4, "big") + b"".join(
+            n.to_bytes(8, "big") for n in (c.status(0)[0][0], c.member_id(0), c.member_id(2)))
+        pids = [c.pid_of(2, d) for d in DAEMONS]
+        with Steady(c.port(1)) as steady:
+            port = c.peer_port(2)
+            for data in [*hostile.rubbish(rng, scaled(60, 20)), preamble, preamble[:-1] + b"\xff",
+                         preamble + b"\0\0\0\x30" + rng.randbytes(48), preamble + b"\xff\xff\xff\xff" + b"x" * 100000,
+                         preamble + b"\0\0\0\0"]:
+                answer = hostile.say(port, data, patience_s=30)
+                assert answer is not None, f"never closed: {data[:64]!r}"
+                assert answer == b"", f"{data[:64]!r} was answered: {answer[:64]!r}"
+            hostile.slam(port, 300)
+            until(lambda: steady.mark() > 100 or steady.failure, "puts go on")
+        assert pids == [c.pid(2, d) for d in DAEMONS], "somebody died"
+        until(c.links_up, "all links are up")
+
+
+def strangers_that_hold_the_peer_port_keep_no_member_out():
+    with Cluster() as c:
+        follower = max(i for i in range(3) if i != c.wait_leader())
+        held = []
+        try:
+            port = c.peer_port(follower)
+            for round_ in range(3):
+                for _ in range(100):
+                    try:
+                        held.append(hostile.tcp(port))
+                    except OSError:
+                        pass
+                peers = [i for i in range(3) if i != follower]
+                c.reborn(peers[0], "raftd", c.kill(peers[0], "raftd"))
+                until(lambda: all(p["connected"] for p in c.admin_json(follower, "raftd", "peers").values()),
+                      "members connect while strangers wait", 20)
+                print(f"# round {round_}: connected")
+        finally:
+            for s in held:
+                s.close()
+
+
+def sockets_of(cluster, i):
+    folder = cluster.run_dir(i)
+    names = [n for n in os.listdir(folder) if n.endswith((".sock", ".admin"))]
+    assert len(names) >= 6, names
+    return [os.path.join(folder, n) for n in sorted(names)]
+
+
+def local_sockets_survive_what_anybody_may_send():
+    rng = dice()
+    with Undisturbed() as u:
+        for path in sockets_of(u.cluster, 0):
+            name = os.path.basename(path)
+            hostile.slam(path, 300)
+            for data in hostile.rubbish(rng, scaled(40, 15)):
+                assert hostile.say(path, data) is not None, f"{name}: never closed after {data[:64]!r}"
+            for data in (b"\0\0\0\x64half", b"\xff\xff\xff\xff", b"\0\0\0\0", b"status", b"x" * 100000):
+                assert hostile.say(path, data) is not None, f"{name}: never closed after {data[:64]!r}"
+            held = [hostile.opener(path)() for _ in range(40)]
+            for s in held:
+                try:
+                    s.sendall(b"\0\0\0")
+                except OSError:
+                    pass
+            for s in held:
+                s.close()
+        assert u.cluster.admin_json(0, "raftd", "status")["daemon"] == "raftd"
+        u.cluster.reborn(0, "stored", u.cluster.kill(0, "stored"))      # its links can still be made again
+        u.pids["stored"] = u.cluster.pid_of(0, "stored")
+
+
+def a_second_instance_is_refused():
+    with Undisturbed() as u:
+        for daemon, pid in u.pids.items():
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                line = [os.fsdecode(w) for w in f.read().split(b"\0")[:-1]]
+            done = subprocess.run([program(daemon), *without_readiness(line[1:])], stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, text=True, check=False)
+            assert done.returncode == 111, f"{daemon}: {done.returncode} {done.stderr}"
+            assert str(pid) in done.stderr, f"{daemon} does not say who holds the lock: {done.stderr}"
+
+
+def without_readiness(words_of_line):
+    out, skip = [], False
+    for word in words_of_line:
+        if skip:
+            skip = False
+        elif word == "-r":
+            skip = True
+        else:
+            out.append(word)
+    return out
+
+
+if __name__ == "__main__":
+    tap([rubbish_gets_an_error_or_a_close, bad_requests_are_told_what_is_wrong,
+         a_truncated_request_is_closed_and_not_carried_out, half_closed_clients_get_their_answers,
+         one_byte_at_a_time_is_served, thousands_of_connections_disturb_nobody,
+         who_does_not_read_is_dropped_and_costs_little, the_peer_port_tells_strangers_nothing,
+         strangers_that_hold_the_peer_port_keep_no_member_out, local_sockets_survive_what_anybody_may_send,
+         a_second_instance_is_refused])

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Random commands against a model that could not be simpler. Three stores are fed the same log: one
+ * in LMDB in long transactions with restarts, one in LMDB with a transaction per entry and hasty
+ * compaction, one in memory. Every result, old revisions, events and hashes must agree.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "mvcc/view.h"
+#include "tests/lib/store_gen.h"
+#include "tests/lib/store_model.h"
+#include "tests/lib/store_rig.h"
+#include "tests/lib/tap.h"
+
+enum { STORES = 3, STEPS = 3000 };
+
+struct run {
+	struct gen g;
+	struct model m;
+	struct rig stores[STORES];
+	struct arena arena;
+	struct buf want, got;
+	unsigned errors[128];
+};
+
+static void encode(struct buf *b, const struct msg_desc *d, const void *msg)
+{
+	buf_clear(b);
+	EQ_INT(msg_encode(b, d, msg), ERR_OK);
+}
+
+/* What differs, in words. */
+static void tell(const struct run *r, const struct msg_desc *d, const struct buf *b)
+{
+	struct wire w = wire_of(buf_bytes(b), WIRE_STRICT);
+	struct buf text;
+	struct arena arena;
+	void *msg = calloc(1, d->size);
+
+	buf_init(&text, 0);
+	arena_init(&arena, 64u << 20);
+	if (msg != NULL && msg_decode(&w, d, &arena, msg) == ERR_OK)
+		msg_print(&text, d, msg);
+	printf("# %s %.*s\n", b == &r->want ? "want" : "got ", (int)text.len, (const char *)text.data);
+	buf_free(&text);
+	arena_free(&arena);
+	free(msg);
+}
+
+static void same(const struct run *r, const struct msg_desc *d)
+{
+	if (!bytes_eq(buf_bytes(&r->got), buf_bytes(&r->want))) {
+		tell(r, d, &r->want);
+		tell(r, d, &r->got);
+	}
+	EQ_INT(r->got.len, r->want.len);
+	EQ_MEM(r->got.data, r->want.data, r->want.len);
+}
+
+static void one_command(struct run *r)
+{
+	struct command_result want;
+	struct command c;
+
+	arena_reset(&r->arena);
+	gen_command(&r->g, &r->arena, &c);
+	model_apply(&r->m, &c, &r->arena, &want);
+	encode(&r->want, &command_result_desc, &want);
+	for (int i = 0; i < STORES; i++) {
+		encode(&r->got, &command_result_desc, rig_do(&r->stores[i], c));
+		same(r, &command_result_desc);
+	}
+	r->errors[want.error]++;
+	r->g.revision = r->m.revision;
+	r->g.compact_revision = r->m.compact_revision;
+}
+
+/* The ways to end a transaction, to restart, to compact: each store has its own. */
+static void housekeeping(struct run *r)
+{
+	struct rig *slow = &r->stores[0], *hasty = &r->stores[1];
+
+	if (gen_below(&r->g, 30) == 0)
+		rig_commit(slow);
+	if (gen_below(&r->g, 100) == 0)
+		rig_restart(slow);
+	rig_commit(hasty);
+	if (gen_below(&r->g, 10) == 0 && apply_compacting(hasty->apply)) {
+		size_t removed;
+
+		EQ_INT(apply_begin(hasty->apply), ERR_OK);
+		EQ_INT(apply_compact_step(hasty->apply, 1 + gen_below(&r->g, 50), &removed), ERR_OK);
+		EQ_INT(apply_commit(hasty->apply), ERR_OK);
+	}
+	if (gen_below(&r->g, 200) == 0)
+		rig_restart(hasty);
+}
+
+static void one_range(struct run *r, struct rig *store)
+{
+	struct kv_range_result want, got;
+	struct kv_range range;
+	struct mvcc_view *v;
+	int64_t at = 0;
+	int rc, want_rc;
+
+	arena_reset(&r->arena);
+	gen_range(&r->g, &range);
+	want_rc = model_range(&r->m, &range, &r->arena, &want);
+	v = rig_view(store);
+	rc = mvcc_view_revision(v, range.revision, &at);
+	if (rc == ERR_OK)
+		rc = mvcc_range(v, &range, at, &r->arena, &got);
+	EQ_INT(rc, want_rc);
+	if (rc == ERR_OK) {
+		encode(&r->want, &kv_range_result_desc, &want);
+		encode(&r->got, &kv_range_result_desc, &got);
+		same(r, &kv_range_result_desc);
+	}
+	mvcc_view_end(&v);
+}
+
+/* A scan that stops every few rows and goes on in a new view. */
+static void one_scan(struct run *r, struct rig *store)
+{
+	struct mvcc_span span;
+	struct kv_range range;
+	struct kv_range_result want;
+	struct mvcc_scan *scan;
+	struct mvcc_view *v;
+	struct kv_pair pair;
+	struct buf after;
+	size_t n = 0;
+	int64_t at;
+	int rc;
+
+	arena_reset(&r->arena);
+	gen_range(&r->g, &range);
+	range = (struct kv_range){.key = range.key, .range_end = range.range_end, .revision = range.revision};
+	if (model_range(&r->m, &range, &r->arena, &want) != ERR_OK)
+		return;
+	span = (struct mvcc_span){range.key, range.range_end};
+	at = range.revision > 0 ? range.revision : r->m.revision;
+	buf_init(&after, 0);
+	do {
+		v = rig_view(store);
+		EQ_INT(mvcc_scan_begin(v, &span, at, &scan), ERR_OK);
+		if (after.len > 0)
+			EQ_INT(mvcc_scan_after(scan, buf_bytes(&after)), ERR_OK);
+		mvcc_scan_limit(scan, 1 + gen_below(&r->g, 20));
+		while ((rc = mvcc_scan_next(scan, &pair)) == ERR_OK) {
+			OK(n < want.kvs.n);
+			OK(bytes_eq(pair.key, want.kvs.v[n].key) && bytes_eq(pair.value, want.kvs.v[n].value));
+			EQ_INT(pair.mod_revision, want.kvs.v[n].mod_revision);
+			n++;
+		}
+		if (rc == ERR_LIMIT) {
+			buf_clear(&after);
+			buf_add_bytes(&after, mvcc_scan_last(scan));
+		}
+		mvcc_scan_end(&scan);
+		mvcc_view_end(&v);
+	} while (rc == ERR_LIMIT);
+	EQ_INT(rc, ERR_NOT_FOUND);
+	EQ_INT(n, want.kvs.n);
+	buf_free(&after);
+}
+
+static void one_count(struct run *r, struct rig *store)
+{
+	struct kv_range range;
+	struct kv_range_result want;
+	struct mvcc_scan *scan;
+	struct kv_pair pair;
+	int64_t at, count = 0, some;
+	uint64_t first = gen_below(&r->g, 4);
+	struct buf after;
+	int rc;
+
+	arena_reset(&r->arena);
+	gen_range(&r->g, &range);
+	if (model_range(&r->m, &range, &r->arena, &want) != ERR_OK)
+		return;
+	at = range.revision > 0 ? range.revision : r->m.revision;
+	buf_init(&after, 0);
+	do {
+		struct mvcc_view *v = rig_view(store);
+		struct mvcc_span span = {range.key, range.range_end};
+
+		EQ_INT(mvcc_scan_begin(v, &span, at, &scan), ERR_OK);
+		if (after.len > 0)
+			EQ_INT(mvcc_scan_after(scan, buf_bytes(&after)), ERR_OK);
+		for (; first > 0 && mvcc_scan_next(scan, &pair) == ERR_OK; first--)
+			count++;
+		first = 0;
+		rc = mvcc_count(scan, 1 + gen_below(&r->g, 20), &some);
+		count += some;
+		if (rc == ERR_LIMIT) {
+			buf_clear(&after);
+			buf_add_bytes(&after, mvcc_scan_last(scan));
+		}
+		mvcc_scan_end(&scan);
+		mvcc_view_end(&v);
+	} while (rc == ERR_LIMIT);
+	EQ_INT(rc, ERR_OK);
+	EQ_INT(count, want.count);
+	buf_free(&after);
+}
+
+/* Every event that a watcher may ask for, against the model's versions. */
+static void all_events(struct run *r, struct rig *store)
+{
+	int64_t from = r->m.compact_revision > 0 ? r->m.compact_revision : 0;
+	struct mvcc_view *v = rig_view(store);
+	struct mvcc_events *events;
+	struct mvcc_event e;
+	size_t want = 0, got = 0;
+	struct kv_pair pair;
+
+	for (size_t i = 0; i < r->m.n_keys; i++)
+		for (size_t j = 0; j < r->m.keys[i].n; j++)
+			want += r->m.keys[i].v[j].mod >= from;
+	if (from > 0)
+		EQ_INT(mvcc_events_begin(v, from - 1, &events), ERR_COMPACTED);
+	EQ_INT(mvcc_events_begin(v, from, &events), ERR_OK);
+	for (; mvcc_events_next(events, &e) == ERR_OK; got++) {
+		const struct model_version *mv = NULL;
+
+		for (size_t i = 0; i < r->m.n_keys && mv == NULL; i++)
+			for (size_t j = 0; bytes_eq(r->m.keys[i].key, e.key) && j < r->m.keys[i].n; j++)
+				if (r->m.keys[i].v[j].mod == e.rev)
+					mv = &r->m.keys[i].v[j];
+		OK(mv != NULL);
+		EQ_INT(e.sub, mv->sub);
+		EQ_INT(e.type == MVCC_EVENT_DELETE, mv->deleted);
+		if (!mv->deleted) {
+			EQ_INT(mvcc_event_pair(v, &e, &pair), ERR_OK);
+			OK(bytes_eq(pair.value, mv->value) && pair.version == mv->version);
+		}
+	}
+	EQ_INT(got, want);
+	mvcc_events_end(&events);
+	EQ_INT(mvcc_view_info(v)->keys, model_live(&r->m));
+	mvcc_view_end(&v);
+}
+
+static void hashes_agree(struct run *r)
+{
+	uint8_t want[16], got[16];
+	int64_t at = r->m.compact_revision > 0 ? r->m.compact_revision : 1;
+
+	at += (int64_t)gen_below(&r->g, (uint64_t)(r->m.revision - at) + 1);
+	rig_hash(&r->stores[0], at, 1000000, want);
+	for (int i = 0; i < STORES; i++) {
+		rig_hash(&r->stores[i], at, 1 + gen_below(&r->g, 40), got);
+		EQ_MEM(got, want, 16);
+		EQ_MEM(apply_state(r->stores[i].apply)->apply_hash, apply_state(r->stores[0].apply)->apply_hash, 16);
+		EQ_INT(apply_state(r->stores[i].apply)->keys, model_live(&r->m));
+	}
+}
+
+static void run_free(struct run *r)
+{
+	for (int i = 0; i < STORES; i++)
+		rig_close(&r->stores[i]);
+	model_free(&r->m);
+	gen_free(&r->g);
+	arena_free(&r->arena);
+	buf_free(&r->want);
+	buf_free(&r->got);
+	free(r);
+}
+
+static void random_run(uint64_t seed)
+{
+	struct run *r = calloc(1, sizeof *r);
+
+	OK(r != NULL);
+	printf("# seed %llu\n", (unsigned long long)seed);
+	gen_init(&r->g, seed);
+	model_init(&r->m);
+	r->g.revision = 1;
+	arena_init(&r->arena, 64u << 20);
+	rig_open(&r->stores[0], "slow");
+	rig_open(&r->stores[1], "hasty");
+	rig_open(&r->stores[2], NULL);
+	for (int step = 0; step < STEPS; step++) {
+		struct rig *store = &r->stores[gen_below(&r->g, STORES)];
+
+		one_command(r);
+		housekeeping(r);
+		one_range(r, &r->stores[1]);
+		if (step % 7 == 0)
+			one_range(r, store);
+		if (step % 5 == 0)
+			one_scan(r, store);
+		if (step % 6 == 0)
+			one_count(r, store);
+		if (step % 100 == 0)
+			all_events(r, store);
+		if (step % 200 == 0)
+			hashes_agree(r);
+	}
+	for (int i = 0; i < STORES; i++) {
+		rig_compact_all(&r->stores[i], 100);
+		rig_restart(&r->stores[i]);
+		all_events(r, &r->stores[i]);
+	}
+	hashes_agree(r);
+	printf("# revision %lld, errors: ", (long long)r->m.revision);
+	for (unsigned i = 0; i < 128; i++)
+		if (r->errors[i])
+			printf("%s %u ", err_name((int)i), r->errors[i]);
+	printf("\n");
+	run_free(r);
+}
+
+static uint64_t seed_base(void)
+{
+	const char *s = getenv("QUORATE_SEED");
+
+	return s ? strtoull(s, NULL, 10) : 1;
+}
+
+TEST(every_answer_is_the_model_s)
+{
+	random_run(seed_base());
+}
+
+TEST(every_answer_is_the_model_s_again)
+{
+	random_run(seed_base() + 1000);
+}
+
+TESTS = {
+	T(every_answer_is_the_model_s),
+	T(every_answer_is_the_model_s_again),
+};
+TAP_MAIN
