@@ -57,7 +57,7 @@ void conn_set_free(struct conn_set *s)
 		conn_abort(container_of(l, struct conn, node), "gatewayd stops");
 	conn_bury(s);
 	CHECK(s->bytes == 0 && s->n == 0);
-	free(s->scratch);
+	mem_free(s->scratch);
 	s->scratch = NULL;
 }
 
@@ -109,7 +109,7 @@ void conn_bury(struct conn_set *s)
 	struct list *l;
 
 	while ((l = list_pop(&s->dead)) != NULL)
-		free(container_of(l, struct conn, node));
+		mem_free(container_of(l, struct conn, node));
 }
 
 static void conn_end(struct conn *c)

@@ -154,7 +154,7 @@ static void gateway_new_session(struct gateway *g)
 	log_warn("the store has forgotten this gateway's session; a new one is opened incarnation=%016llx",
 		 (unsigned long long)incarnation);
 	raft_clnt_new_session(&g->raft, incarnation);
-	g->io.store_hello(g->io.arg);
+	g->io.hello_again(g->io.arg, incarnation);
 }
 
 int gateway_store_msg(struct gateway *g, const struct msg_in *in)

@@ -39,8 +39,8 @@ struct gateway_io {
 	int (*send_store)(void *arg, uint32_t number, const struct msg_desc *d, const void *msg);
 	/* A new random incarnation, not 0. */
 	uint64_t (*incarnation)(void *arg);
-	/* The incarnation has changed: the link to stored must say hello again. */
-	void (*store_hello)(void *arg);
+	/* The incarnation has changed: both links must say hello again. */
+	void (*hello_again)(void *arg, uint64_t incarnation);
 	/* As mvcc_open, of a generation's directory. */
 	int (*map_open)(void *arg, uint64_t generation, struct mvcc_env **out);
 	void (*map_close)(void *arg, struct mvcc_env **env);
@@ -82,6 +82,7 @@ struct reads {
 	size_t n, bytes;                       /* all reads, and their parameters */
 	size_t work;                           /* memory of those under way */
 	struct buf kept;
+	mono_t complain_at;
 };
 
 struct gateway {

@@ -37,7 +37,7 @@ void request_forget(struct gateway *g, struct request *r)
 	list_remove(&r->by_conn);
 	list_remove(&r->by_deadline);
 	g->n_requests--;
-	free(r);
+	mem_free(r);
 }
 
 void request_error(struct gateway *g, struct request *r, int err)

@@ -155,7 +155,7 @@ int sorter_add(struct sorter *s, const struct kv_pair *pair)
 		return ERR_SORT_TOO_LARGE;
 	if (full) {
 		s->bytes -= sort_cost(&s->rows[0]);
-		free(s->rows[0].bytes);
+		mem_free(s->rows[0].bytes);
 		sort_keep(s, &row, pair);
 		s->rows[0] = row;
 		sort_down(s, s->n);
@@ -192,11 +192,11 @@ bool sorter_free_some(struct sorter **sp, size_t rows)
 	if (s == NULL)
 		return true;
 	for (; rows > 0 && s->n > 0; rows--)
-		free(s->rows[--s->n].bytes);
+		mem_free(s->rows[--s->n].bytes);
 	if (s->n > 0)
 		return false;
-	free(s->rows);
-	free(s);
+	mem_free(s->rows);
+	mem_free(s);
 	*sp = NULL;
 	return true;
 }

@@ -71,7 +71,7 @@ struct peer {
 
 struct peers {
 	struct peers_setup s;
-	struct peer v[LIMIT_NODES];
+	struct peer *v;                   /* n of them: all members but this one */
 	size_t n;
 	struct peer_conn *all;
 	unsigned strangers;

@@ -32,7 +32,7 @@ static struct peer *peer_find(const struct peers *ps, uint64_t id)
 {
 	for (size_t i = 0; i < ps->n; i++)
 		if (ps->v[i].member->id == id)
-			return (struct peer *)&ps->v[i];
+			return &ps->v[i];
 	return NULL;
 }
 
@@ -383,6 +383,7 @@ int peers_open(const struct peers_setup *setup, struct peers **out)
 	ps->s = *setup;
 	peers_times(&ps->s.times);
 	arena_init(&ps->arena, 2 * LIMIT_FRAME_BYTES);
+	ps->v = mem_array(setup->config->n_members, sizeof *ps->v);
 	loop_timer_init(&ps->watch, peers_watch, ps);
 	ps->listener.fd = -1;
 	if (getrandom(&ps->dice, sizeof ps->dice, 0) != sizeof ps->dice || ps->dice == 0)
@@ -419,6 +420,7 @@ void peers_close(struct peers **psp)
 		peer_conn_free(&c);
 	}
 	arena_free(&ps->arena);
+	mem_free(ps->v);
 	key_wipe(ps->s.keys.secret);
 	key_wipe(ps->s.keys.cluster_secret);
 	mem_free(ps);

@@ -85,7 +85,7 @@
 #define LIMIT_DEDUP_RESULT_BYTES (64u * KIB)   /* a larger result is not kept, only its revision */
 #define LIMIT_GATEWAY_SESSIONS 1024u           /* gateway incarnations the store remembers */
 #define LIMIT_COMPACT_STEP_ROWS 1000u          /* rows removed in one step of compaction */
-#define LIMIT_COMPACT_STEP_VISITS 10000u       /* rows looked at in one step of compaction */
+#define LIMIT_COMPACT_STEP_VISITS 1000u        /* rows looked at between two looks at the clock */
 #define LIMIT_VIEW_ROWS 10000u                 /* rows one view looks at before it is ended */
 #define LIMIT_RUN_ROWS 1024u                   /* rows held to put a run of long keys in order */
 #define LIMIT_STORE_READERS 1024u              /* read transactions of all processes of a node */

@@ -58,7 +58,7 @@ static int raft_encode(struct raft_proposal *p, const struct command *cmd)
 	buf_init(&b, LIMIT_REQUEST_BYTES);
 	err = msg_encode(&b, &command_desc, cmd);
 	if (err == ERR_OK) {
-		free(p->command);
+		mem_free(p->command);
 		p->command = mem_dup(b.data, b.len);
 		p->len = b.len;
 	}
@@ -92,7 +92,7 @@ static void raft_leave(struct raft_clnt *c, struct raft_proposal *p)
 	raft_move(c, p, RAFT_PLACE_NONE, (mono_t){0});
 	c->n_proposals--;
 	c->n_bytes -= p->len;
-	free(p->command);
+	mem_free(p->command);
 	p->command = NULL;
 }
 
@@ -123,7 +123,7 @@ void raft_propose_free(struct raft_clnt *c)
 	if (!c->session_open)
 		raft_leave(c, &c->open);
 	CHECK(c->n_proposals == 0 && c->n_bytes == 0);
-	free(c->buckets);
+	mem_free(c->buckets);
 	c->buckets = NULL;
 }
 
@@ -137,7 +137,7 @@ int raft_clnt_propose(struct raft_clnt *c, struct raft_proposal *p, struct comma
 	cmd->seq = c->next_seq;
 	err = raft_encode(p, cmd);
 	if (err == ERR_OK && c->n_bytes + p->len > c->max_bytes) {
-		free(p->command);
+		mem_free(p->command);
 		p->command = NULL;
 		err = ERR_TOO_MANY_REQUESTS;
 	}

@@ -125,10 +125,10 @@ static void link_dialer_buried(struct link_end *e, bool was_up, int64_t age_ms, 
 {
 	struct link_dialer *d = container_of(e, struct link_dialer, end);
 
-	if (was_up)
+	if (was_up && age_ms >= e->s.times.retry_max_ms) {
 		d->waiting = false;
-	if (age_ms >= e->s.times.retry_max_ms)
 		d->delay_ms = e->s.times.retry_min_ms;
+	}
 	link_log_waiting(d, reason);
 	link_retry(d);
 }

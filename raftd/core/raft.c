@@ -243,6 +243,8 @@ static int step_event(struct raft *r, const struct raft_event *ev)
 		return ERR_OK;
 	case RAFT_EV_INSTALLED:
 		return raft_snapshot_installed(r, ev->index, ev->index_term);
+	case RAFT_EV_COUNT:
+		break;
 	}
 	panic("unknown event");
 }

@@ -15,7 +15,7 @@
  *     (1, 2, 3, ... since raft_create) and report DURABLE once all up to some seq are synced.
  *     A sync that fails is fatal: there is no event for it.
  *  3. Hold a SEND until everything up to its `need_seq` is durable (0: send at once). Held messages
- *     may be overtaken by others; messages may be lost, repeated, reordered. They must not be altered.
+ *     may be overtaken by others; messages may be lost, repeated, reordered, but not altered.
  *  4. Answer each REPLICATE that has entries with one SENT carrying its `grant`. Take entries
  *     [first..k], k <= last, as many as fit, at least one if possible; send one APPEND with prev,
  *     commit, term, round as given. A permission dies with the next ROLE effect and with PEER_DOWN
@@ -62,20 +62,21 @@ struct raft_config {
 	uint32_t voter_count;
 	uint32_t election_min_ms, election_max_ms;   /* 0: 150, 300 */
 	uint32_t heartbeat_ms;           /* 0: 50; at most a third of election_min_ms */
-	uint64_t seed;                   /* fresh at every start: request numbers are drawn from it */
+	uint64_t seed;                   /* fresh at every start: numbers are drawn from it */
 	uint32_t reads_max;              /* 0: LIMIT_READS_WAITING */
 	uint32_t inflight_msgs;          /* 0: LIMIT_PEER_INFLIGHT_MSGS (also the most) */
 	uint64_t inflight_bytes;         /* 0: LIMIT_PEER_INFLIGHT_BYTES */
 };
 
-struct raft_run {                  /* entries from `first` to the next run's first - 1 have `term` */
+struct raft_run {                  /* entries from `first` to the next run have `term` */
 	uint64_t first, term;
 };
 
 /*
  * What the disk holds at start. The log is (base_index, last_index]; base is 0/0, or where the log
- * was cut. If the store is ahead of `last_index` (a snapshot was installed, its RESET got lost): base and
- * last are the snapshot's index, there are no runs, and if its term is above `term`, that one with vote 0.
+ * was cut. If the store is ahead of `last_index` (a snapshot was installed, its RESET got lost):
+ * base and last are the snapshot's index, there are no runs, and if its term is above `term`, that
+ * one with vote 0.
  */
 struct raft_state {
 	uint64_t term, vote;             /* vote 0: none */
@@ -86,19 +87,26 @@ struct raft_state {
 	uint64_t commit;                 /* a floor: what the store has applied, or 0 */
 };
 
+/* What each needs of struct raft_event, and what raft_step() may answer to it. */
+#define RAFT_EVENTS(E) \
+	E(TICK) \
+	E(RECV)           /* msg; ERR_MALFORMED: it lies */ \
+	E(PROPOSE)        /* n; ERR_NOT_LEADER, ERR_NO_LEADER, ERR_LEADER_CHANGED (transfer) */ \
+	E(SENT)           /* answers REPLICATE: peer, grant, last (first - 1: nothing), bytes */ \
+	E(DURABLE)        /* seq, and the last index and term of the log as of that seq */ \
+	E(READ)           /* ctx */ \
+	E(TRANSFER)       /* peer (0: the best); ERR_NOT_LEADER, ERR_NO_LEADER, ERR_BAD_TARGET */ \
+	E(PEER_UP)        /* peer: the link is there. All peers start down. */ \
+	E(PEER_DOWN)      /* peer */ \
+	E(COMPACTED)      /* index, told or installed: cut up to it, a durable snapshot covers it */ \
+	E(SNAPSHOT_DONE)  /* peer: the SNAPSHOT effect was carried out, or given up */ \
+	E(INSTALLED)      /* index, index_term: our store is now that snapshot, durably; */ \
+			  /* ERR_CORRUPT: that cannot be, stop */
 enum raft_event_type {
-	RAFT_EV_TICK,
-	RAFT_EV_RECV,          /* msg */
-	RAFT_EV_PROPOSE,       /* n entries; ERR_NOT_LEADER, ERR_NO_LEADER, ERR_LEADER_CHANGED (transfer under way) */
-	RAFT_EV_SENT,          /* answer to REPLICATE: peer, grant, last (first - 1: nothing), bytes */
-	RAFT_EV_DURABLE,       /* seq, and the last index and term of the log as of that seq */
-	RAFT_EV_READ,          /* ctx */
-	RAFT_EV_TRANSFER,      /* peer (0: the best); ERR_NOT_LEADER, ERR_BAD_TARGET */
-	RAFT_EV_PEER_UP,       /* peer: the link is there. All peers start down. */
-	RAFT_EV_PEER_DOWN,     /* peer */
-	RAFT_EV_COMPACTED,     /* index: the log up to it was cut, a durable snapshot covers it; it was told or INSTALLED */
-	RAFT_EV_SNAPSHOT_DONE, /* peer: the SNAPSHOT effect was carried out, or given up */
-	RAFT_EV_INSTALLED      /* index, index_term: our store is now that snapshot, durably; ERR_CORRUPT: cannot be */
+#define E(name) RAFT_EV_##name,
+	RAFT_EVENTS(E)
+#undef E
+	RAFT_EV_COUNT
 };
 
 struct raft_event {
@@ -131,11 +139,12 @@ struct raft_effect {
 		struct { uint64_t from; } truncate;        /* drop all entries >= from */
 		struct {
 			uint64_t first, term;   /* term: of the proposals or the no-op */
-			uint32_t n, skip;       /* follower: entries [skip, skip+n) of the APPEND just received */
+			uint32_t n, skip;       /* follower: entries [skip, skip+n) of the APPEND */
+			                        /* that was just received */
 			bool own;               /* leader: the n entries just proposed... */
 			bool noop;              /* ...or one empty entry that opens the term */
 		} append;
-		struct { uint64_t index, term; } reset;    /* the log is now empty and begins after index */
+		struct { uint64_t index, term; } reset;    /* the log is empty, after index */
 		struct {
 			struct raft_msg msg;    /* any type but APPEND */
 			uint64_t need_seq;
@@ -151,8 +160,8 @@ struct raft_effect {
 			const char *reason;     /* static text */
 		} role;
 		struct { uint64_t ctx, index; } read;      /* READ_OK, READ_FAIL */
-		struct { uint64_t peer; } peer;            /* SNAPSHOT: bring it one, its log ends before ours
-		                                              begins; TRANSFER_ABORTED: we go on as leader */
+		struct { uint64_t peer; } peer;   /* SNAPSHOT: bring it one, its log ends before */
+		                                  /* ours begins; TRANSFER_ABORTED: we lead on */
 	};
 };
 
@@ -183,7 +192,7 @@ enum raft_peer_state {
 	RAFT_PEER_STATE_COUNT
 };
 
-/* Why a message was refused. OLD_TERM and NOT_FOR_ME_NOW are the network's normal life, the rest are lies. */
+/* Why a message was refused. The first three are a network's normal life, the rest are lies. */
 #define RAFT_REFUSALS(X) \
 	X(OLD_TERM, "from an older term") \
 	X(NOT_FOR_ME_NOW, "answers a question no longer asked") \
@@ -207,7 +216,7 @@ struct raft_peer_status {
 	uint64_t id, match, next;
 	enum raft_peer_state state;
 	bool up;
-	int64_t silent_ms;               /* since it was last heard as a member of our term; -1: never */
+	int64_t silent_ms;               /* since it was last heard in our term; -1: never */
 	uint32_t inflight_msgs;
 	uint64_t inflight_bytes;
 };
@@ -231,6 +240,7 @@ void raft_status(const struct raft *r, mono_t now, struct raft_status *out);
 const char *raft_role_name(enum raft_role role);
 const char *raft_peer_state_name(enum raft_peer_state state);
 const char *raft_msg_name(enum raft_msg_type type);
+const char *raft_event_name(enum raft_event_type type);
 const char *raft_effect_name(enum raft_effect_type type);
 const char *raft_refusal_name(enum raft_refusal why);
 const char *raft_refusal_text(enum raft_refusal why);

@@ -9,7 +9,7 @@
  *   raft_recv.c     the gate every message passes: shape, sender, term
  *   raft_election.c pre-vote, vote, stickiness
  *   raft_follow.c   a follower's answer to APPEND
- *   raft_lead.c     the leader: proposals, heartbeats, commit, check-quorum, what each peer may be sent
+ *   raft_lead.c     the leader: proposals, heartbeats, what each peer may be sent, commit
  *   raft_progress.c how far each peer is, learnt from its answers
  *   raft_read.c     linearizable reads
  *   raft_transfer.c handing the leadership over
@@ -41,9 +41,9 @@ struct raft_peer {
 	uint64_t match, next;            /* match < next <= last + 1 */
 	uint64_t round_acked;
 	uint64_t commit_sent;
-	uint64_t grant, grant_first, grant_last;   /* REPLICATE without its SENT yet; grant 0: none */
+	uint64_t grant, grant_first, grant_last;   /* REPLICATE without its SENT; 0: none */
 	bool probe_out;                  /* PROBE: a probe is under way */
-	bool stalled;                    /* the driver could send nothing: until the next heartbeat */
+	bool stalled;                    /* the driver could send nothing: until a heartbeat */
 	bool beat_due;                   /* an empty append is owed: heartbeat or read round */
 	struct raft_inflight inflight[LIMIT_PEER_INFLIGHT_MSGS];   /* a ring */
 	uint32_t inflight_head, inflight_count;
@@ -80,7 +80,7 @@ struct raft {
 
 	uint64_t seq, durable_seq;
 	uint64_t hard_seq;               /* the last HARD_STATE */
-	uint64_t cut_seq;                /* the last TRUNCATE or RESET: before it, DURABLE's last is old */
+	uint64_t cut_seq;                /* the last TRUNCATE or RESET: DURABLE before it is old */
 
 	mono_t now;
 	mono_t election_at;              /* not leader */
@@ -100,18 +100,19 @@ struct raft {
 };
 
 /* raft.c */
-struct raft_peer *raft_peer_find(struct raft *r, uint64_t id);   /* NULL: not a voter, or this node */
+struct raft_peer *raft_peer_find(struct raft *r, uint64_t id);   /* NULL: no other voter */
 uint64_t raft_rand(struct raft *r);
-int raft_refuse(struct raft *r, enum raft_refusal why);          /* counts; ERR_OK or ERR_MALFORMED */
+int raft_refuse(struct raft *r, enum raft_refusal why);   /* counts; ERR_OK or ERR_MALFORMED */
 
 /* raft_role.c */
-void raft_become(struct raft *r, enum raft_role role, uint64_t term, uint64_t leader, const char *reason);
+void raft_become(struct raft *r, enum raft_role role, uint64_t term, uint64_t leader,
+		 const char *reason);
 
 /* raft_emit.c */
 struct raft_effect *raft_emit(struct raft *r, enum raft_effect_type type);
 uint64_t raft_emit_log(struct raft *r, enum raft_effect_type type, struct raft_effect **out);
 void raft_emit_hard_state(struct raft *r);                       /* if it changed */
-/* From this node in its current term unless msg.term is set. need_seq 0: only what guards the term. */
+/* From this node, in its term unless msg.term is set. need_seq 0: only what guards the term. */
 void raft_emit_send(struct raft *r, struct raft_msg msg, uint64_t need_seq);
 void raft_emit_commit(struct raft *r);                           /* if there is more to tell */
 
@@ -137,7 +138,7 @@ void raft_lead_begin(struct raft *r);
 int raft_lead_propose(struct raft *r, uint32_t n);
 void raft_lead_tick(struct raft *r);
 void raft_lead_commit(struct raft *r);
-void raft_lead_flush(struct raft *r);                            /* the end of every step of a leader */
+void raft_lead_flush(struct raft *r);                            /* the end of a leader's step */
 bool raft_lead_hears(const struct raft *r, const struct raft_peer *p);
 
 /* raft_progress.c */

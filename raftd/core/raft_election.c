@@ -18,7 +18,8 @@ bool raft_election_sticky(const struct raft *r)
 {
 	if (r->role == RAFT_LEADER)
 		return true;
-	return r->leader != 0 && mono_sub_ms(r->now, r->leader_heard) < (int64_t)r->cfg.election_min_ms;
+	return r->leader != 0 &&
+	       mono_sub_ms(r->now, r->leader_heard) < (int64_t)r->cfg.election_min_ms;
 }
 
 void raft_election_ask(struct raft *r, const struct raft_peer *p)
@@ -62,7 +63,8 @@ void raft_election_campaign(struct raft *r, bool transfer)
 {
 	if (r->term >= RAFT_TERM_MAX)
 		return;
-	raft_become(r, RAFT_CANDIDATE, r->term + 1, 0, transfer ? "chosen by the leader" : "a quorum would vote");
+	raft_become(r, RAFT_CANDIDATE, r->term + 1, 0,
+		    transfer ? "chosen by the leader" : "a quorum would vote");
 	r->vote = r->id;
 	r->hard_dirty = true;
 	r->elections++;
@@ -101,7 +103,8 @@ static bool log_up_to_date(const struct raft *r, const struct raft_msg_vote *v)
 {
 	uint64_t last_term = raft_terms_last(&r->log);
 
-	return v->last_term > last_term || (v->last_term == last_term && v->last_index >= r->log.last);
+	return v->last_term > last_term ||
+	       (v->last_term == last_term && v->last_index >= r->log.last);
 }
 
 int raft_recv_prevote(struct raft *r, const struct raft_msg *m)

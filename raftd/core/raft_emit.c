@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The list of effects: the only place that writes it, so the order of persisting and sending is kept here. */
+/* The list of effects: only written here, so the order of persisting and sending is kept here. */
 #include <stdlib.h>
 
 #include "base/check.h"

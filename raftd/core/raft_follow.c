@@ -117,7 +117,8 @@ static void append_accept(struct raft *r, const struct raft_msg *m, struct plan 
 
 int raft_recv_append(struct raft *r, const struct raft_msg *m)
 {
-	if (m->term == r->term && (r->role == RAFT_LEADER || (r->leader != 0 && r->leader != m->from)))
+	if (m->term == r->term &&
+	    (r->role == RAFT_LEADER || (r->leader != 0 && r->leader != m->from)))
 		return raft_refuse(r, RAFT_REFUSED_TWO_LEADERS);
 
 	struct plan plan = append_plan(r, &m->append);

@@ -38,7 +38,7 @@ int raft_lead_propose(struct raft *r, uint32_t n)
 	if (r->role != RAFT_LEADER)
 		return r->leader ? ERR_NOT_LEADER : ERR_NO_LEADER;
 	if (r->transfer_to)
-		return ERR_LEADER_CHANGED;   /* thesis 3.10: the successor must be able to catch up */
+		return ERR_LEADER_CHANGED;   /* thesis 3.10: the successor must catch up */
 	if (r->log.last >= RAFT_INDEX_MAX - 2 * LIMIT_APPEND_ENTRIES)
 		return ERR_LIMIT;
 	lead_append(r, n, false);
@@ -174,8 +174,8 @@ static void flush_peer(struct raft *r, struct raft_peer *p)
 	flush_entries(r, p);
 
 	/* Nothing to carry the news of a commit: it must not wait for the next heartbeat. */
-	bool news = p->state == RAFT_PEER_REPLICATE && p->commit_sent < r->commit && p->grant == 0 &&
-		    p->next > r->log.last;
+	bool news = p->state == RAFT_PEER_REPLICATE && p->commit_sent < r->commit &&
+		    p->grant == 0 && p->next > r->log.last;
 	bool ask = p->state == RAFT_PEER_PROBE && !p->probe_out && p->grant == 0;
 
 	if (p->beat_due || news || ask)

@@ -50,15 +50,16 @@ struct raft_msg_append {
 	uint64_t commit;
 	uint64_t round;                  /* the leader's read round, to be echoed */
 	uint32_t n;                      /* entries, at most LIMIT_APPEND_ENTRIES */
-	const uint64_t *terms;           /* n terms, borrowed for the step; entry i has index prev_index+1+i */
+	const uint64_t *terms;           /* n, borrowed for the step; entry i is prev_index+1+i */
 };
 
 struct raft_msg_append_resp {
 	uint64_t round;                  /* of the append this answers */
 	bool reject;                     /* the log has no (prev_index, prev_term) */
-	uint64_t index;                  /* accepted: prev_index + n; rejected: prev_index, or 0: your term is over */
-	uint64_t match;                  /* accepted: <= index, agrees with the leader and is durable */
-	uint64_t hint_index, hint_term;  /* rejected: a place at or before which the logs may agree */
+	uint64_t index;                  /* accepted: prev_index + n; rejected: prev_index, or 0: */
+	                                 /* your term is over */
+	uint64_t match;                  /* accepted: <= index, agrees and is durable */
+	uint64_t hint_index, hint_term;  /* rejected: at or before this the logs may agree */
 };
 
 struct raft_msg_read {             /* READ_REQ, READ_RESP */

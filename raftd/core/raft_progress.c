@@ -44,7 +44,8 @@ static void inflight_acked(struct raft_peer *p)
 
 bool raft_progress_window_full(const struct raft *r, const struct raft_peer *p)
 {
-	return p->inflight_count >= r->cfg.inflight_msgs || p->inflight_bytes >= r->cfg.inflight_bytes;
+	return p->inflight_count >= r->cfg.inflight_msgs ||
+	       p->inflight_bytes >= r->cfg.inflight_bytes;
 }
 
 /* A permission given before is void: its message may still go out, but nothing is built on it. */
@@ -79,7 +80,8 @@ static void progress_replicate(struct raft_peer *p, uint64_t next)
 	p->state = RAFT_PEER_REPLICATE;
 }
 
-static void progress_accepted(struct raft *r, struct raft_peer *p, const struct raft_msg_append_resp *a)
+static void progress_accepted(struct raft *r, struct raft_peer *p,
+			      const struct raft_msg_append_resp *a)
 {
 	bool news = a->index > p->match || a->index + 1 >= p->next;
 
@@ -110,7 +112,8 @@ static void progress_accepted(struct raft *r, struct raft_peer *p, const struct 
 }
 
 /* Thesis 3.5, end: skip the terms that cannot agree, by the peer's runs and by ours. */
-static void progress_rejected(struct raft *r, struct raft_peer *p, const struct raft_msg_append_resp *a)
+static void progress_rejected(struct raft *r, struct raft_peer *p,
+			      const struct raft_msg_append_resp *a)
 {
 	if (p->state == RAFT_PEER_SNAPSHOT || a->index <= p->match)
 		return;                    /* overtaken by what it accepted later */
@@ -136,7 +139,7 @@ int raft_recv_append_resp(struct raft *r, struct raft_peer *p, const struct raft
 		return raft_refuse(r, RAFT_REFUSED_NOT_FOR_ME_NOW);   /* we led an older term too */
 	if (a->index > r->log.last || a->round > r->round)
 		return raft_refuse(r, RAFT_REFUSED_UNSENT);
-	/* Whatever it thinks of the log, it answered our term's round: we led when the round began. */
+	/* Whatever it thinks of the log, it answered our round: we led when the round began. */
 	if (p->round_acked < a->round)
 		p->round_acked = a->round;
 	if (a->reject) {

@@ -20,12 +20,12 @@ static bool append_possible(const struct raft_msg *m)
 {
 	const struct raft_msg_append *a = &m->append;
 
-	return a->prev_index <= RAFT_INDEX_MAX - LIMIT_APPEND_ENTRIES && a->commit <= RAFT_INDEX_MAX &&
-	       a->n <= LIMIT_APPEND_ENTRIES && (a->n == 0 || a->terms != NULL) &&
-	       (a->prev_index == 0) == (a->prev_term == 0);
+	return a->prev_index <= RAFT_INDEX_MAX - LIMIT_APPEND_ENTRIES &&
+	       a->commit <= RAFT_INDEX_MAX && a->n <= LIMIT_APPEND_ENTRIES &&
+	       (a->n == 0 || a->terms != NULL) && (a->prev_index == 0) == (a->prev_term == 0);
 }
 
-/* A leader's log never goes back in term, and holds nothing newer than its own term (thesis 3.6.3). */
+/* A leader's log never goes back in term, and holds nothing newer than its term (thesis 3.6.3). */
 static bool append_ordered(const struct raft_msg *m)
 {
 	uint64_t term = m->append.prev_term;
@@ -85,7 +85,8 @@ static int recv_old_term(struct raft *r, const struct raft_msg *m)
 
 	if (m->type == RAFT_MSG_APPEND) {
 		answer.type = RAFT_MSG_APPEND_RESP;
-		answer.append_resp.reject = true;   /* of index 0: it must not pass for news of the log */
+		/* Of index 0: it must not pass for news of the log. */
+		answer.append_resp.reject = true;
 		raft_emit_send(r, answer, 0);
 	} else if (m->type == RAFT_MSG_VOTE) {
 		answer.type = RAFT_MSG_VOTE_RESP;
@@ -94,7 +95,7 @@ static int recv_old_term(struct raft *r, const struct raft_msg *m)
 	return raft_refuse(r, RAFT_REFUSED_OLD_TERM);
 }
 
-/* True if the sender has shown that it lives in a newer term: being asked about one shows nothing. */
+/* Has the sender shown that it lives in a newer term? Being asked about one shows nothing. */
 static bool shows_new_term(const struct raft *r, const struct raft_msg *m)
 {
 	if (m->term <= r->term || m->type == RAFT_MSG_PREVOTE)
@@ -141,7 +142,8 @@ int raft_recv(struct raft *r, const struct raft_msg *m)
 	if (m->term < r->term)
 		return recv_old_term(r, m);
 	/* Thesis 4.2.3: who has just heard from a leader does not let a candidate disturb it. */
-	if (m->type == RAFT_MSG_VOTE && m->term > r->term && !m->vote.transfer && raft_election_sticky(r))
+	if (m->type == RAFT_MSG_VOTE && m->term > r->term && !m->vote.transfer &&
+	    raft_election_sticky(r))
 		return raft_refuse(r, RAFT_REFUSED_STICKY);
 	if (m->type == RAFT_MSG_APPEND) {
 		rc = raft_recv_append(r, m);   /* names the leader of its term as well */

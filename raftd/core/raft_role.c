@@ -66,14 +66,16 @@ static void leadership_leave(struct raft *r)
 	}
 }
 
-void raft_become(struct raft *r, enum raft_role role, uint64_t term, uint64_t leader, const char *reason)
+void raft_become(struct raft *r, enum raft_role role, uint64_t term, uint64_t leader,
+		 const char *reason)
 {
 	enum raft_role from = r->role;
 
 	CHECK(allowed[from][role]);
 	CHECK(term >= r->term);
 	CHECK(term == r->term || role == RAFT_FOLLOWER || role == RAFT_CANDIDATE);
-	if (role == RAFT_FOLLOWER && from == RAFT_FOLLOWER && term == r->term && leader == r->leader)
+	if (role == RAFT_FOLLOWER && from == RAFT_FOLLOWER && term == r->term &&
+	    leader == r->leader)
 		return;
 	raft_read_fail_all(r);             /* their round or request belongs to what was */
 	if (from == RAFT_LEADER)

@@ -20,6 +20,11 @@ static const char *const msg_names[] = {
 	RAFT_MSG_TYPES(M)
 #undef M
 };
+static const char *const event_names[] = {
+#define E(name) #name,
+	RAFT_EVENTS(E)
+#undef E
+};
 static const char *const effect_names[] = {
 #define F(name) #name,
 	RAFT_FX_TYPES(F)
@@ -49,6 +54,11 @@ const char *raft_peer_state_name(enum raft_peer_state state)
 const char *raft_msg_name(enum raft_msg_type type)
 {
 	return type < RAFT_MSG_COUNT ? msg_names[type] : "?";
+}
+
+const char *raft_event_name(enum raft_event_type type)
+{
+	return type < RAFT_EV_COUNT ? event_names[type] : "?";
 }
 
 const char *raft_effect_name(enum raft_effect_type type)

@@ -19,7 +19,7 @@ void raft_terms_init(struct raft_terms *t, const struct raft_state *st);
 void raft_terms_free(struct raft_terms *t);
 uint64_t raft_terms_base(const struct raft_terms *t);
 uint64_t raft_terms_at(const struct raft_terms *t, uint64_t index);   /* 0 outside [base, last] */
-uint64_t raft_terms_last(const struct raft_terms *t);                 /* the term of the last index */
+uint64_t raft_terms_last(const struct raft_terms *t);                 /* of the last index */
 void raft_terms_append(struct raft_terms *t, uint64_t term, uint64_t n);
 void raft_terms_truncate(struct raft_terms *t, uint64_t from);        /* from > base */
 void raft_terms_compact(struct raft_terms *t, uint64_t index);        /* index becomes the base */

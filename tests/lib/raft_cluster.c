@@ -86,14 +86,16 @@ static void net_schedule(struct cluster *c, const struct raft_msg *m, const uint
 		ev.values = mem_dup(values, m->append.n * sizeof *ev.values);
 		ev.msg.append.terms = ev.terms;
 	}
-	ev.at = mono_add_us(c->now, cluster_between_us(c, c->o.latency_min_us, c->o.latency_max_us));
+	ev.at = mono_add_us(c->now,
+			    cluster_between_us(c, c->o.latency_min_us, c->o.latency_max_us));
 	if (c->o.fifo && mono_before(ev.at, c->link_at[from][to]))
 		ev.at = c->link_at[from][to];
 	c->link_at[from][to] = ev.at;
 	cluster_schedule(c, ev);
 }
 
-void cluster_send(struct cluster *c, struct cluster_node *n, const struct raft_msg *m, const uint64_t *values)
+void cluster_send(struct cluster *c, struct cluster_node *n, const struct raft_msg *m,
+		  const uint64_t *values)
 {
 	oracle_sending(c, n, m);
 	if (m->from != n->id || m->to < 1 || m->to > c->o.nodes || m->to == n->id) {
@@ -109,9 +111,12 @@ void cluster_send(struct cluster *c, struct cluster_node *n, const struct raft_m
 
 /* ---- what happens ---- */
 
-static void on_snapshot_send(struct cluster *c, struct cluster_node *n, const struct cluster_event *ev)
+static void on_snapshot_send(struct cluster *c, struct cluster_node *n,
+			     const struct cluster_event *ev)
 {
-	struct cluster_event end = {.kind = EVENT_SNAPSHOT_END, .node = n->id, .incarnation = n->incarnation,
+	struct cluster_event end = {.kind = EVENT_SNAPSHOT_END,
+				    .node = n->id,
+				    .incarnation = n->incarnation,
 				    .peer = ev->peer};
 	struct cluster_event data = {.kind = EVENT_SNAPSHOT, .node = ev->peer, .index = n->applied};
 
@@ -155,9 +160,11 @@ static void event_do(struct cluster *c, struct cluster_event *ev)
 		return;
 	}
 	if (ev->kind == EVENT_MESSAGE) {
-		if (cluster_node_step(c, n, (struct raft_event){.type = RAFT_EV_RECV, .msg = &ev->msg}, &in) != ERR_OK)
-			cluster_fail(c, "node %llu calls an honest %s a lie", (unsigned long long)n->id,
-				     raft_msg_name(ev->msg.type));
+		if (cluster_node_step(c, n,
+				      (struct raft_event){.type = RAFT_EV_RECV, .msg = &ev->msg},
+				      &in) != ERR_OK)
+			cluster_fail(c, "node %llu calls an honest %s a lie",
+				     (unsigned long long)n->id, raft_msg_name(ev->msg.type));
 		return;
 	}
 	if (ev->kind == EVENT_SNAPSHOT) {
@@ -173,7 +180,8 @@ static void event_do(struct cluster *c, struct cluster_event *ev)
 	else if (ev->kind == EVENT_SNAPSHOT_SEND)
 		on_snapshot_send(c, n, ev);
 	else
-		cluster_event(c, n->id, (struct raft_event){.type = RAFT_EV_SNAPSHOT_DONE, .peer = ev->peer});
+		cluster_event(c, n->id,
+			      (struct raft_event){.type = RAFT_EV_SNAPSHOT_DONE, .peer = ev->peer});
 }
 
 static mono_t node_deadline(const struct cluster_node *n)
@@ -250,10 +258,16 @@ bool cluster_run_until(struct cluster *c, bool (*done)(struct cluster *), uint32
 
 static void node_start(struct cluster *c, struct cluster_node *n)
 {
-	struct raft_config cfg = {.id = n->id, .voter_count = c->o.nodes, .seed = cluster_rand(c, 0),
-				  .reads_max = 256, .inflight_msgs = c->o.inflight_msgs};
-	struct raft_state st = {.term = n->disk_term, .vote = n->disk_vote, .base_index = n->disk.base,
-				.last_index = n->disk.last, .commit = n->applied};
+	struct raft_config cfg = {.id = n->id,
+				  .voter_count = c->o.nodes,
+				  .seed = cluster_rand(c, 0),
+				  .reads_max = 256,
+				  .inflight_msgs = c->o.inflight_msgs};
+	struct raft_state st = {.term = n->disk_term,
+				.vote = n->disk_vote,
+				.base_index = n->disk.base,
+				.last_index = n->disk.last,
+				.commit = n->applied};
 	struct raft_run *runs = mem_array(n->disk.last + 1, sizeof *runs);
 
 	for (uint64_t id = 1; id <= c->o.nodes; id++)
@@ -299,7 +313,8 @@ void cluster_crash(struct cluster *c, uint64_t id, enum cluster_crash kind)
 	if (n->r == NULL)
 		return;
 	if (c->o.trace)
-		fprintf(c->o.trace, "%9.3f %llu crashes\n", (double)c->now.ns / 1e6, (unsigned long long)id);
+		fprintf(c->o.trace, "%9.3f %llu crashes\n", (double)c->now.ns / 1e6,
+			(unsigned long long)id);
 	cluster_disk_crash(c, n);
 	n->held_count = 0;
 	n->grant_count = 0;
@@ -378,7 +393,9 @@ static void link_tell(struct cluster *c, uint64_t id, uint64_t peer, bool up)
 		return;
 	if (!up)
 		n->link_epoch[peer]++;
-	cluster_event(c, id, (struct raft_event){.type = up ? RAFT_EV_PEER_UP : RAFT_EV_PEER_DOWN, .peer = peer});
+	cluster_event(c, id,
+		      (struct raft_event){.type = up ? RAFT_EV_PEER_UP : RAFT_EV_PEER_DOWN,
+					  .peer = peer});
 }
 
 void cluster_link(struct cluster *c, uint64_t a, uint64_t b, bool up)

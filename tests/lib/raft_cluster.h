@@ -31,7 +31,7 @@ struct cluster_options {
 	uint32_t grant_delay_permille;   /* REPLICATEs carried out late, */
 	uint32_t grant_empty_permille;   /* or answered with "nothing could be sent" */
 	uint32_t nemesis_permille;       /* of an ordeal, every few ms; 0: 100 */
-	bool outcomes_only;              /* only judge outcomes, not what leaves before it is durable */
+	bool outcomes_only;              /* do not judge what leaves before it is durable */
 	uint32_t inflight_msgs;          /* as in raft_config */
 	FILE *trace;                     /* every event and effect, or NULL */
 };
@@ -50,7 +50,7 @@ struct cluster_log {
 struct cluster_op {                /* on its way to the disk */
 	enum raft_effect_type type;
 	uint64_t seq;
-	uint64_t a, b;                   /* HARD_STATE: term, vote; TRUNCATE: from; APPEND: first; RESET: index */
+	uint64_t a, b;                   /* HARD_STATE: term, vote; else a is where it begins */
 	uint32_t n;
 	struct cluster_entry *entries;
 };
@@ -91,7 +91,9 @@ struct cluster_node {
 	uint64_t seen_commit;
 };
 
-enum cluster_read_state { CLUSTER_READ_PENDING, CLUSTER_READ_OK, CLUSTER_READ_FAILED, CLUSTER_READ_LOST };
+enum cluster_read_state {
+	CLUSTER_READ_PENDING, CLUSTER_READ_OK, CLUSTER_READ_FAILED, CLUSTER_READ_LOST
+};
 
 struct cluster_read {
 	uint64_t node;
@@ -132,11 +134,11 @@ bool cluster_run(struct cluster *c, uint32_t ms);
 bool cluster_run_until(struct cluster *c, bool (*done)(struct cluster *), uint32_t max_ms);
 bool cluster_await_leader(struct cluster *c, uint32_t max_ms);
 
-uint64_t cluster_leader(struct cluster *c);            /* the living leader of the highest term, or 0 */
+uint64_t cluster_leader(struct cluster *c);            /* alive, of the highest term; or 0 */
 struct raft_status cluster_status(struct cluster *c, uint64_t id);
-uint64_t cluster_committed(struct cluster *c);         /* the highest index any node ever called committed */
+uint64_t cluster_committed(struct cluster *c);         /* the highest index ever so called */
 const struct cluster_entry *cluster_committed_entry(struct cluster *c, uint64_t index);
-bool cluster_settled(struct cluster *c);               /* all alive, one leader, all applied the same log */
+bool cluster_settled(struct cluster *c);               /* all alive, one leader, one log applied */
 
 int cluster_event(struct cluster *c, uint64_t id, struct raft_event ev);   /* `now` is filled in */
 int cluster_propose(struct cluster *c, uint64_t id, uint32_t n);
@@ -149,7 +151,7 @@ void cluster_crash(struct cluster *c, uint64_t id, enum cluster_crash kind);
 void cluster_restart(struct cluster *c, uint64_t id);
 void cluster_pause(struct cluster *c, uint64_t id, uint32_t ms);       /* like SIGSTOP */
 void cluster_resume(struct cluster *c, uint64_t id);                   /* before its time */
-void cluster_cut(struct cluster *c, uint64_t from, uint64_t to, bool cut);   /* one direction, silent */
+void cluster_cut(struct cluster *c, uint64_t from, uint64_t to, bool cut);   /* one way, silent */
 void cluster_isolate(struct cluster *c, uint64_t id);
 void cluster_link(struct cluster *c, uint64_t a, uint64_t b, bool up); /* both ends are told */
 void cluster_heal(struct cluster *c);                  /* no cuts, all links up */

@@ -31,7 +31,8 @@ static void held_release(struct cluster *c, struct cluster_node *n)
 static void do_append(struct cluster *c, struct cluster_node *n, const struct raft_effect *e,
 		      const struct raft_msg *msg, const struct cluster_input *in)
 {
-	struct cluster_op op = {.type = e->type, .seq = e->seq, .a = e->append.first, .n = e->append.n};
+	struct cluster_op op = {
+		.type = e->type, .seq = e->seq, .a = e->append.first, .n = e->append.n};
 
 	if (e->append.first != n->mem.last + 1 || e->append.n == 0) {
 		cluster_fail(c, "node %llu appends with a gap", (unsigned long long)n->id);
@@ -69,7 +70,8 @@ static void grant_push(struct cluster_node *n, struct cluster_grant g)
 }
 
 /* Builds the APPEND that a REPLICATE permits, with entries up to `last`. */
-static void send_append(struct cluster *c, struct cluster_node *n, const struct raft_effect *e, uint64_t last)
+static void send_append(struct cluster *c, struct cluster_node *n, const struct raft_effect *e,
+			uint64_t last)
 {
 	uint64_t terms[LIMIT_APPEND_ENTRIES], values[LIMIT_APPEND_ENTRIES];
 	struct raft_msg m = {.type = RAFT_MSG_APPEND, .from = n->id, .to = e->replicate.peer,
@@ -110,16 +112,23 @@ static void do_effect(struct cluster *c, struct cluster_node *n, const struct ra
 	cluster_trace_effect(c, n, e);
 	switch (e->type) {
 	case RAFT_FX_HARD_STATE:
-		cluster_disk_push(c, n, (struct cluster_op){.type = e->type, .seq = e->seq, .a = e->hard_state.term,
-						    .b = e->hard_state.vote});
+		cluster_disk_push(c, n,
+				  (struct cluster_op){.type = e->type,
+						      .seq = e->seq,
+						      .a = e->hard_state.term,
+						      .b = e->hard_state.vote});
 		break;
 	case RAFT_FX_TRUNCATE:
 		n->mem.last = e->truncate.from - 1;
-		cluster_disk_push(c, n, (struct cluster_op){.type = e->type, .seq = e->seq, .a = e->truncate.from});
+		cluster_disk_push(
+			c, n,
+			(struct cluster_op){.type = e->type, .seq = e->seq, .a = e->truncate.from});
 		break;
 	case RAFT_FX_RESET:
 		cluster_log_reset(c, &n->mem, e->reset.index);
-		cluster_disk_push(c, n, (struct cluster_op){.type = e->type, .seq = e->seq, .a = e->reset.index});
+		cluster_disk_push(
+			c, n,
+			(struct cluster_op){.type = e->type, .seq = e->seq, .a = e->reset.index});
 		break;
 	case RAFT_FX_APPEND:
 		do_append(c, n, e, ev->msg, in);
@@ -146,9 +155,13 @@ static void do_effect(struct cluster *c, struct cluster_node *n, const struct ra
 		oracle_read(c, n, e);
 		break;
 	case RAFT_FX_SNAPSHOT:
-		cluster_schedule(c, (struct cluster_event){.at = mono_add_us(c->now, cluster_between_us(c, 1000, 50000)),
-						    .kind = EVENT_SNAPSHOT_SEND, .node = n->id,
-						    .incarnation = n->incarnation, .peer = e->peer.peer});
+		cluster_schedule(
+			c, (struct cluster_event){
+				   .at = mono_add_us(c->now, cluster_between_us(c, 1000, 50000)),
+				   .kind = EVENT_SNAPSHOT_SEND,
+				   .node = n->id,
+				   .incarnation = n->incarnation,
+				   .peer = e->peer.peer});
 		break;
 	case RAFT_FX_TRANSFER_ABORTED:
 		c->aborted_transfers++;
@@ -161,7 +174,8 @@ static void do_effect(struct cluster *c, struct cluster_node *n, const struct ra
 void cluster_grant_use(struct cluster *c, struct cluster_node *n, const struct cluster_grant *g)
 {
 	const struct raft_effect *e = &g->effect;
-	struct raft_event sent = {.type = RAFT_EV_SENT, .peer = e->replicate.peer, .grant = e->replicate.grant};
+	struct raft_event sent = {
+		.type = RAFT_EV_SENT, .peer = e->replicate.peer, .grant = e->replicate.grant};
 	uint64_t n_max = cluster_rand(c, c->o.append_max) + 1;
 
 	if (g->epoch != n->epoch || g->link_epoch != n->link_epoch[e->replicate.peer])
@@ -177,7 +191,8 @@ void cluster_grant_use(struct cluster *c, struct cluster_node *n, const struct c
 	cluster_node_step(c, n, sent, NULL);
 }
 
-int cluster_node_step(struct cluster *c, struct cluster_node *n, struct raft_event ev, const struct cluster_input *in)
+int cluster_node_step(struct cluster *c, struct cluster_node *n, struct raft_event ev,
+		      const struct cluster_input *in)
 {
 	ev.now = c->now;
 	cluster_trace_event(c, n, &ev);
@@ -211,7 +226,8 @@ int cluster_propose(struct cluster *c, uint64_t id, uint32_t n)
 	struct cluster_input in = {.proposed = c->next_value};
 
 	c->next_value += n;
-	return cluster_node_step(c, &c->nodes[id], (struct raft_event){.type = RAFT_EV_PROPOSE, .n = n}, &in);
+	return cluster_node_step(c, &c->nodes[id],
+				 (struct raft_event){.type = RAFT_EV_PROPOSE, .n = n}, &in);
 }
 
 uint64_t cluster_read(struct cluster *c, uint64_t id)
@@ -233,14 +249,18 @@ void cluster_deliver(struct cluster *c, const struct raft_msg *msg)
 	uint64_t values[LIMIT_APPEND_ENTRIES] = {0};
 	struct cluster_input in = {.values = values};
 
-	cluster_node_step(c, &c->nodes[msg->to], (struct raft_event){.type = RAFT_EV_RECV, .msg = msg}, &in);
+	cluster_node_step(c, &c->nodes[msg->to],
+			  (struct raft_event){.type = RAFT_EV_RECV, .msg = msg}, &in);
 }
 
 void cluster_synced(struct cluster *c, struct cluster_node *n, uint64_t seq)
 {
 	cluster_disk_write(c, n, seq);
 	held_release(c, n);
-	cluster_node_step(c, n, (struct raft_event){.type = RAFT_EV_DURABLE, .seq = seq,
-						    .last_index = n->disk.last,
-						    .last_term = n->disk.v[n->disk.last].term}, NULL);
+	cluster_node_step(c, n,
+			  (struct raft_event){.type = RAFT_EV_DURABLE,
+					      .seq = seq,
+					      .last_index = n->disk.last,
+					      .last_term = n->disk.v[n->disk.last].term},
+			  NULL);
 }

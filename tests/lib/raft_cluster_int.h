@@ -6,7 +6,8 @@
 #include "tests/lib/raft_cluster.h"
 
 enum event_kind {
-	EVENT_MESSAGE, EVENT_SYNCED, EVENT_GRANT, EVENT_SNAPSHOT_SEND, EVENT_SNAPSHOT, EVENT_SNAPSHOT_END
+	EVENT_MESSAGE, EVENT_SYNCED, EVENT_GRANT,
+	EVENT_SNAPSHOT_SEND, EVENT_SNAPSHOT, EVENT_SNAPSHOT_END
 };
 
 struct cluster_event {
@@ -14,7 +15,7 @@ struct cluster_event {
 	uint64_t order;
 	enum event_kind kind;
 	uint64_t node;
-	uint32_t incarnation;            /* SYNCED, GRANT, SNAPSHOT_END: of the process it was for */
+	uint32_t incarnation;            /* of the process it is for, if it is not from outside */
 	struct raft_msg msg;             /* MESSAGE; its terms and values are owned here */
 	uint64_t *terms, *values;
 	uint64_t seq;                    /* SYNCED */
@@ -31,13 +32,15 @@ struct cluster_input {
 /* raft_cluster.c */
 int64_t cluster_between_us(struct cluster *c, uint32_t low, uint32_t high);
 void cluster_schedule(struct cluster *c, struct cluster_event ev);
-void cluster_send(struct cluster *c, struct cluster_node *n, const struct raft_msg *m, const uint64_t *values);
+void cluster_send(struct cluster *c, struct cluster_node *n, const struct raft_msg *m,
+		  const uint64_t *values);
 
 /* raft_cluster_log.c */
 void cluster_log_add(struct cluster_log *log, struct cluster_entry e);
 void cluster_log_copy(struct cluster_log *to, const struct cluster_log *from);
 void cluster_log_reset(struct cluster *c, struct cluster_log *log, uint64_t index);
-struct cluster_entry cluster_entry_make(const struct cluster_log *log, uint64_t term, uint64_t value);
+struct cluster_entry cluster_entry_make(const struct cluster_log *log, uint64_t term,
+					uint64_t value);
 void cluster_disk_push(struct cluster *c, struct cluster_node *n, struct cluster_op op);
 void cluster_disk_start(struct cluster *c, struct cluster_node *n);
 void cluster_disk_write(struct cluster *c, struct cluster_node *n, uint64_t seq);
@@ -51,8 +54,10 @@ void cluster_grant_use(struct cluster *c, struct cluster_node *n, const struct c
 void cluster_synced(struct cluster *c, struct cluster_node *n, uint64_t seq);
 
 /* raft_cluster_trace.c */
-void cluster_trace_event(struct cluster *c, const struct cluster_node *n, const struct raft_event *ev);
-void cluster_trace_effect(struct cluster *c, const struct cluster_node *n, const struct raft_effect *e);
+void cluster_trace_event(struct cluster *c, const struct cluster_node *n,
+			 const struct raft_event *ev);
+void cluster_trace_effect(struct cluster *c, const struct cluster_node *n,
+			  const struct raft_effect *e);
 
 /* raft_oracle.c */
 struct cluster_oracle *oracle_create(void);

@@ -34,7 +34,8 @@ void cluster_log_reset(struct cluster *c, struct cluster_log *log, uint64_t inde
 	log->base = index;
 }
 
-struct cluster_entry cluster_entry_make(const struct cluster_log *log, uint64_t term, uint64_t value)
+struct cluster_entry cluster_entry_make(const struct cluster_log *log, uint64_t term,
+					uint64_t value)
 {
 	uint64_t h = log->last ? log->v[log->last].hash : 0;
 
@@ -50,7 +51,8 @@ static void op_free(struct cluster_op *op)
 	free(op->entries);
 }
 
-static void op_write(struct cluster *c, struct cluster_node *n, const struct cluster_op *op, uint32_t entries)
+static void op_write(struct cluster *c, struct cluster_node *n, const struct cluster_op *op,
+		     uint32_t entries)
 {
 	switch (op->type) {
 	case RAFT_FX_HARD_STATE:
@@ -89,13 +91,15 @@ void cluster_disk_start(struct cluster *c, struct cluster_node *n)
 	if (n->syncing || n->op_count == 0)
 		return;
 	n->syncing = true;
-	cluster_schedule(c, (struct cluster_event){
-		.at = mono_add_us(c->now, cluster_between_us(c, c->o.sync_min_us, c->o.sync_max_us)),
-		.kind = EVENT_SYNCED,
-		.node = n->id,
-		.incarnation = n->incarnation,
-		.seq = n->seq,
-	});
+	cluster_schedule(c,
+			 (struct cluster_event){
+				 .at = mono_add_us(c->now, cluster_between_us(c, c->o.sync_min_us,
+									      c->o.sync_max_us)),
+				 .kind = EVENT_SYNCED,
+				 .node = n->id,
+				 .incarnation = n->incarnation,
+				 .seq = n->seq,
+			 });
 }
 
 static void disk_drop(struct cluster_node *n, size_t count)

@@ -14,7 +14,8 @@ void kit_open_with(struct kit *k, const struct raft_config *cfg, const struct ra
 	k->r = raft_create(cfg, st, k->now);
 	for (uint32_t i = 0; i < cfg->voter_count; i++) {
 		if (cfg->voters[i] != cfg->id)
-			kit_step(k, (struct raft_event){.type = RAFT_EV_PEER_UP, .peer = cfg->voters[i]});
+			kit_step(k, (struct raft_event){.type = RAFT_EV_PEER_UP,
+							.peer = cfg->voters[i]});
 	}
 	kit_clear(k);
 }
@@ -30,7 +31,8 @@ void kit_open(struct kit *k, uint32_t nodes, uint64_t term, uint64_t vote, const
 	for (; terms != NULL && terms[st.last_index] != 0; st.last_index++) {
 		CHECK(st.run_count < 64);
 		if (st.run_count == 0 || runs[st.run_count - 1].term != terms[st.last_index])
-			runs[st.run_count++] = (struct raft_run){st.last_index + 1, terms[st.last_index]};
+			runs[st.run_count++] = (struct raft_run){st.last_index + 1,
+								 terms[st.last_index]};
 	}
 	st.runs = runs;
 	kit_open_with(k, &cfg, &st);
@@ -76,7 +78,9 @@ void kit_durable(struct kit *k)
 {
 	struct raft_status s = kit_status(k);
 
-	kit_step(k, (struct raft_event){.type = RAFT_EV_DURABLE, .seq = k->seq, .last_index = s.last_index,
+	kit_step(k, (struct raft_event){.type = RAFT_EV_DURABLE,
+					.seq = k->seq,
+					.last_index = s.last_index,
 					.last_term = s.last_term});
 }
 
@@ -103,9 +107,12 @@ void kit_sent_all(struct kit *k)
 		struct raft_effect e = k->all[i];
 
 		if (e.type == RAFT_FX_REPLICATE && e.replicate.grant)
-			kit_step(k, (struct raft_event){.type = RAFT_EV_SENT, .peer = e.replicate.peer,
-							.grant = e.replicate.grant, .last = e.replicate.last,
-							.bytes = 100 * (e.replicate.last - e.replicate.prev_index)});
+			kit_step(k, (struct raft_event){.type = RAFT_EV_SENT,
+							.peer = e.replicate.peer,
+							.grant = e.replicate.grant,
+							.last = e.replicate.last,
+							.bytes = 100 * (e.replicate.last -
+									e.replicate.prev_index)});
 	}
 }
 
@@ -146,7 +153,8 @@ void kit_follow(struct kit *k, uint64_t leader, uint64_t term)
 	kit_clear(k);
 }
 
-struct raft_msg kit_vote(enum raft_msg_type type, uint64_t from, uint64_t term, uint64_t last, uint64_t last_term)
+struct raft_msg kit_vote(enum raft_msg_type type, uint64_t from, uint64_t term, uint64_t last,
+			 uint64_t last_term)
 {
 	return (struct raft_msg){.type = type, .from = from, .term = term,
 				 .vote = {.last_index = last, .last_term = last_term}};
@@ -157,11 +165,15 @@ struct raft_msg kit_vote_resp(enum raft_msg_type type, uint64_t from, uint64_t t
 	return (struct raft_msg){.type = type, .from = from, .term = term, .vote_resp = {granted}};
 }
 
-struct raft_msg kit_append(uint64_t from, uint64_t term, uint64_t prev, uint64_t prev_term, uint64_t commit,
-			   const uint64_t *terms)
+struct raft_msg kit_append(uint64_t from, uint64_t term, uint64_t prev, uint64_t prev_term,
+			   uint64_t commit, const uint64_t *terms)
 {
-	struct raft_msg m = {.type = RAFT_MSG_APPEND, .from = from, .term = term,
-			     .append = {.prev_index = prev, .prev_term = prev_term, .commit = commit,
+	struct raft_msg m = {.type = RAFT_MSG_APPEND,
+			     .from = from,
+			     .term = term,
+			     .append = {.prev_index = prev,
+					.prev_term = prev_term,
+					.commit = commit,
 					.terms = terms}};
 
 	while (terms != NULL && terms[m.append.n] != 0)
@@ -175,7 +187,8 @@ struct raft_msg kit_ack(uint64_t from, uint64_t term, uint64_t index, uint64_t m
 				 .append_resp = {.index = index, .match = match}};
 }
 
-struct raft_msg kit_reject(uint64_t from, uint64_t term, uint64_t index, uint64_t hint, uint64_t hint_term)
+struct raft_msg kit_reject(uint64_t from, uint64_t term, uint64_t index, uint64_t hint,
+			   uint64_t hint_term)
 {
 	return (struct raft_msg){.type = RAFT_MSG_APPEND_RESP, .from = from, .term = term,
 				 .append_resp = {.reject = true, .index = index, .hint_index = hint,

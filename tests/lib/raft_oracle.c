@@ -57,7 +57,8 @@ void cluster_fail(struct cluster *c, const char *fmt, ...)
 
 	if (c->failure[0])
 		return;
-	n = snprintf(c->failure, sizeof c->failure, "seed %llu, %lld us: ", (unsigned long long)c->o.seed,
+	n = snprintf(c->failure, sizeof c->failure,
+		     "seed %llu, %lld us: ", (unsigned long long)c->o.seed,
 		     (long long)(c->now.ns / 1000));
 	va_start(ap, fmt);
 	(void)vsnprintf(c->failure + n, sizeof c->failure - (size_t)n, fmt, ap);
@@ -118,8 +119,8 @@ static void election_safety(struct cluster *c, const struct cluster_node *n, uin
 			continue;
 		if (o->leaders[i].leader != n->id)
 			cluster_fail(c, "election safety: %llu and %llu both lead term %llu",
-				     (unsigned long long)o->leaders[i].leader, (unsigned long long)n->id,
-				     (unsigned long long)term);
+				     (unsigned long long)o->leaders[i].leader,
+				     (unsigned long long)n->id, (unsigned long long)term);
 		return;
 	}
 	if (o->leader_count == o->leader_cap) {
@@ -143,8 +144,9 @@ static void leader_completeness(struct cluster *c, struct cluster_node *n, uint6
 	while (i > 0 && o->committed[i].in_term >= term)
 		i--;
 	if (i > 0 && !log_has(&n->mem, i, o->committed[i].entry.hash))
-		cluster_fail(c, "leader completeness: leader %llu of term %llu lacks committed %llu",
-			     (unsigned long long)n->id, (unsigned long long)term, (unsigned long long)i);
+		cluster_fail(
+			c, "leader completeness: leader %llu of term %llu lacks committed %llu",
+			(unsigned long long)n->id, (unsigned long long)term, (unsigned long long)i);
 }
 
 /* Committed means: a quorum's disks have it, and every leader of a later term has it. */
@@ -160,7 +162,9 @@ static void first_committed(struct cluster *c, uint64_t index, uint64_t in_term)
 		if (n->r == NULL || n->role != RAFT_LEADER)
 			continue;
 		if (cluster_status(c, id).term > in_term && !log_has(&n->mem, index, hash))
-			cluster_fail(c, "leader completeness: %llu committed in term %llu, leader %llu lacks it",
+			cluster_fail(c,
+				     "leader completeness: %llu committed in term %llu, leader "
+				     "%llu lacks it",
 				     (unsigned long long)index, (unsigned long long)in_term,
 				     (unsigned long long)id);
 	}
@@ -170,15 +174,18 @@ static void first_committed(struct cluster *c, uint64_t index, uint64_t in_term)
 }
 
 /* State machine safety: one entry per committed index, for ever. */
-static void state_machine_safety(struct cluster *c, struct cluster_node *n, uint64_t index, uint64_t term)
+static void state_machine_safety(struct cluster *c, struct cluster_node *n, uint64_t index,
+				 uint64_t term)
 {
 	struct cluster_oracle *o = c->oracle;
 	const struct cluster_entry *e = &n->mem.v[index];
 
 	if (index <= o->committed_last) {
 		if (o->committed[index].entry.hash != e->hash)
-			cluster_fail(c, "state machine safety: node %llu committed another entry at %llu",
-				     (unsigned long long)n->id, (unsigned long long)index);
+			cluster_fail(
+				c,
+				"state machine safety: node %llu committed another entry at %llu",
+				(unsigned long long)n->id, (unsigned long long)index);
 		return;
 	}
 	CHECK(index == o->committed_last + 1);
@@ -198,8 +205,8 @@ void oracle_committed(struct cluster *c, struct cluster_node *n, uint64_t told)
 		cluster_fail(c, "node %llu is told to apply %llu again", (unsigned long long)n->id,
 			     (unsigned long long)told);
 	if (told > n->disk.last || n->disk.v[told].hash != n->mem.v[told].hash)
-		cluster_fail(c, "node %llu may apply %llu but its disk lacks it", (unsigned long long)n->id,
-			     (unsigned long long)told);
+		cluster_fail(c, "node %llu may apply %llu but its disk lacks it",
+			     (unsigned long long)n->id, (unsigned long long)told);
 }
 
 void oracle_stepped(struct cluster *c, struct cluster_node *n)
@@ -207,7 +214,8 @@ void oracle_stepped(struct cluster *c, struct cluster_node *n)
 	struct raft_status s = cluster_status(c, n->id);
 
 	if (s.last_index != n->mem.last || s.last_term != n->mem.v[n->mem.last].term)
-		cluster_fail(c, "node %llu: core and driver differ about the log", (unsigned long long)n->id);
+		cluster_fail(c, "node %llu: core and driver differ about the log",
+			     (unsigned long long)n->id);
 	if (s.role == RAFT_LEADER) {
 		election_safety(c, n, s.term);
 		for (uint32_t i = 0; i < n->fx.n; i++) {
@@ -226,22 +234,25 @@ void oracle_stepped(struct cluster *c, struct cluster_node *n)
 /* Thesis 3.8: a message says nothing that its sender could forget. */
 void oracle_sending(struct cluster *c, struct cluster_node *n, const struct raft_msg *m)
 {
-	bool future = m->type == RAFT_MSG_PREVOTE || (m->type == RAFT_MSG_PREVOTE_RESP && m->vote_resp.granted);
+	bool future = m->type == RAFT_MSG_PREVOTE ||
+		      (m->type == RAFT_MSG_PREVOTE_RESP && m->vote_resp.granted);
 
 	if (c->o.outcomes_only)
 		return;
 	if (!future && m->term > n->disk_term)
-		cluster_fail(c, "node %llu reveals term %llu before it is durable", (unsigned long long)n->id,
-			     (unsigned long long)m->term);
+		cluster_fail(c, "node %llu reveals term %llu before it is durable",
+			     (unsigned long long)n->id, (unsigned long long)m->term);
 	if (m->type == RAFT_MSG_VOTE_RESP && m->vote_resp.granted && m->term == n->disk_term &&
 	    n->disk_vote != m->to)
-		cluster_fail(c, "node %llu reveals a vote before it is durable", (unsigned long long)n->id);
+		cluster_fail(c, "node %llu reveals a vote before it is durable",
+			     (unsigned long long)n->id);
 	if (m->type == RAFT_MSG_VOTE && m->term == n->disk_term && n->disk_vote != n->id)
-		cluster_fail(c, "candidate %llu reveals itself before it is durable", (unsigned long long)n->id);
+		cluster_fail(c, "candidate %llu reveals itself before it is durable",
+			     (unsigned long long)n->id);
 	if (m->type == RAFT_MSG_APPEND_RESP && !m->append_resp.reject && m->term == n->disk_term &&
 	    m->append_resp.match > n->disk.last && m->append_resp.match > n->snapshot)
-		cluster_fail(c, "node %llu acknowledges %llu before it is durable", (unsigned long long)n->id,
-			     (unsigned long long)m->append_resp.match);
+		cluster_fail(c, "node %llu acknowledges %llu before it is durable",
+			     (unsigned long long)n->id, (unsigned long long)m->append_resp.match);
 }
 
 /* Linearizable: a read sees at least what was committed anywhere when it was asked. */
@@ -253,12 +264,16 @@ void oracle_read(struct cluster *c, struct cluster_node *n, const struct raft_ef
 	}
 	struct cluster_read *read = &c->reads[e->read.ctx];
 
-	if (read->node != n->id || read->incarnation != n->incarnation || read->state != CLUSTER_READ_PENDING)
-		cluster_fail(c, "read %llu is answered twice or elsewhere", (unsigned long long)e->read.ctx);
+	if (read->node != n->id || read->incarnation != n->incarnation ||
+	    read->state != CLUSTER_READ_PENDING)
+		cluster_fail(c, "read %llu is answered twice or elsewhere",
+			     (unsigned long long)e->read.ctx);
 	read->state = e->type == RAFT_FX_READ_OK ? CLUSTER_READ_OK : CLUSTER_READ_FAILED;
 	read->index = e->read.index;
 	if (read->state == CLUSTER_READ_OK && read->index < read->floor)
-		cluster_fail(c, "stale read at node %llu: index %llu, but %llu was committed when it was asked",
+		cluster_fail(c,
+			     "stale read at node %llu: index %llu, but %llu was committed when it "
+			     "was asked",
 			     (unsigned long long)n->id, (unsigned long long)read->index,
 			     (unsigned long long)read->floor);
 }

@@ -11,7 +11,7 @@ import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
-from harness import PATIENCE_S, QUORATE, Cluster, free_base_port, scaled, tap, until
+from harness import PATIENCE_S, QUORATE, Cluster, free_base_port, tap, until
 
 OK, ERROR, BAD_CONNECTION, INVALID_INPUT, BAD_FEATURE, BAD_ARGS = 0, 1, 2, 3, 4, 128
 node = Cluster(1)                        # one for all cases, which keep to keys of their own
@@ -273,10 +273,37 @@ def a_daemon_that_is_down_is_shown_as_down():
         until(lambda: "DOWN" not in c.ctl("status", nodes=[0]).stdout, "status shows everything up")
 
 
-def init_makes_a_node_and_never_overwrites():
-    folder = tempfile.mkdtemp(prefix="quorate-init-")
+def init_makes_nodes_and_never_overwrites():
+    folder = tempfile.mkdtemp(prefix="quorate-ctl-")
     try:
-        init_cases(folder)
+        target = os.path.join(folder, "made", "on", "the way")
+        words = ["init", "--dir", target, "--nodes", "3", "--hosts", "10.0.0.1,10.0.0.2,fd00::3", "--name", "a,b,c",
+                 "--base-port", "4000"]
+        out(*words, endpoints="")
+        files = {os.path.relpath(os.path.join(where, name), target): os.stat(os.path.join(where, name)).st_mode & 0o777
+                 for where, _, names in os.walk(target) for name in names}
+        assert set(files) == {f"node{i}/{f}" for i in range(3) for f in ("quorate.conf", "node.key", "cluster.secret")}
+        assert all(mode == 0o600 for name, mode in files.items() if not name.endswith(".conf")), files
+        texts = [open(os.path.join(target, f"node{i}", "quorate.conf"), encoding="ascii").read() for i in range(3)]
+        members = [[line for line in t.splitlines() if line.startswith("member = ")] for t in texts]
+        assert members[0] == members[1] == members[2] and len(set(members[0])) == 3
+        assert members[0][2].startswith("member = 3 c [fd00::3]:4001 [fd00::3]:4000 "), members
+        before = {name: open(os.path.join(target, name), "rb").read() for name in files}
+        assert b"there already" in out(*words, code=ERROR, endpoints="")
+        assert b"there already" in out("init", "--dir", target, code=ERROR, endpoints="")
+        assert before == {name: open(os.path.join(target, name), "rb").read() for name in files}
+
+        key = os.path.join(folder, "new.key")
+        public = out("init", "--key", key, endpoints="").strip()
+        assert len(public) == 64 and os.stat(key).st_mode & 0o777 == 0o600
+        secret = open(key, "rb").read()
+        out("init", "--key", key, code=ERROR, endpoints="")
+        assert open(key, "rb").read() == secret and len(secret) == 65
+        for bad in (["--nodes", "0"], ["--nodes", "10"], ["--hosts", "localhost"], ["--nodes", "2", "--name", "a,a"],
+                    ["--base-port", "65535"], ["word"]):
+            out("init", "--dir", os.path.join(folder, "bad"), *bad, code=BAD_ARGS, endpoints="")
+        out("init", code=BAD_ARGS, endpoints="")
+        assert not os.path.exists(os.path.join(folder, "bad"))
     finally:
         shutil.rmtree(folder)
 
@@ -296,4 +323,4 @@ if __name__ == "__main__":
          the_environment_stands_for_flags, a_dead_endpoint_is_passed_over, who_asks_for_help_gets_it,
          output_that_cannot_be_written_is_an_error, load_takes_its_formats, a_key_that_comes_twice_has_its_last_value,
          bench_prints_figures, status_members_and_hash_show_the_node, a_daemon_that_is_down_is_shown_as_down,
-         init_makes_a_node_and_never_overwrites], always=[the_node_starts, the_node_ends_cleanly])
+         init_makes_nodes_and_never_overwrites], always=[the_node_starts, the_node_ends_cleanly])

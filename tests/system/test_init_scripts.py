@@ -67,8 +67,18 @@ class Machine:
             shutil.rmtree(self.dir, ignore_errors=True)
 
     def configure(self):
-        subprocess.run([QUORATE, "init", *self.init_words()], check=True, timeout=60, stdin=subprocess.DEVNULL,
-                       stdout=subprocess.DEVNULL)
+        """As docs/operations.md says, with other paths."""
+        new = self.path("new")
+        subprocess.run([QUORATE, "init", "--dir", new, "--base-port", str(self.port)], check=True, timeout=60,
+                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        lib = self.path("var/lib/quorate")
+        os.makedirs(lib, mode=0o700)
+        subprocess.run(["sed", "-i", "-e", f"s|^data_dir = .*|data_dir = {lib}|",
+                        "-e", f"s|^run_dir = .*|run_dir = {self.run}/quorate|",
+                        "-e", "/^key_file = /d", "-e", "/^secret_file = /d", f"{new}/node0/quorate.conf"], check=True)
+        shutil.copy(f"{new}/node0/quorate.conf", self.path("etc/quorate"))
+        for key in ("node.key", "cluster.secret"):
+            shutil.copy2(f"{new}/node0/{key}", lib)
 
     def render(self, template, name, **more):
         with open(os.path.join(SOURCE, "etc", template), encoding="utf-8") as f:

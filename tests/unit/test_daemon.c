@@ -7,7 +7,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <poll.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +17,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -44,6 +47,15 @@ static void little_stop(struct daemon *d)
 		daemon_stopped(d);
 }
 
+static uint64_t capabilities(void)
+{
+	struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_data_struct caps[2] = {{0}};
+
+	CHECK(syscall(SYS_capget, &head, caps) == 0);
+	return (uint64_t)caps[1].permitted << 32 | caps[0].permitted;
+}
+
 static void little_status(void *arg, struct admin_reply *r)
 {
 	struct daemon *d = arg;
@@ -52,6 +64,8 @@ static void little_status(void *arg, struct admin_reply *r)
 	admin_bool(r, "opened", d->state == d);
 	admin_i64(r, "no_new_privs", prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0));
 	admin_i64(r, "dumpable", prctl(PR_GET_DUMPABLE, 0, 0, 0, 0));
+	admin_u64(r, "uid", geteuid());
+	admin_u64(r, "capabilities", capabilities());
 	admin_str(r, "socket", strrchr(path, '/') + 1);
 	free(path);
 }
@@ -321,6 +335,27 @@ TEST(a_run_directory_open_to_others_is_refused)
 	expect_exit("good", nothing, EXIT_FATAL, "not a directory");
 }
 
+/* Only root can show it; others have nothing to drop. */
+TEST(root_becomes_the_configured_user_and_keeps_nothing)
+{
+	char *const extra[] = {(char[]){"--user=nobody"}, NULL};
+	const struct passwd *pw = geteuid() == 0 ? getpwnam("nobody") : NULL;
+	char want[64];
+	struct child c;
+
+	if (pw == NULL)
+		return;
+	(void)snprintf(want, sizeof want, "\nuid: %u\ncapabilities: 0\n", pw->pw_uid);
+	write_config();
+	EQ_INT(chmod(tap_dir(), 0711), 0);
+	child_start(&c, "good", extra);
+	OK(child_ready(&c));
+	OK(says("status\n", want));
+	OK(says("status\n", "\nno_new_privs: 1\n"));
+	EQ_INT(kill(c.pid, SIGTERM), 0);
+	EQ_INT(child_end(&c), 0);
+}
+
 TEST(the_service_manager_is_told)
 {
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
@@ -389,6 +424,7 @@ TESTS = {
 	T(a_stop_that_never_ends_is_ended),
 	T(mistakes_end_with_the_right_status_and_words),
 	T(a_run_directory_open_to_others_is_refused),
+	T(root_becomes_the_configured_user_and_keeps_nothing),
 	T(the_service_manager_is_told),
 	T(a_lock_names_its_holder_and_frees_itself),
 	T(options_and_configuration_flags_are_told_apart),

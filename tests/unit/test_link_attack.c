@@ -17,7 +17,7 @@
 #include "tests/lib/raw_sock.h"
 #include "tests/lib/tap.h"
 
-static const struct link_times quick = {.heartbeat_ms = 20, .dead_ms = 400, .retry_min_ms = 1, .retry_max_ms = 5};
+static const struct link_times quick = {.heartbeat_ms = 20, .dead_ms = 1500, .retry_min_ms = 1, .retry_max_ms = 5};
 
 static int raw_wait_connect(struct link_pair *p)
 {

@@ -46,22 +46,37 @@ TEST(safety_and_liveness_on_links_that_keep_the_order)
 
 TEST(safety_and_liveness_on_a_network_that_loses_repeats_and_reorders)
 {
-	seeds((struct cluster_options){.drop_permille = 50, .repeat_permille = 100, .latency_min_us = 50,
-				       .latency_max_us = 20000, .grant_delay_permille = 200,
-				       .grant_empty_permille = 50, .append_max = 4, .inflight_msgs = 4}, 4000, 100);
+	seeds((struct cluster_options){.drop_permille = 50,
+				       .repeat_permille = 100,
+				       .latency_min_us = 50,
+				       .latency_max_us = 20000,
+				       .grant_delay_permille = 200,
+				       .grant_empty_permille = 50,
+				       .append_max = 4,
+				       .inflight_msgs = 4},
+	      4000, 100);
 }
 
 TEST(safety_and_liveness_on_slow_disks)
 {
-	seeds((struct cluster_options){.sync_min_us = 1000, .sync_max_us = 120000, .latency_min_us = 100,
-				       .latency_max_us = 5000, .drop_permille = 10}, 4000, 100);
+	seeds((struct cluster_options){.sync_min_us = 1000,
+				       .sync_max_us = 120000,
+				       .latency_min_us = 100,
+				       .latency_max_us = 5000,
+				       .drop_permille = 10},
+	      4000, 100);
 }
 
 TEST(safety_and_liveness_when_there_is_hardly_any_peace)
 {
-	seeds((struct cluster_options){.sync_min_us = 500, .sync_max_us = 30000, .latency_min_us = 100,
-				       .latency_max_us = 15000, .repeat_permille = 50, .drop_permille = 20,
-				       .nemesis_permille = 500}, 3000, 150);
+	seeds((struct cluster_options){.sync_min_us = 500,
+				       .sync_max_us = 30000,
+				       .latency_min_us = 100,
+				       .latency_max_us = 15000,
+				       .repeat_permille = 50,
+				       .drop_permille = 20,
+				       .nemesis_permille = 500},
+	      3000, 150);
 }
 
 TESTS = {

@@ -61,7 +61,7 @@ TEST(a_pre_vote_quorum_starts_a_campaign)
 	kit_open(&k, 5, 5, 0, NULL);
 	kit_wait(&k, 300);
 	kit_recv(&k, kit_vote_resp(RAFT_MSG_PREVOTE_RESP, 2, 6, true));
-	kit_recv(&k, kit_vote_resp(RAFT_MSG_PREVOTE_RESP, 2, 6, true));   /* repeated: counts once */
+	kit_recv(&k, kit_vote_resp(RAFT_MSG_PREVOTE_RESP, 2, 6, true)); /* repeated: counts once */
 	EQ_INT(kit_status(&k).role, RAFT_PRECANDIDATE);
 	kit_recv(&k, kit_vote_resp(RAFT_MSG_PREVOTE_RESP, 3, 6, true));
 	EQ_INT(kit_status(&k).role, RAFT_CANDIDATE);
@@ -165,7 +165,8 @@ TEST(votes_go_to_logs_at_least_as_up_to_date)
 		uint64_t last, last_term;
 		bool granted;
 	} cases[] = {
-		{3, 2, true}, {4, 2, true}, {2, 2, false}, {1, 3, true}, {9, 1, false}, {0, 0, false}, {3, 3, true},
+		{3, 2, true},  {4, 2, true},  {2, 2, false}, {1, 3, true},
+		{9, 1, false}, {0, 0, false}, {3, 3, true},
 	};
 
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -174,8 +175,10 @@ TEST(votes_go_to_logs_at_least_as_up_to_date)
 		kit_open(&k, 3, 5, 0, LOG_1_1_2);
 		kit_recv(&k, kit_vote(RAFT_MSG_PREVOTE, 2, 6, cases[i].last, cases[i].last_term));
 		kit_recv(&k, kit_vote(RAFT_MSG_VOTE, 2, 6, cases[i].last, cases[i].last_term));
-		EQ_INT(kit_sent(&k, RAFT_MSG_PREVOTE_RESP, 2)->send.msg.vote_resp.granted, cases[i].granted);
-		EQ_INT(kit_sent(&k, RAFT_MSG_VOTE_RESP, 2)->send.msg.vote_resp.granted, cases[i].granted);
+		EQ_INT(kit_sent(&k, RAFT_MSG_PREVOTE_RESP, 2)->send.msg.vote_resp.granted,
+		       cases[i].granted);
+		EQ_INT(kit_sent(&k, RAFT_MSG_VOTE_RESP, 2)->send.msg.vote_resp.granted,
+		       cases[i].granted);
 		EQ_INT(kit_status(&k).term, 6);   /* the newer term counts either way */
 		kit_close(&k);
 	}
@@ -290,8 +293,9 @@ TEST(a_candidate_without_success_asks_again_with_a_pre_vote)
 
 TEST(a_newer_term_makes_a_follower_of_anyone)
 {
-	static const enum raft_msg_type types[] = {RAFT_MSG_APPEND_RESP, RAFT_MSG_VOTE_RESP, RAFT_MSG_PREVOTE_RESP,
-						   RAFT_MSG_READ_REQ, RAFT_MSG_READ_RESP, RAFT_MSG_TIMEOUT_NOW};
+	static const enum raft_msg_type types[] = {RAFT_MSG_APPEND_RESP,  RAFT_MSG_VOTE_RESP,
+						   RAFT_MSG_PREVOTE_RESP, RAFT_MSG_READ_REQ,
+						   RAFT_MSG_READ_RESP,	  RAFT_MSG_TIMEOUT_NOW};
 
 	for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
 		struct kit k;

@@ -46,8 +46,10 @@ TEST(lying_appends_change_nothing)
 	expect_lie(&k, kit_append(2, 3, 3, 2, 0, future), RAFT_REFUSED_TERMS_UNORDERED);
 	expect_lie(&k, kit_append(2, 3, 9, 7, 0, NULL), RAFT_REFUSED_TERMS_UNORDERED);
 	expect_lie(&k, kit_append(2, 3, 1, 2, 0, NULL), RAFT_REFUSED_CONTRADICTS_COMMIT);
-	expect_lie(&k, kit_append(2, 3, 1, 1, 0, (const uint64_t[]){3, 0}), RAFT_REFUSED_CONTRADICTS_COMMIT);
-	expect_lie(&k, kit_append(2, 9, 1, 1, 0, (const uint64_t[]){3, 0}), RAFT_REFUSED_CONTRADICTS_COMMIT);
+	expect_lie(&k, kit_append(2, 3, 1, 1, 0, (const uint64_t[]){3, 0}),
+		   RAFT_REFUSED_CONTRADICTS_COMMIT);
+	expect_lie(&k, kit_append(2, 9, 1, 1, 0, (const uint64_t[]){3, 0}),
+		   RAFT_REFUSED_CONTRADICTS_COMMIT);
 	expect_lie(&k, kit_append(3, 3, 3, 2, 0, NULL), RAFT_REFUSED_TWO_LEADERS);
 	m = kit_append(2, 3, 3, 2, 0, NULL);
 	m.append.n = LIMIT_APPEND_ENTRIES + 1;
@@ -136,7 +138,8 @@ TEST(a_term_at_the_end_of_numbers_stops_campaigns_not_the_process)
 	kit_recv(&k, kit_append(2, RAFT_TERM_MAX, 3, 2, 0, NULL));
 	kit_wait(&k, 2000);
 	EQ_INT(kit_status(&k).role, RAFT_FOLLOWER);
-	kit_recv(&k, (struct raft_msg){.type = RAFT_MSG_TIMEOUT_NOW, .from = 2, .term = RAFT_TERM_MAX});
+	kit_recv(&k,
+		 (struct raft_msg){.type = RAFT_MSG_TIMEOUT_NOW, .from = 2, .term = RAFT_TERM_MAX});
 	EQ_INT(kit_status(&k).role, RAFT_FOLLOWER);
 	kit_close(&k);
 }
@@ -185,7 +188,8 @@ static struct raft_msg some_msg(uint64_t *rng, const struct raft_status *s, uint
 		break;
 	case RAFT_MSG_VOTE:
 	case RAFT_MSG_PREVOTE:
-		m.vote = (struct raft_msg_vote){some(rng, s->last_index), some(rng, s->last_term), tap_rand(rng) % 2};
+		m.vote = (struct raft_msg_vote){some(rng, s->last_index), some(rng, s->last_term),
+						tap_rand(rng) % 2};
 		break;
 	default:
 		m.vote_resp.granted = tap_rand(rng) % 4 != 0;
@@ -217,7 +221,8 @@ static void some_turn(struct kit *k, uint64_t *rng)
 		break;
 	case 5:
 		if (s.told_commit > s.base_index)
-			kit_step(k, (struct raft_event){.type = RAFT_EV_COMPACTED, .index = s.told_commit - 1});
+			kit_step(k, (struct raft_event){.type = RAFT_EV_COMPACTED,
+							.index = s.told_commit - 1});
 		break;
 	case 6:
 		kit_step(k, (struct raft_event){.type = RAFT_EV_TRANSFER});
@@ -258,22 +263,51 @@ struct state_case {
 
 TEST(a_log_that_cannot_be_is_called_corrupt)
 {
-	static const struct raft_run good[] = {{1, 1}, {3, 2}}, gap[] = {{2, 1}}, order[] = {{1, 2}, {3, 1}},
-				     same[] = {{1, 1}, {1, 2}}, zero[] = {{1, 0}}, after[] = {{6, 2}};
+	static const struct raft_run good[] = {{1, 1}, {3, 2}}, gap[] = {{2, 1}},
+				     order[] = {{1, 2}, {3, 1}}, same[] = {{1, 1}, {1, 2}},
+				     zero[] = {{1, 0}}, after[] = {{6, 2}};
 	const struct state_case cases[] = {
 		{"empty", {0}, ERR_OK},
-		{"good", {.term = 2, .last_index = 4, .runs = good, .run_count = 2, .commit = 4}, ERR_OK},
-		{"cut", {.term = 2, .base_index = 5, .base_term = 2, .last_index = 9, .runs = after, .run_count = 1}, ERR_OK},
-		{"applied beyond the log", {.term = 2, .last_index = 4, .runs = good, .run_count = 2, .commit = 5}, ERR_CORRUPT},
-		{"an entry of a term never entered", {.term = 1, .last_index = 4, .runs = good, .run_count = 2}, ERR_CORRUPT},
+		{"good",
+		 {.term = 2, .last_index = 4, .runs = good, .run_count = 2, .commit = 4},
+		 ERR_OK},
+		{"cut",
+		 {.term = 2,
+		  .base_index = 5,
+		  .base_term = 2,
+		  .last_index = 9,
+		  .runs = after,
+		  .run_count = 1},
+		 ERR_OK},
+		{"applied beyond the log",
+		 {.term = 2, .last_index = 4, .runs = good, .run_count = 2, .commit = 5},
+		 ERR_CORRUPT},
+		{"an entry of a term never entered",
+		 {.term = 1, .last_index = 4, .runs = good, .run_count = 2},
+		 ERR_CORRUPT},
 		{"a gap", {.term = 2, .last_index = 4, .runs = gap, .run_count = 1}, ERR_CORRUPT},
-		{"terms backwards", {.term = 2, .last_index = 4, .runs = order, .run_count = 2}, ERR_CORRUPT},
-		{"two runs at one place", {.term = 2, .last_index = 4, .runs = same, .run_count = 2}, ERR_CORRUPT},
+		{"terms backwards",
+		 {.term = 2, .last_index = 4, .runs = order, .run_count = 2},
+		 ERR_CORRUPT},
+		{"two runs at one place",
+		 {.term = 2, .last_index = 4, .runs = same, .run_count = 2},
+		 ERR_CORRUPT},
 		{"term 0", {.term = 2, .last_index = 4, .runs = zero, .run_count = 1}, ERR_CORRUPT},
-		{"a run behind the end", {.term = 2, .last_index = 2, .runs = good, .run_count = 2}, ERR_CORRUPT},
+		{"a run behind the end",
+		 {.term = 2, .last_index = 2, .runs = good, .run_count = 2},
+		 ERR_CORRUPT},
 		{"entries without runs", {.term = 2, .last_index = 2}, ERR_CORRUPT},
-		{"older than its base", {.term = 3, .base_index = 5, .base_term = 3, .last_index = 9, .runs = after, .run_count = 1}, ERR_CORRUPT},
-		{"a base without a term", {.term = 3, .base_index = 5, .last_index = 5}, ERR_CORRUPT},
+		{"older than its base",
+		 {.term = 3,
+		  .base_index = 5,
+		  .base_term = 3,
+		  .last_index = 9,
+		  .runs = after,
+		  .run_count = 1},
+		 ERR_CORRUPT},
+		{"a base without a term",
+		 {.term = 3, .base_index = 5, .last_index = 5},
+		 ERR_CORRUPT},
 		{"a vote before all terms", {.vote = 2}, ERR_CORRUPT},
 		{"no such term", {.term = UINT64_MAX}, ERR_CORRUPT},
 	};
@@ -298,7 +332,10 @@ TEST(a_configuration_that_cannot_work_is_refused)
 		{.id = 1, .voters = {1}, .voter_count = LIMIT_NODES + 1},
 		{.id = 1, .voters = {1}, .voter_count = 1, .election_min_ms = 400},
 		{.id = 1, .voters = {1}, .voter_count = 1, .heartbeat_ms = 60},
-		{.id = 1, .voters = {1}, .voter_count = 1, .inflight_msgs = LIMIT_PEER_INFLIGHT_MSGS + 1},
+		{.id = 1,
+		 .voters = {1},
+		 .voter_count = 1,
+		 .inflight_msgs = LIMIT_PEER_INFLIGHT_MSGS + 1},
 	};
 
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)

@@ -30,7 +30,8 @@ TEST(a_read_is_confirmed_by_a_quorum_that_was_asked_after_it)
 	kit_read(&k, 7);
 	for (uint64_t id = 2; id <= 5; id++) {
 		EQ_INT(kit_replicate(&k, id)->replicate.round, 1);
-		EQ_INT(kit_replicate(&k, id)->replicate.last, 1);   /* without entries: no disk in the way */
+		EQ_INT(kit_replicate(&k, id)->replicate.last,
+		       1); /* without entries: no disk in the way */
 	}
 	ack_round(&k, 2, 1);
 	ack_round(&k, 2, 1);
@@ -228,7 +229,8 @@ TEST(who_does_not_lead_says_so_to_a_reader)
 TEST(answers_that_waited_out_a_pause_confirm_nothing)
 {
 	for (uint64_t seed = 1; seed <= 50; seed++) {
-		struct cluster_options o = {.nodes = 3, .seed = seed, .latency_min_us = 2000, .latency_max_us = 9000};
+		struct cluster_options o = {
+			.nodes = 3, .seed = seed, .latency_min_us = 2000, .latency_max_us = 9000};
 		struct cluster *c = cluster_create(&o);
 		uint64_t old;
 

@@ -208,7 +208,9 @@ TEST(durability_reported_for_what_was_cut_since_counts_for_nothing)
 	kit_recv(&k, kit_append(2, 1, 0, 0, 0, TERMS_1_1));
 	old_seq = k.seq;
 	kit_recv(&k, kit_append(3, 2, 0, 0, 0, twos));
-	kit_step(&k, (struct raft_event){.type = RAFT_EV_DURABLE, .seq = old_seq, .last_index = 2, .last_term = 1});
+	kit_step(&k,
+		 (struct raft_event){
+			 .type = RAFT_EV_DURABLE, .seq = old_seq, .last_index = 2, .last_term = 1});
 	EQ_INT(kit_status(&k).durable_index, 0);
 	kit_durable(&k);
 	EQ_INT(kit_status(&k).durable_index, 2);
@@ -233,7 +235,8 @@ TEST(a_missing_entry_is_rejected_with_the_end_of_the_log)
 	kit_open(&k, 3, 2, 0, TERMS_1_1_2);
 	kit_recv(&k, kit_append(2, 2, 9, 2, 0, NULL));
 
-	const struct raft_msg_append_resp *a = &kit_sent(&k, RAFT_MSG_APPEND_RESP, 2)->send.msg.append_resp;
+	const struct raft_msg_append_resp *a =
+		&kit_sent(&k, RAFT_MSG_APPEND_RESP, 2)->send.msg.append_resp;
 
 	OK(a->reject);
 	EQ_INT(a->index, 9);
@@ -287,7 +290,8 @@ TEST(a_probe_carries_one_entry_at_most_then_appends_flow)
 
 TEST(appends_are_pipelined_up_to_the_window)
 {
-	struct raft_config cfg = {.id = 1, .voters = {1, 2, 3}, .voter_count = 3, .inflight_msgs = 4};
+	struct raft_config cfg = {
+		.id = 1, .voters = {1, 2, 3}, .voter_count = 3, .inflight_msgs = 4};
 	struct kit k;
 
 	kit_open_with(&k, &cfg, &(struct raft_state){0});
@@ -309,7 +313,8 @@ TEST(appends_are_pipelined_up_to_the_window)
 
 TEST(the_window_also_counts_bytes)
 {
-	struct raft_config cfg = {.id = 1, .voters = {1, 2, 3}, .voter_count = 3, .inflight_bytes = 250};
+	struct raft_config cfg = {
+		.id = 1, .voters = {1, 2, 3}, .voter_count = 3, .inflight_bytes = 250};
 	struct kit k;
 
 	kit_open_with(&k, &cfg, &(struct raft_state){0});
@@ -337,7 +342,9 @@ TEST(next_moves_with_what_the_driver_could_send)
 	kit_propose(&k, 10);
 	e = *kit_replicate(&k, 2);
 	kit_clear(&k);
-	kit_step(&k, (struct raft_event){.type = RAFT_EV_SENT, .peer = 2, .grant = e.replicate.grant, .last = 5});
+	kit_step(&k,
+		 (struct raft_event){
+			 .type = RAFT_EV_SENT, .peer = 2, .grant = e.replicate.grant, .last = 5});
 	EQ_INT(kit_replicate(&k, 2)->replicate.first, 6);   /* and asks for the rest at once */
 	EQ_INT(kit_replicate(&k, 2)->replicate.last, 11);
 	kit_close(&k);
@@ -354,7 +361,9 @@ TEST(a_driver_that_can_send_nothing_is_not_asked_before_the_next_heartbeat)
 	kit_propose(&k, 10);
 	e = *kit_replicate(&k, 2);
 	kit_clear(&k);
-	kit_step(&k, (struct raft_event){.type = RAFT_EV_SENT, .peer = 2, .grant = e.replicate.grant, .last = 1});
+	kit_step(&k,
+		 (struct raft_event){
+			 .type = RAFT_EV_SENT, .peer = 2, .grant = e.replicate.grant, .last = 1});
 	kit_propose(&k, 1);
 	EQ_INT(kit_count(&k, RAFT_FX_REPLICATE), 0);
 	kit_wait(&k, 50);
@@ -409,7 +418,9 @@ TEST(a_broken_link_voids_permissions_and_is_probed_again)
 	e = *kit_replicate(&k, 2);
 	kit_step(&k, (struct raft_event){.type = RAFT_EV_PEER_DOWN, .peer = 2});
 	kit_clear(&k);
-	kit_step(&k, (struct raft_event){.type = RAFT_EV_SENT, .peer = 2, .grant = e.replicate.grant, .last = 4});
+	kit_step(&k,
+		 (struct raft_event){
+			 .type = RAFT_EV_SENT, .peer = 2, .grant = e.replicate.grant, .last = 4});
 	kit_wait(&k, 50);
 	OK(kit_replicate(&k, 2) == NULL);
 	EQ_INT(kit_peer(&k, 2).next, 2);
@@ -453,7 +464,10 @@ TEST(proposals_elsewhere_are_refused_with_the_reason)
 TEST(an_answer_to_an_append_of_an_older_term_is_no_news_of_the_log)
 {
 	struct kit k;
-	struct raft_msg m = {.type = RAFT_MSG_APPEND_RESP, .from = 2, .term = 1, .append_resp = {.reject = true}};
+	struct raft_msg m = {.type = RAFT_MSG_APPEND_RESP,
+			     .from = 2,
+			     .term = 1,
+			     .append_resp = {.reject = true}};
 
 	kit_open(&k, 3, 0, 0, NULL);
 	kit_lead(&k);

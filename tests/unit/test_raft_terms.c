@@ -92,8 +92,12 @@ TEST(recovered_runs_of_equal_terms_are_merged)
 	struct raft_run runs[] = {{6, 3}, {9, 3}, {12, 4}};
 	struct raft_terms t;
 
-	raft_terms_init(&t, &(struct raft_state){.term = 4, .base_index = 5, .base_term = 3, .last_index = 20,
-						 .runs = runs, .run_count = 3});
+	raft_terms_init(&t, &(struct raft_state){.term = 4,
+						 .base_index = 5,
+						 .base_term = 3,
+						 .last_index = 20,
+						 .runs = runs,
+						 .run_count = 3});
 	EQ_INT(t.count, 2);
 	EQ_INT(raft_terms_at(&t, 5), 3);
 	EQ_INT(raft_terms_at(&t, 11), 3);

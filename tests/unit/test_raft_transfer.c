@@ -114,7 +114,8 @@ TEST(the_chosen_one_campaigns_at_once_and_without_a_pre_vote)
 
 	kit_open(&k, 3, 0, 0, NULL);
 	kit_follow(&k, 2, 1);
-	kit_recv(&k, (struct raft_msg){.type = RAFT_MSG_TIMEOUT_NOW, .from = 3, .term = 1});   /* no leader */
+	kit_recv(&k, (struct raft_msg){
+			     .type = RAFT_MSG_TIMEOUT_NOW, .from = 3, .term = 1}); /* no leader */
 	EQ_INT(kit_status(&k).role, RAFT_FOLLOWER);
 	kit_recv(&k, (struct raft_msg){.type = RAFT_MSG_TIMEOUT_NOW, .from = 2, .term = 1});
 	EQ_INT(kit_status(&k).role, RAFT_CANDIDATE);
@@ -125,20 +126,23 @@ TEST(the_chosen_one_campaigns_at_once_and_without_a_pre_vote)
 
 static bool led_by_another(struct cluster *c)
 {
-	return cluster_leader(c) != 0 && cluster_leader(c) != c->reads[0].node && cluster_settled(c);
+	return cluster_leader(c) != 0 && cluster_leader(c) != c->reads[0].node &&
+	       cluster_settled(c);
 }
 
 TEST(a_transfer_takes_a_few_round_trips_not_an_election_timeout)
 {
 	for (uint64_t seed = 1; seed <= 20; seed++) {
-		struct cluster *c = cluster_create(&(struct cluster_options){.nodes = 5, .seed = seed});
+		struct cluster *c = cluster_create(
+			&(struct cluster_options){.nodes = 5, .seed = seed});
 		uint64_t old;
 
 		cluster_await_leader(c, 5000);
 		old = cluster_leader(c);
 		cluster_run(c, 200);
 		cluster_read(c, old);
-		EQ_INT(cluster_event(c, old, (struct raft_event){.type = RAFT_EV_TRANSFER}), ERR_OK);
+		EQ_INT(cluster_event(c, old, (struct raft_event){.type = RAFT_EV_TRANSFER}),
+		       ERR_OK);
 		cluster_run_until(c, led_by_another, 60);
 		EQ_STR(c->failure, "");
 		cluster_destroy(c);
@@ -154,7 +158,8 @@ static void compact(struct kit *k, uint64_t index)
 
 static int install(struct kit *k, uint64_t index, uint64_t term)
 {
-	return kit_step(k, (struct raft_event){.type = RAFT_EV_INSTALLED, .index = index, .index_term = term});
+	return kit_step(k, (struct raft_event){
+				   .type = RAFT_EV_INSTALLED, .index = index, .index_term = term});
 }
 
 TEST(a_peer_behind_the_cut_gets_a_snapshot_and_heartbeats_meanwhile)
@@ -182,7 +187,8 @@ TEST(a_peer_behind_the_cut_gets_a_snapshot_and_heartbeats_meanwhile)
 	kit_clear(&k);
 	kit_step(&k, (struct raft_event){.type = RAFT_EV_SNAPSHOT_DONE, .peer = 3});
 	EQ_INT(kit_replicate(&k, 3)->replicate.prev_index, 10);
-	kit_recv(&k, kit_ack(3, 1, 0, 0));   /* of the last heartbeat: no reason for another snapshot */
+	kit_recv(&k,
+		 kit_ack(3, 1, 0, 0)); /* of the last heartbeat: no reason for another snapshot */
 	EQ_INT(kit_count(&k, RAFT_FX_SNAPSHOT), 0);
 	kit_recv(&k, kit_reject(3, 1, 10, 9, 1));
 	EQ_INT(kit_replicate(&k, 3)->replicate.prev_index, 9);
@@ -252,8 +258,13 @@ TEST(an_append_that_begins_before_the_cut_is_understood)
 	static const uint64_t terms[] = {1, 2, 2, 2, 0};
 	static const struct raft_run runs[] = {{4, 2}};
 	struct raft_config cfg = {.id = 1, .voters = {1, 2, 3}, .voter_count = 3};
-	struct raft_state st = {.term = 2, .base_index = 3, .base_term = 2, .last_index = 4, .runs = runs,
-				.run_count = 1, .commit = 3};
+	struct raft_state st = {.term = 2,
+				.base_index = 3,
+				.base_term = 2,
+				.last_index = 4,
+				.runs = runs,
+				.run_count = 1,
+				.commit = 3};
 	struct kit k;
 
 	kit_open_with(&k, &cfg, &st);

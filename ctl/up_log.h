@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a daemon writes to standard error: every line goes to a file, which is turned over when it
+ * is large, and the lines that matter go to the terminal too.
+ */
+#ifndef QUORATE_CTL_UP_LOG_H
+#define QUORATE_CTL_UP_LOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/buf.h"
+
+enum { UP_LOG_LINE = 4096, UP_LOG_FILE_BYTES = 64 * 1024 * 1024 };
+
+struct up_log {
+	char path[4096];       /* PATH and, when turned over, PATH.1 */
+	int fd;
+	uint64_t size;
+	struct buf line;       /* the beginning of one that is not complete */
+	const char *prefix;    /* on the terminal */
+	FILE *terminal;
+	bool all;              /* every line goes to the terminal, not only warnings and errors */
+};
+
+int up_log_open(struct up_log *l);        /* path is set; ERR_OK or ERR_IO */
+void up_log_close(struct up_log *l);
+void up_log_add(struct up_log *l, struct bytes data);
+void up_log_end(struct up_log *l);        /* what is left is a line too */
+
+/* A line below warning, in the format of base/log.h. What is in no format matters. */
+bool up_log_is_quiet(struct bytes line);
+
+#endif

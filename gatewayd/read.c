@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Ranges and reading transactions, up to the point where they may be read:
+ *
+ *   INDEX --read index--> APPLIED --store has come that far--> QUEUED <--> PARKED --> answered
+ *     ^ not if serializable            no store mapped: MAP ---^
+ *
+ * PARKED waits for the client to take what has been written, or for another answer's end. Reading
+ * itself is in read_turn.c.
+ */
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/err.h"
+#include "base/limits.h"
+#include "gatewayd/read_own.h"
+#include "mvcc/kv_check.h"
+
+#define READ_OF_RUN(l) container_of((l), struct read, run)
+
+void read_init(struct gateway *g)
+{
+	struct reads *rs = &g->reads;
+
+	list_init(&rs->map_waiters);
+	list_init(&rs->fast);
+	list_init(&rs->slow);
+	list_init(&rs->spent);
+	buf_init(&rs->kept, 0);
+}
+
+void read_free(struct gateway *g)
+{
+	CHECK(g->reads.n == 0 && g->reads.work == 0 && g->reads.bytes == 0);
+	read_reap(g, SIZE_MAX);
+	buf_free(&g->reads.kept);
+}
+
+/* ---- the life of a read ---- */
+
+/* Out of whatever it waits in, its memory given back; the request itself remains. */
+void read_end(struct gateway *g, struct read *rd)
+{
+	list_remove(&rd->run);
+	read_job_end(g, rd);
+	arena_free(&rd->arena);
+	g->reads.n--;
+	g->reads.bytes -= rd->params_len;
+}
+
+static int read_give_up(struct gateway *g, struct request *r)
+{
+	struct read *rd = container_of(r, struct read, r);
+	int err = ERR_TIMEOUT;
+
+	if (rd->state == READ_INDEX)
+		err = raft_clnt_read_give_up(&g->raft, &rd->index);
+	else if (rd->state == READ_APPLIED)
+		err = store_clnt_give_up(&g->store, &rd->applied);
+	else if (rd->state == READ_MAP)
+		err = ERR_STORE_DOWN;
+	read_end(g, rd);
+	return err;
+}
+
+/* Once it may be read, only the client's own pace counts. */
+static void read_expire(struct gateway *g, struct request *r)
+{
+	struct read *rd = container_of(r, struct read, r);
+
+	if (rd->state == READ_QUEUED || rd->state == READ_PARKED)
+		return;
+	counter_inc(&g->counters.timeouts_total);
+	request_error(g, r, read_give_up(g, r));
+}
+
+static const struct request_kind read_kind = {"read", read_give_up, read_expire};
+
+void read_fail(struct gateway *g, struct read *rd, int err)
+{
+	read_end(g, rd);
+	request_error(g, &rd->r, err);
+}
+
+/* The parameters are copied: bytes of the decoded request are moved over into the copy. */
+static struct read *read_new(struct gateway *g, struct conn *c, const struct rpc_request *rpc)
+{
+	struct reads *rs = &g->reads;
+	struct read *rd;
+
+	if (rs->n >= LIMIT_GATEWAY_READS || rs->bytes + rpc->params.len > LIMIT_GATEWAY_READ_BYTES) {
+		conn_answer_error(c, rpc->id, ERR_TOO_MANY_REQUESTS);
+		return NULL;
+	}
+	rd = request_new(g, c, rpc->id, &read_kind, sizeof *rd + rpc->params.len);
+	list_init(&rd->run);
+	arena_init(&rd->arena, GATEWAY_REQUEST_ARENA);
+	rd->params_len = rpc->params.len;
+	memcpy(rd->params, rpc->params.data, rpc->params.len);
+	rs->n++;
+	rs->bytes += rd->params_len;
+	counter_inc(&g->counters.reads_total);
+	return rd;
+}
+
+static void read_begin(struct gateway *g, struct read *rd, bool serializable)
+{
+	if (serializable) {
+		read_queue(g, rd);
+		return;
+	}
+	rd->state = READ_INDEX;
+	raft_clnt_read(&g->raft, &rd->index);
+}
+
+static struct bytes read_move(const struct read *rd, const struct rpc_request *rpc, struct bytes b)
+{
+	return b.len == 0 ? b : bytes_of(rd->params + (b.data - rpc->params.data), b.len);
+}
+
+void read_range(struct gateway *g, struct conn *c, const struct rpc_request *rpc, void *params)
+{
+	const struct kv_range *r = params;
+	int err = kv_check_range(r);
+	struct read *rd;
+
+	if (err != ERR_OK) {
+		conn_answer_error(c, rpc->id, err);
+		return;
+	}
+	rd = read_new(g, c, rpc);
+	if (rd == NULL)
+		return;
+	rd->range = *r;
+	rd->range.key = read_move(rd, rpc, r->key);
+	rd->range.range_end = read_move(rd, rpc, r->range_end);
+	read_begin(g, rd, r->serializable);
+}
+
+static bool ops_have_range(const struct kv_op *ops, size_t n, unsigned depth)
+{
+	CHECK(depth <= 2 * LIMIT_TXN_DEPTH);
+	for (size_t i = 0; i < n; i++) {
+		const struct kv_txn *t = ops[i].txn;
+
+		if (ops[i].range != NULL)
+			return true;
+		if (t != NULL && (ops_have_range(t->success.v, t->success.n, depth + 1) ||
+				  ops_have_range(t->failure.v, t->failure.n, depth + 1)))
+			return true;
+	}
+	return false;
+}
+
+/* A transaction of compares alone is not served stale, as etcd serves it: nobody asked for that. */
+static bool txn_serializable(const struct kv_txn *t)
+{
+	return kv_txn_serializable(t) && (ops_have_range(t->success.v, t->success.n, 0) ||
+					  ops_have_range(t->failure.v, t->failure.n, 0));
+}
+
+void read_txn(struct gateway *g, struct conn *c, const struct rpc_request *rpc, const struct kv_txn *txn)
+{
+	struct read *rd = read_new(g, c, rpc);
+	struct wire w;
+
+	if (rd == NULL)
+		return;
+	rd->is_txn = true;
+	w = wire_of(bytes_of(rd->params, rd->params_len), WIRE_LENIENT);
+	CHECK(msg_decode(&w, &kv_txn_desc, &rd->arena, &rd->txn) == ERR_OK);   /* as it was before */
+	read_begin(g, rd, txn_serializable(txn));
+}
+
+/* ---- waiting ---- */
+
+void read_queue(struct gateway *g, struct read *rd)
+{
+	if (g->map.env == NULL) {
+		rd->state = READ_MAP;
+		list_push(&g->reads.map_waiters, &rd->run);
+		return;
+	}
+	rd->state = READ_QUEUED;
+	list_push(rd->begun ? &g->reads.slow : &g->reads.fast, &rd->run);
+	if (loop_in_hooks(g->loop))
+		loop_again(g->loop);
+}
+
+/* The store is, or was found to be, behind what this read must see. */
+void read_wait(struct gateway *g, struct read *rd)
+{
+	if (!mono_before(loop_now(g->loop), rd->r.deadline)) {
+		read_fail(g, rd, g->store.up ? ERR_TIMEOUT : ERR_STORE_DOWN);
+		return;
+	}
+	if (g->store.known && g->store.progress.applied >= rd->need) {
+		read_queue(g, rd);
+		return;
+	}
+	rd->state = READ_APPLIED;
+	store_clnt_wait(&g->store, &rd->applied, rd->need);
+}
+
+void read_poll(struct gateway *g)
+{
+	struct raft_read *index;
+	struct store_wait *applied;
+
+	while ((index = raft_clnt_pop_read(&g->raft)) != NULL) {
+		struct read *rd = container_of(index, struct read, index);
+
+		rd->need = index->index;
+		read_wait(g, rd);
+	}
+	while ((applied = store_clnt_pop_applied(&g->store)) != NULL)
+		read_queue(g, container_of(applied, struct read, applied));
+}
+
+void read_park(struct read *rd)
+{
+	rd->state = READ_PARKED;
+	list_push(&rd->r.conn->parked, &rd->run);
+}
+
+void read_room(struct gateway *g, struct conn *c)
+{
+	struct list todo, *l;
+
+	list_init(&todo);
+	list_splice(&todo, &c->parked);
+	while ((l = list_pop(&todo)) != NULL)
+		read_queue(g, READ_OF_RUN(l));
+}
+
+/* Whoever was ready goes on with the other store, or waits for one. */
+void read_mapped(struct gateway *g)
+{
+	struct reads *rs = &g->reads;
+	struct list todo, *l;
+
+	list_init(&todo);
+	list_splice(&todo, &rs->slow);
+	list_splice(&todo, &rs->fast);
+	list_splice(&todo, &rs->map_waiters);
+	while ((l = list_pop(&todo)) != NULL)
+		read_queue(g, READ_OF_RUN(l));
+}

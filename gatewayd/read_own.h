@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Between read.c and read_turn.c. */
+#ifndef QUORATE_READ_OWN_H
+#define QUORATE_READ_OWN_H
+
+#include "gatewayd/gateway.h"
+#include "gatewayd/txn_job.h"
+
+enum read_state { READ_INDEX, READ_APPLIED, READ_MAP, READ_QUEUED, READ_PARKED };
+
+enum { READ_RESTARTS = 3 };           /* when a compaction overtakes a read of the latest revision */
+
+struct read {
+	struct request r;
+	enum read_state state;
+	struct list run;              /* in a list of struct reads, or parked at its connection */
+	struct raft_read index;
+	struct store_wait applied;
+	uint64_t need;                /* the raft index it must see; 0: any */
+	bool is_txn;
+	bool begun;                   /* there is a job */
+	bool streaming;               /* it has the connection's output */
+	unsigned restarts;
+	struct kv_header header;
+	struct kv_range range;
+	struct kv_txn txn;
+	struct arena arena;           /* of txn */
+	struct range_job range_job;
+	struct txn_job *txn_job;
+	size_t drained;               /* of txn_job's answer */
+	size_t work;                  /* counted in reads.work */
+	size_t params_len;
+	uint8_t params[];
+};
+
+void read_end(struct gateway *g, struct read *rd);
+void read_fail(struct gateway *g, struct read *rd, int err);
+void read_queue(struct gateway *g, struct read *rd);
+void read_wait(struct gateway *g, struct read *rd);
+void read_park(struct read *rd);
+void read_job_end(struct gateway *g, struct read *rd);
+void read_reap(struct gateway *g, size_t rows);
+
+#endif

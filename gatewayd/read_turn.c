@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reading, about a millisecond a turn, in one view. What has just become ready goes first: most of
+ * it fits into one step and is answered at once. Then those that are too large for that take
+ * turns, a step each.
+ */
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/err.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "gatewayd/read_own.h"
+
+enum { READ_REAP_ROWS = 1000, READ_COMPLAIN_MS = 1000 };
+
+/* ---- memory ---- */
+
+struct spent {
+	struct list node;
+	struct sorter *sort;
+};
+
+static void read_spent(struct gateway *g, struct sorter *sort)
+{
+	struct spent *x;
+
+	if (sorter_free_some(&sort, READ_REAP_ROWS))
+		return;
+	x = mem_alloc(sizeof *x);
+	x->sort = sort;
+	list_push(&g->reads.spent, &x->node);
+}
+
+/* A million rows are not freed at once. */
+void read_reap(struct gateway *g, size_t rows)
+{
+	struct list *l = list_first(&g->reads.spent);
+	struct spent *x;
+
+	while (l != NULL) {
+		x = container_of(l, struct spent, node);
+		if (!sorter_free_some(&x->sort, rows))
+			return;
+		list_remove(l);
+		mem_free(x);
+		l = rows == SIZE_MAX ? list_first(&g->reads.spent) : NULL;
+	}
+}
+
+static void read_count_work(struct gateway *g, struct read *rd)
+{
+	size_t now = 0;
+
+	if (rd->begun)
+		now = rd->is_txn ? txn_job_bytes(rd->txn_job) : range_job_bytes(&rd->range_job);
+	g->reads.work += now - rd->work;
+	rd->work = now;
+}
+
+void read_job_end(struct gateway *g, struct read *rd)
+{
+	if (!rd->begun)
+		return;
+	read_spent(g, rd->is_txn ? txn_job_end(rd->txn_job) : range_job_end(&rd->range_job));
+	mem_free(rd->txn_job);
+	rd->txn_job = NULL;
+	rd->begun = false;
+	read_count_work(g, rd);
+}
+
+/* ---- ends ---- */
+
+static void read_complain(struct gateway *g, int err)
+{
+	mono_t now = loop_now(g->loop);
+
+	if (mono_before(now, g->reads.complain_at))
+		return;
+	g->reads.complain_at = mono_add_ms(now, READ_COMPLAIN_MS);
+	log_error("cannot read the store generation=%llu error=\"%s\"", (unsigned long long)g->map.generation,
+		  err_text(err));
+}
+
+/* In the middle of an answer there is no other way to say it. */
+static void read_break_off(struct gateway *g, struct read *rd, int err)
+{
+	struct conn *c = rd->r.conn;
+
+	if (err == ERR_COMPACTED)
+		counter_inc(&g->counters.read_compacted_total);
+	conn_complain(&g->conns, "answer broken off, client closed peer=%s revision=%lld error=\"%s\"", c->peer,
+		      (long long)rd->header.revision, err_text(err));
+	conn_abort(c, "answer broken off");      /* which forgets the read */
+}
+
+/* Was it the revision chosen for it that was lost, and not one it asked for? */
+static bool read_lost_revision(const struct read *rd, const struct mvcc_info *info)
+{
+	int64_t at = rd->is_txn ? rd->txn_job->at : rd->range_job.at;
+
+	if (!rd->is_txn && rd->range.revision > 0)
+		return false;
+	return at < info->compact_revision || at > info->revision;
+}
+
+static void read_failed(struct gateway *g, struct read *rd, struct mvcc_view *v, int err)
+{
+	if (err == ERR_CORRUPT || err == ERR_IO)
+		read_complain(g, err);
+	if (rd->streaming) {
+		read_break_off(g, rd, err);
+	} else if (err == ERR_COMPACTED && rd->begun && rd->restarts < READ_RESTARTS &&
+		   read_lost_revision(rd, mvcc_view_info(v))) {
+		rd->restarts++;
+		read_job_end(g, rd);
+		read_queue(g, rd);
+	} else {
+		read_fail(g, rd, err);
+	}
+}
+
+static void read_done(struct gateway *g, struct read *rd)
+{
+	struct conn *c = rd->r.conn;
+	bool streamed = rd->streaming;
+
+	read_end(g, rd);
+	request_forget(g, &rd->r);
+	if (streamed)
+		conn_stream_end(c);
+}
+
+/* ---- one step ---- */
+
+static int read_start(struct gateway *g, struct read *rd, struct mvcc_view *v)
+{
+	int err = ERR_OK;
+
+	rd->header = gateway_header(g, mvcc_view_info(v)->revision);
+	rd->drained = 0;
+	rd->begun = true;
+	if (rd->is_txn) {
+		rd->txn_job = mem_alloc(sizeof *rd->txn_job);
+		txn_job_begin(rd->txn_job, &rd->txn, v, &rd->header);
+	} else {
+		err = range_job_begin(&rd->range_job, &rd->range, v);
+	}
+	return err;
+}
+
+/* The whole answer at once. */
+static void read_answer(struct gateway *g, struct read *rd)
+{
+	struct conn *c = rd->r.conn;
+	uint32_t id = rd->r.id;
+	size_t mark;
+	struct buf *b = conn_answer_begin(c, &mark);
+
+	rpc_result_head(b, id);
+	if (rd->is_txn)
+		buf_add_bytes(b, buf_bytes(&rd->txn_job->out));
+	else
+		range_job_head(&rd->range_job, b, &rd->header, &g->reads.kept);
+	read_done(g, rd);
+	conn_answer_end(c, b, mark, id, ERR_TOO_MANY_REQUESTS);
+}
+
+/* The answer is going to be written in pieces. False: another one is just being written. */
+static bool read_stream(struct gateway *g, struct read *rd)
+{
+	if (!conn_stream_begin(rd->r.conn)) {
+		read_park(rd);
+		return false;
+	}
+	rd->streaming = true;
+	counter_inc(&g->counters.read_streams_total);
+	rpc_result_head(conn_stream(rd->r.conn), rd->r.id);
+	return true;
+}
+
+/* Back into the line. */
+static void read_more(struct gateway *g, struct read *rd)
+{
+	read_count_work(g, rd);
+	if (g->reads.work > LIMIT_GATEWAY_WORK_BYTES && !rd->streaming && rd->work > LIMIT_REQUEST_BYTES) {
+		read_fail(g, rd, ERR_TOO_MANY_REQUESTS);
+		return;
+	}
+	list_push(&g->reads.slow, &rd->run);
+}
+
+static void read_step_range(struct gateway *g, struct read *rd, struct step *s)
+{
+	struct range_job *j = &rd->range_job;
+	int err = ERR_OK;
+
+	if (j->phase < RANGE_READY)
+		err = range_job_prepare(j, s, &g->reads.kept);
+	if (err == ERR_OK && j->phase == RANGE_READY) {
+		if (j->fast || j->n == 0) {
+			read_answer(g, rd);
+			return;
+		}
+		if (!read_stream(g, rd))
+			return;
+		range_job_head(j, conn_stream(rd->r.conn), &rd->header, &g->reads.kept);
+	}
+	if (err == ERR_OK && j->phase == RANGE_EMIT) {
+		err = range_job_emit(j, s, conn_stream(rd->r.conn));
+		conn_touch(rd->r.conn);
+	}
+	if (err != ERR_OK)
+		read_failed(g, rd, s->view, err);
+	else if (j->phase == RANGE_DONE)
+		read_done(g, rd);
+	else
+		read_more(g, rd);
+}
+
+/* A piece of the gathered answer. */
+static void read_drain_txn(struct gateway *g, struct read *rd)
+{
+	const struct buf *out = &rd->txn_job->out;
+	size_t n = out->len - rd->drained;
+
+	if (n > LIMIT_GATEWAY_STEP_BYTES)
+		n = LIMIT_GATEWAY_STEP_BYTES;
+	buf_add(conn_stream(rd->r.conn), out->data + rd->drained, n);
+	rd->drained += n;
+	conn_touch(rd->r.conn);
+	if (rd->drained == out->len)
+		read_done(g, rd);
+	else
+		read_more(g, rd);
+}
+
+static void read_step_txn(struct gateway *g, struct read *rd, struct step *s)
+{
+	struct txn_job *j = rd->txn_job;
+	struct sorter *spent = NULL;
+	int err = ERR_OK;
+
+	if (j->depth > 0)
+		err = txn_job_step(j, s, &g->reads.kept, &spent);
+	read_spent(g, spent);
+	if (err != ERR_OK)
+		read_failed(g, rd, s->view, err);
+	else if (j->depth > 0)
+		read_more(g, rd);
+	else if (!rd->streaming && j->out.len <= LIMIT_CONN_OUT_HIGH)
+		read_answer(g, rd);
+	else if (rd->streaming || read_stream(g, rd))
+		read_drain_txn(g, rd);
+}
+
+static void read_step(struct gateway *g, struct read *rd, struct mvcc_view *v, mono_t until)
+{
+	struct conn *c = rd->r.conn;
+	struct step s;
+	int err;
+
+	if (!conn_room(c)) {
+		read_park(rd);
+		conn_want_room(c);
+		return;
+	}
+	if (!rd->begun) {
+		if (mvcc_view_info(v)->applied < rd->need) {
+			read_wait(g, rd);         /* another generation, which is behind */
+			return;
+		}
+		err = read_start(g, rd, v);
+		if (err != ERR_OK) {
+			read_fail(g, rd, err);
+			return;
+		}
+	}
+	step_begin(&s, v, until);
+	if (rd->is_txn)
+		read_step_txn(g, rd, &s);
+	else
+		read_step_range(g, rd, &s);
+	counter_add(&g->counters.read_rows_total, (int64_t)s.looked);
+}
+
+/* ---- a turn ---- */
+
+static void read_list(struct gateway *g, struct list *from, struct mvcc_view *v, mono_t until, bool once)
+{
+	struct list todo, *l;
+
+	list_init(&todo);
+	list_splice(&todo, from);                /* what comes back waits for the next round */
+	while ((once || mono_before(mono_now(), until)) && (l = list_pop(&todo)) != NULL) {
+		read_step(g, container_of(l, struct read, run), v, until);
+		once = false;
+	}
+	list_splice(&todo, from);
+	list_splice(from, &todo);
+}
+
+/* No view, no answers: all that is ready fails, since the next view will hardly be better. */
+static void read_no_view(struct gateway *g, int err)
+{
+	struct reads *rs = &g->reads;
+	struct list *l;
+
+	read_complain(g, err);
+	list_splice(&rs->fast, &rs->slow);
+	while ((l = list_pop(&rs->fast)) != NULL) {
+		struct read *rd = container_of(l, struct read, run);
+
+		if (rd->streaming)
+			read_break_off(g, rd, err);
+		else
+			read_fail(g, rd, err);
+	}
+}
+
+/* While stored is down, nobody tells how far the mapped store has come. */
+static bool read_must_look(const struct gateway *g)
+{
+	return g->store.n_waits > 0 && !g->store.up;
+}
+
+void read_turn(struct gateway *g)
+{
+	struct reads *rs = &g->reads;
+	struct mvcc_view *v;
+	mono_t until = mono_add_us(mono_now(), LIMIT_GATEWAY_TURN_US);
+	int err;
+
+	read_reap(g, READ_REAP_ROWS);
+	if (g->map.env != NULL && (!list_empty(&rs->fast) || !list_empty(&rs->slow) || read_must_look(g))) {
+		err = mvcc_view_begin(g->map.env, &v);
+		if (err != ERR_OK) {
+			read_no_view(g, err);
+			return;
+		}
+		store_clnt_saw(&g->store, g->map.epoch, mvcc_view_info(v)->applied);
+		read_poll(g);
+		read_list(g, &rs->fast, v, until, true);
+		do
+			read_list(g, &rs->slow, v, until, true);
+		while (!list_empty(&rs->slow) && mono_before(mono_now(), until));
+		mvcc_view_end(&v);
+	}
+	if (!list_empty(&rs->fast) || !list_empty(&rs->slow) || !list_empty(&rs->spent))
+		loop_again(g->loop);
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Entries from raftd. All that a turn of the loop brings goes into one transaction, within limits;
+ * at its end it is committed, and only then is anybody told.
+ */
+#include <inttypes.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "stored/stored.h"
+
+static void apply_hello(void *arg, struct link_hello *out)
+{
+	struct stored *s = arg;
+
+	stored_commit(s);
+	out->node_id = s->d->config->node_id;
+	out->daemon = DAEMON_STORED;
+	out->incarnation = s->d->incarnation;
+	out->resume = s->store.committed.applied;
+	s->told = out->resume;
+}
+
+static int apply_up(void *arg, struct link *l, const struct link_hello *peer)
+{
+	struct stored *s = arg;
+
+	if (peer->node_id != s->d->config->node_id) {
+		log_error("raftd belongs to another node node=%" PRIu64, peer->node_id);
+		return ERR_CONFIG;
+	}
+	if (s->raftd != NULL && s->raftd != l)
+		link_drop(s->raftd, "a new raftd has come");
+	s->raftd = l;
+	s->commit = peer->resume;
+	log_info("raftd is there commit=%" PRIu64 " applied=%" PRIu64, peer->resume, s->store.committed.applied);
+	return ERR_OK;
+}
+
+static void apply_down(void *arg, struct link *l, const char *reason)
+{
+	struct stored *s = arg;
+
+	if (s->raftd != l)
+		return;
+	s->raftd = NULL;
+	log_warn("raftd has gone: nothing is applied until it is back reason=\"%s\"", reason);
+}
+
+static bool txn_is_full(const struct stored *s)
+{
+	return s->txn_bytes >= LIMIT_APPLY_TXN_BYTES || s->txn_entries >= LIMIT_APPLY_TXN_ENTRIES ||
+	       mono_sub_us(mono_now(), s->txn_began) >= LIMIT_APPLY_TXN_US;
+}
+
+static void apply_one(struct stored *s, const struct log_entry *e)
+{
+	struct apply_result r;
+
+	if (!s->store.open) {
+		s->txn_began = mono_now();
+		s->txn_bytes = s->txn_entries = 0;
+	}
+	store_apply(&s->store, e, &r);
+	counter_inc(&s->counters.entries_applied);
+	counter_add(&s->counters.entries_rejected, r.rejected);
+	counter_add(&s->counters.commands_repeated, r.repeated);
+	counter_add(&s->counters.commands_failed, r.error != ERR_OK);
+	if (r.gateway != 0)
+		gateways_result(s, e->index, &r);
+	s->txn_bytes += e->payload.len + r.result.len;
+	s->txn_entries++;
+	if (txn_is_full(s))
+		stored_commit(s);
+}
+
+static int apply_entries(struct stored *s, const struct apply_batch *m)
+{
+	s->commit = m->commit;
+	for (size_t i = 0; i < m->entries.n; i++) {
+		const struct log_entry *e = &m->entries.v[i];
+		uint64_t applied = apply_state(s->store.apply)->applied;
+
+		if (e->index > applied + 1) {
+			log_error("raftd left entries out applied=%" PRIu64 " next=%" PRIu64, applied, e->index);
+			return ERR_MALFORMED;
+		}
+		if (e->index <= applied)
+			counter_inc(&s->counters.entries_skipped);
+		else
+			apply_one(s, e);
+	}
+	return ERR_OK;
+}
+
+static int apply_msg(void *arg, struct link *l, const struct msg_in *in)
+{
+	struct stored *s = arg;
+
+	if (s->raftd != l || s->stopping)
+		return ERR_CLOSED;
+	switch (in->row->number) {
+	case MSG_NO_apply_batch:
+		return apply_entries(s, in->msg);
+	default:
+		return ERR_UNKNOWN_METHOD;
+	}
+}
+
+static void tell_raftd(struct stored *s)
+{
+	struct apply_done m = {s->store.committed.applied, s->store.committed.revision};
+
+	if (s->raftd == NULL || m.index == s->told)
+		return;
+	/* Not sent is not lost: the next one says more, and a new link begins with a hello. */
+	if (link_send(s->raftd, MSG_NO_apply_done, &apply_done_desc, &m) == ERR_OK)
+		s->told = m.index;
+}
+
+void stored_commit(struct stored *s)
+{
+	int64_t us;
+
+	if (!s->store.open)
+		return;
+	store_commit(&s->store);
+	counter_inc(&s->counters.commits);
+	us = mono_sub_us(mono_now(), s->txn_began);
+	if (us > s->counters.commit_us_max.value)
+		counter_set(&s->counters.commit_us_max, us);
+	gateways_tell(s);
+	tell_raftd(s);
+}
+
+int raftd_link_open(struct stored *s)
+{
+	static const struct link_ops ops = {apply_hello, apply_up, apply_msg, apply_down, NULL};
+	char *path = daemon_socket(s->d, DAEMON_STORED, DAEMON_RAFTD);
+	struct link_setup setup = {.loop = s->d->loop, .path = path, .messages = &link_apply,
+				   .peer = DAEMON_RAFTD, .ops = &ops, .arg = s, .max_links = 2};
+	int rc = link_server_open(&setup, &s->raftd_server);
+
+	mem_free(path);
+	return rc;
+}

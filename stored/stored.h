@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of stored share. */
+#ifndef QUORATE_STORED_H
+#define QUORATE_STORED_H
+
+#include "base/counter.h"
+#include "proto/link_apply.h"
+#include "proto/link_store.h"
+#include "rt/daemon.h"
+#include "rt/link.h"
+#include "stored/core/hash.h"
+#include "stored/store.h"
+
+#define STORED_COUNTERS(C) \
+	C(COUNTER, entries_applied, "entries of the log applied") \
+	C(COUNTER, commands_failed, "of them commands whose answer is an error") \
+	C(COUNTER, commands_repeated, "of them commands that had been applied before") \
+	C(COUNTER, entries_rejected, "of them entries that made no sense") \
+	C(COUNTER, entries_skipped, "entries sent again by raftd that had been applied") \
+	C(COUNTER, commits, "transactions of the store") \
+	C(GAUGE,   commit_us_max, "the longest one, from its first entry to its end") \
+	C(COUNTER, results_sent, "results sent to gatewayds") \
+	C(COUNTER, results_homeless, "results of gatewayds that are not linked") \
+	C(COUNTER, gateways_dropped, "gatewayds dropped because they did not take their results") \
+	C(COUNTER, compact_steps, "steps of compaction") \
+	C(COUNTER, compact_rows, "rows removed by compaction") \
+	C(COUNTER, hashes, "store hashes computed") \
+	C(COUNTER, readers_dead, "reader slots of dead processes freed") \
+	C(GAUGE,   raftd_up, "raftd is linked") \
+	C(GAUGE,   gateways, "gatewayds linked") \
+	C(GAUGE,   applied, "index of the last entry applied") \
+	C(GAUGE,   commit, "raftd's commit index, as last heard") \
+	C(GAUGE,   revision, "the store's revision") \
+	C(GAUGE,   compact_revision, "history before it is given up; -1: none") \
+	C(GAUGE,   compacted_revision, "history before it is really gone") \
+	C(GAUGE,   keys, "live keys") \
+	C(GAUGE,   file_bytes, "size of the store's file") \
+	C(GAUGE,   used_bytes, "of it in use") \
+	C(GAUGE,   readers, "reader slots in use, of all processes") \
+	C(GAUGE,   reader_lag, "transactions the oldest reader is behind") \
+	C(GAUGE,   dedup_rows, "results kept for repeated commands") \
+	C(GAUGE,   dedup_bytes, "and their bytes") \
+	C(GAUGE,   sessions, "gateway sessions remembered")
+COUNTER_SET(stored_counters, STORED_COUNTERS);
+
+/* A result that waits for the commit of its transaction; its bytes are in the gateway's buffer. */
+struct gateway_result {
+	uint64_t seq, index;
+	size_t offset, len;
+};
+
+/* A gatewayd that is linked. */
+struct gateway {
+	struct link *link;               /* NULL: free */
+	uint64_t incarnation;
+	struct gateway_result *results;
+	size_t n, cap;
+	struct buf bytes;
+};
+
+/* A hash that a gatewayd has asked for. */
+struct hash_job {
+	struct link *link;               /* NULL: free */
+	uint64_t ctx;
+	struct store_hash hash;
+};
+
+struct stored {
+	struct daemon *d;
+	struct store store;
+	struct stored_counters counters;
+	struct loop_hook turn_end;
+
+	/* raftd */
+	struct link_server *raftd_server;
+	struct link *raftd;
+	uint64_t told;                   /* the applied index that raftd has been told */
+	uint64_t commit;
+
+	/* the transaction under way */
+	mono_t txn_began;
+	size_t txn_bytes, txn_entries;
+
+	/* gatewayds */
+	struct link_server *gateway_server;
+	struct gateway gateways[LIMIT_STORE_GATEWAYS];
+	struct hash_job hashes[LIMIT_STORE_HASHES];
+	size_t next_hash;
+
+	/* chores */
+	struct loop_timer chores;        /* dead readers, sizes */
+	struct loop_timer compact;       /* the next step, when others have been let through */
+	struct okv_stat stat;
+	bool stopping;
+};
+
+/* raftd_ipc.c: entries in, the applied index out */
+int raftd_link_open(struct stored *s);
+/* Commits the transaction under way, if there is one, and tells everybody. */
+void stored_commit(struct stored *s);
+
+/* gateway_ipc.c: results, progress, status */
+int gateways_link_open(struct stored *s);
+void gateways_result(struct stored *s, uint64_t index, const struct apply_result *r);
+void gateways_tell(struct stored *s);
+
+/* hashes.c */
+void hashes_ask(struct stored *s, struct link *l, const struct store_hash_ask *ask);
+void hashes_forget(struct stored *s, const struct link *l);
+/* One step of one hash; true if there is more to do. */
+bool hashes_step(struct stored *s);
+
+/* report.c: the admin socket */
+extern const struct admin_command stored_commands[];
+void stored_report(void *arg, struct admin_reply *r);
+void stored_refresh(void *arg);
+
+#endif
