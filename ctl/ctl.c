@@ -153,7 +153,7 @@ static int ctl_run(struct ctl *ctl, const struct ctl_command *c, int argc, char 
 	CHECK(c->options_size <= sizeof options);
 	flags_default(&sets[0]);
 	if (flags_parse(sets, ARRAY_LEN(sets), false, argc, argv, &first, why) != ERR_OK)
-		return ctl_bad_args(ctl, c, "%s", why);
+		return ctl_fail(ctl, CTL_ERROR, "%s; see `quorate help %s`", why, c->name);
 	if (ctl->globals.help) {
 		help_command(ctl->out, c);
 		return CTL_OK;
@@ -174,14 +174,14 @@ static int ctl_dispatch(struct ctl *ctl, int argc, char **argv)
 	if (code != CTL_OK)
 		return code;
 	if (flags_parse(&set, 1, true, argc, argv, &first, why) != ERR_OK)
-		return ctl_fail(ctl, CTL_BAD_ARGS, "%s", why);
+		return ctl_fail(ctl, CTL_ERROR, "%s", why);
 	if (first >= argc || ctl->globals.help) {
 		help_all(ctl->globals.help ? ctl->out : ctl->err);
 		return ctl->globals.help ? CTL_OK : CTL_BAD_ARGS;
 	}
 	c = ctl_command_find(argv[first]);
 	if (c == NULL)
-		return ctl_fail(ctl, CTL_BAD_ARGS, "unknown command \"%s\"; `quorate help` lists them",
+		return ctl_fail(ctl, CTL_ERROR, "unknown command \"%s\"; `quorate help` lists them",
 				argv[first]);
 	return ctl_run(ctl, c, argc - first, argv + first);
 }

@@ -16,13 +16,13 @@
 
 enum ctl_exit {
 	CTL_OK = 0,
-	CTL_ERROR = 1,            /* the cluster said no, or did not answer in time */
+	CTL_ERROR = 1,            /* the cluster said no, or did not answer; an unknown flag or command */
 	CTL_BAD_CONNECTION = 2,   /* no endpoint could be reached */
 	CTL_INVALID_INPUT = 3,    /* what was read from a file or standard input */
 	CTL_BAD_FEATURE = 4,      /* a known flag with a value it does not have */
 	CTL_INTERRUPTED = 5,
 	CTL_IO = 6,               /* output could not be written */
-	CTL_BAD_ARGS = 128
+	CTL_BAD_ARGS = 128        /* words that are missing, too many, or do not go together */
 };
 
 enum ctl_format { CTL_SIMPLE, CTL_JSON, CTL_FIELDS, CTL_TABLE };

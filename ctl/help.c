@@ -43,7 +43,7 @@ static int help_run(struct ctl *ctl, const void *options, int argc, char **argv)
 	}
 	c = ctl_command_find(argv[0]);
 	if (c == NULL)
-		return ctl_fail(ctl, CTL_BAD_ARGS, "unknown command \"%s\"", argv[0]);
+		return ctl_fail(ctl, CTL_ERROR, "unknown command \"%s\"", argv[0]);
 	help_command(ctl->out, c);
 	return CTL_OK;
 }

@@ -49,23 +49,18 @@ void request_error(struct gateway *g, struct request *r, int err)
 	conn_answer_error(c, id, err);
 }
 
-static void answer_result(struct conn *c, uint32_t id, const struct msg_desc *d, const void *result)
+/* The result may lie in the request. */
+void request_result(struct gateway *g, struct request *r, const struct msg_desc *d, const void *result)
 {
+	struct conn *c = r->conn;
+	uint32_t id = r->id;
 	size_t mark;
 	struct buf *b = conn_answer_begin(c, &mark);
 
 	rpc_result_head(b, id);
 	(void)msg_encode(b, d, result);
-	conn_answer_end(c, b, mark, id, ERR_RESULT_LOST);
-}
-
-void request_result(struct gateway *g, struct request *r, const struct msg_desc *d, const void *result)
-{
-	struct conn *c = r->conn;
-	uint32_t id = r->id;
-
 	request_forget(g, r);
-	answer_result(c, id, d, result);
+	conn_answer_end(c, b, mark, id, ERR_RESULT_LOST);
 }
 
 struct kv_header gateway_header(const struct gateway *g, int64_t revision)

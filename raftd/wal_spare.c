@@ -149,15 +149,11 @@ void wal_spare_work(struct wal *w)
 	pthread_mutex_unlock(&sh->lock);
 }
 
-/* With the lock held: one more try, by whoever makes spares. */
-static void insist(struct wal *w)
+/* With the lock held: asks the preparer, and waits until it has one or has failed. */
+static void wait_spare(struct wal *w)
 {
 	struct wal_shared *sh = &w->sh;
 
-	if (!w->threads) {
-		(void)make_one(w);
-		return;
-	}
 	if (sh->spare == WAL_SPARE_FAILED)
 		sh->spare = WAL_SPARE_NONE;
 	atomic_store(&w->hurry, true);
@@ -165,6 +161,17 @@ static void insist(struct wal *w)
 	while (sh->spare == WAL_SPARE_NONE || sh->spare == WAL_SPARE_MAKING)
 		pthread_cond_wait(&sh->spare_changed, &sh->lock);
 	atomic_store(&w->hurry, false);
+}
+
+/* Twice, since a first failure may be that of an attempt which was under way before we came. */
+static void insist(struct wal *w)
+{
+	for (int tries = 0; tries < 2 && w->sh.spare != WAL_SPARE_READY; tries++) {
+		if (w->threads)
+			wait_spare(w);
+		else
+			(void)make_one(w);
+	}
 }
 
 int wal_spare_take(struct wal *w, struct wal_file *file)

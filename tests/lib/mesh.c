@@ -291,6 +291,7 @@ static void meddler_accept(void *arg, uint32_t events)
 		return;
 	meddler_cut(m);
 	m->open = true;
+	m->stuck[0] = m->stuck[1] = false;
 	m->preamble_seen = false;
 	m->connections++;
 	m->frames[0] = m->frames[1] = 0;

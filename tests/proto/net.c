@@ -46,24 +46,32 @@ void net_send(struct net *n, mono_t now, uint32_t number, const struct msg_desc 
 
 static size_t net_earliest(const struct net *n)
 {
-	size_t best = 0;
+	size_t best = n->head;
 
-	for (size_t i = 1; i < n->n; i++)
+	for (size_t i = 1; i < n->n && !n->ordered; i++)
 		if (mono_before(n->items[i].due, n->items[best].due) ||
 		    (n->items[i].due.ns == n->items[best].due.ns && n->items[i].order < n->items[best].order))
 			best = i;
 	return best;
 }
 
+static void net_take(struct net *n, size_t i)
+{
+	n->current = n->items[i].frame;
+	if (!n->ordered)
+		n->items[i] = n->items[--n->n];
+	else if (++n->head == n->n)
+		n->head = n->n = 0;
+}
+
 bool net_next(struct net *n, mono_t now, struct msg_in *in)
 {
 	size_t i = net_earliest(n);
 
-	if (n->n == 0 || mono_before(now, n->items[i].due))
+	if (n->n == n->head || mono_before(now, n->items[i].due))
 		return false;
 	buf_free(&n->current);
-	n->current = n->items[i].frame;
-	n->items[i] = n->items[--n->n];
+	net_take(n, i);
 	arena_reset(&n->arena);
 	EQ_INT(msg_unframe(n->link, bytes_of(n->current.data + MSG_FRAME_HEAD, n->current.len - MSG_FRAME_HEAD),
 			   &n->arena, in), ERR_OK);
@@ -72,7 +80,8 @@ bool net_next(struct net *n, mono_t now, struct msg_in *in)
 
 void net_cut(struct net *n)
 {
-	while (n->n > 0)
+	while (n->n > n->head)
 		buf_free(&n->items[--n->n].frame);
+	n->head = n->n = 0;
 	n->last_due = (mono_t){0};
 }

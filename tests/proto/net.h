@@ -10,7 +10,7 @@
 #include "base/mono.h"
 #include "proto/msg.h"
 
-enum { NET_ITEMS = 4096 };
+enum { NET_ITEMS = 16384 };
 
 struct net {
 	uint64_t *seed;
@@ -23,7 +23,7 @@ struct net {
 		uint64_t order;
 		struct buf frame;
 	} items[NET_ITEMS];
-	size_t n;
+	size_t head, n;             /* of items; head is 0 unless ordered */
 	uint64_t order;
 	mono_t last_due;
 	struct buf current;         /* the message net_next gave last */

@@ -435,26 +435,30 @@ TEST(a_slow_member_is_not_evicted_by_strangers)
 TEST(without_descriptors_callers_wait_and_are_served_later)
 {
 	struct rlimit limit, low;
+	struct caller c;
+	uint64_t turns;
 	int last;
 
 	mesh_open(&net, NULL);
-	mesh_start(&net, 1);
 	mesh_start(&net, 2);
-	MESH_UNTIL(&net, mesh_all_up(&net));
-	mesh_stop(&net, 1);
-	MESH_UNTIL(&net, !OF(2, 1).up);
-	mesh_start(&net, 1);             /* its dialling socket exists before descriptors run out */
-	loop_turn(net.loop, 0);
-	OK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+	caller_connect(&c, &net, 2);     /* in the kernel's queue */
+	caller_preamble(&c, 1, 2, NULL);
+	OK(send(c.fd, "x", 1, 0) == 1);
 	last = dup(0);
 	(void)close(last);
+	OK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
 	low = limit;
 	low.rlim_cur = (rlim_t)last;
 	OK(setrlimit(RLIMIT_NOFILE, &low) == 0);
+	turns = net.turns;
 	mesh_turns(&net, 60);
-	EQ_INT(OF(2, 1).up, 0);
+	turns = net.turns - turns;
 	OK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
-	MESH_UNTIL(&net, mesh_all_up(&net));
+	EQ_INT(refused(2), 0);
+	OK(turns < 100);                 /* and no spin meanwhile */
+	OK(send(c.fd, "GARBAGE GARBAGE GARBAGE GARBAGE GARBAGE", 39, 0) == 39);
+	expect_out(&c);
+	EQ_INT(refused(2), 1);
 	mesh_close(&net);
 }
 
@@ -580,7 +584,7 @@ TEST(an_empty_message_ends_the_connection)
 TEST(an_error_of_the_owner_ends_the_connection_and_retries_slow_down)
 {
 	const struct peer_times times = {.handshake_ms = 300, .ping_ms = 20, .dead_ms = 200,
-					 .retry_min_ms = 1, .retry_max_ms = 100, .complain_ms = 1000};
+					 .retry_min_ms = 10, .retry_max_ms = 1000, .complain_ms = 1000};
 	unsigned before;
 
 	mesh_open(&net, &times);
@@ -594,7 +598,7 @@ TEST(an_error_of_the_owner_ends_the_connection_and_retries_slow_down)
 		MESH_UNTIL(&net, OF(2, 1).downs == before + 1 && !OF(1, 2).up);
 	}
 	before = OF(2, 1).ups;
-	mesh_turns(&net, 30);            /* by now the back-off is 50 ms or more */
+	mesh_turns(&net, 30);            /* by now the back-off is 80 ms or more */
 	EQ_INT(OF(2, 1).ups, before);
 	mesh_close(&net);
 }
@@ -914,7 +918,8 @@ TEST(what_the_owner_cannot_take_waits_and_is_not_silence)
 	EQ_INT(OF(2, 1).downs + OF(1, 2).downs, 0);
 	peers_resume(net.node[2].ps);    /* it still cannot */
 	EQ_INT(OF(2, 1).got, 1);
-	exchange(3, 2, 1, 1);            /* another peer is not held up by it */
+	EQ_INT(mesh_send(&net, 3, 2, 1, 1), ERR_OK);
+	MESH_UNTIL(&net, OF(2, 3).got == 1);   /* another peer is not held up by it */
 	net.node[2].full = false;
 	peers_resume(net.node[2].ps);
 	MESH_UNTIL(&net, OF(2, 1).got == 300);

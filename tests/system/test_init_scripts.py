@@ -90,7 +90,7 @@ class Machine:
         path = self.path(name)
         with open(path, "w", encoding="utf-8") as f:
             f.write(text)
-        os.chmod(path, 0o755)
+        os.chmod(path, 0o755 if name.endswith(".init") else 0o644)
         return path
 
     def init(self, daemon, action, want=0):

@@ -5,6 +5,7 @@
  */
 #include "rt/link.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -83,13 +84,27 @@ static void pair_up_quick(struct link_pair *p)
 	link_pair_up(p);
 }
 
+static size_t open_descriptors(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	size_t n = 0;
+
+	OK(dir != NULL);
+	while (readdir(dir) != NULL)
+		n++;
+	closedir(dir);
+	return n;
+}
+
 TEST(a_storm_of_connects_leaves_the_server_working)
 {
 	struct link_pair p;
 	uint64_t seed = 1;
+	size_t before;
 	int fd;
 
 	pair_up_quick(&p);
+	before = open_descriptors();
 	for (int i = 0; i < 300; i++) {
 		fd = raw_wait_connect(&p);
 		if (i % 3 == 1)
@@ -104,6 +119,7 @@ TEST(a_storm_of_connects_leaves_the_server_working)
 	still_works(&p);
 	fd = raw_up(&p);
 	close(fd);
+	UNTIL(&p, open_descriptors() <= before);
 	link_pair_close(&p);
 }
 

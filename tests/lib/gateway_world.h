@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A gateway in one process with models of raftd and stored: messages go through frames as on real
+ * links, commands are applied by stored's own code to a store in memory, clients are socket pairs.
+ * The test breaks what it likes by the flags.
+ */
+#ifndef QUORATE_TEST_GATEWAY_WORLD_H
+#define QUORATE_TEST_GATEWAY_WORLD_H
+
+#include "gatewayd/gateway.h"
+#include "tests/lib/rpc_peer.h"
+#include "tests/lib/small_store.h"
+#include "tests/proto/net.h"
+
+enum { WORLD_LOG = 40000 };
+
+struct world {
+	uint64_t seed;
+	struct loop *loop;
+	struct gateway g;
+	struct config config;
+	struct config_member *self;
+	/* raftd and the log */
+	struct net to_raftd, to_stored, to_gateway_raft, to_gateway_store;
+	uint64_t term, leader;
+	struct buf log[WORLD_LOG];    /* committed commands, applied up to store.index */
+	size_t n_log;
+	bool commits;                 /* false: commands are kept, nothing is applied */
+	bool applies;                 /* false: the log grows, the store does not */
+	bool forgets;                 /* proposals and reads are swallowed */
+	int refuses;                  /* the error of every proposal and read; 0: none */
+	bool mute_results;            /* results are lost on their way */
+	size_t n_proposals, n_reads, n_status;
+	/* stored */
+	struct small_store store;
+	uint64_t generation;
+	uint64_t hello;               /* the incarnation stored was told */
+	int64_t compacted;            /* as progress says it */
+	bool unmappable;
+	size_t n_opened, n_closed, n_hellos;
+	uint64_t transfer_target;
+	size_t n_transfers;
+};
+
+struct world *world_new(int64_t timeout_ms);         /* with both links up and a leader, mapped */
+struct world *world_new_down(int64_t timeout_ms);    /* with neither */
+void world_free(struct world *w);
+
+void world_raft(struct world *w, bool up);
+void world_store(struct world *w, bool up);
+void world_leader(struct world *w, uint64_t leader); /* in a new term */
+void world_progress(struct world *w);                /* stored tells how far it is */
+/* A new, empty store under the next number, or the old one again under it. */
+void world_generation(struct world *w, bool empty);
+
+void world_turn(struct world *w);
+void world_turns(struct world *w, int n);
+void world_ms(struct world *w, int ms);              /* turns until so long has passed */
+
+void world_join(struct world *w, struct rpc_peer *p);
+/* Sends and waits for the reply, which is of that id. */
+void world_call(struct world *w, struct rpc_peer *p, const char *method, const struct msg_desc *d,
+		const void *params, struct rpc_reply *r);
+void world_send(struct rpc_peer *p, uint32_t id, const char *method, const struct msg_desc *d,
+		const void *params);
+bool world_reply(struct world *w, struct rpc_peer *p, struct rpc_reply *r);  /* false: closed */
+/* Nothing comes within some turns. */
+bool world_silence(struct world *w, struct rpc_peer *p);
+
+/* 0 or the error. */
+int world_put(struct world *w, struct rpc_peer *p, const char *key, const char *value);
+/* The decoded result lives until the next call. */
+int world_range(struct world *w, struct rpc_peer *p, const struct kv_range *r, struct kv_range_result *out);
+void *world_decode(const struct rpc_reply *r, const struct msg_desc *d, void *out);
+
+#endif
