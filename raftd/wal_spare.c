@@ -166,12 +166,10 @@ static void wait_spare(struct wal *w)
 /* Twice, since a first failure may be that of an attempt which was under way before we came. */
 static void insist(struct wal *w)
 {
-	for (int tries = 0; tries < 2 && w->sh.spare != WAL_SPARE_READY; tries++) {
-		if (w->threads)
-			wait_spare(w);
-		else
-			(void)make_one(w);
-	}
+	if (!w->threads)
+		(void)make_one(w);
+	for (int tries = 0; w->threads && tries < 2 && w->sh.spare != WAL_SPARE_READY; tries++)
+		wait_spare(w);
 }
 
 int wal_spare_take(struct wal *w, struct wal_file *file)

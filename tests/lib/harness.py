@@ -21,8 +21,8 @@ import traceback
 
 from rpc import S_HEADER, S_ROLE, H_MEMBER, Rpc, RpcError
 
-BUILD = os.path.abspath(os.environ.get("QUORATE_BUILD", os.getcwd()))
 SOURCE = os.path.abspath(os.environ.get("srcdir", os.path.join(os.path.dirname(__file__), "..", "..")))
+BUILD = os.path.abspath(os.environ.get("QUORATE_BUILD", os.path.join(SOURCE, "build", "release")))
 QUORATE = os.path.join(BUILD, "ctl", "quorate")
 DAEMONS = ("raftd", "stored", "gatewayd")
 SANITIZED = os.environ.get("QUORATE_SANITIZED", "") == "yes"

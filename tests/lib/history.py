@@ -256,7 +256,7 @@ def check_real_time(ops):
 
 
 def check(ops, first, last, read_revision):
-    """Raises AssertionError if no linearizable store can have answered like this. Returns how many were unknown."""
+    """Raises AssertionError if no linearizable store can have answered like this. Returns the Model."""
     by_revision = explain(ops, last, first, read_revision)
     model = Model()
     for revision in range(first, last + 1):
@@ -271,4 +271,28 @@ def check(ops, first, last, read_revision):
             assert counts == list(range(1, len(counts) + 1)), f"counter {key} went {counts}"
     check_states(ops, model)
     check_real_time(ops)
-    return sum(op.outcome == UNKNOWN for op in ops)
+    return model
+
+
+def verify(cluster, clients, samples=40):
+    """Checks what the clients of a cluster have seen, then every node's present and some of its past."""
+    ops = clients.ops()
+    for i in range(cluster.n):                           # the last reads: everything, from every node
+        op = Op("get", b"verify", key=b"/", end=b"0")
+        op.began = time.monotonic()
+        with cluster.rpc(i) as r:
+            header, _, _, op.pairs = r.range(op.key, op.end)
+        op.ended, op.outcome, op.revision = time.monotonic(), OK, header[H_REVISION]
+        ops.append(op)
+    last = ops[-1].revision
+    with cluster.rpc(0) as r:
+        model = check(ops, 2, last, lambda revision: writes_at(r, revision))
+    for i in range(cluster.n):
+        with cluster.rpc(i) as r:
+            for revision in range(2, last + 1, max(1, last // samples)):
+                got = [(p[P_KEY], p[P_VALUE], p[P_CREATE], p[P_MOD], p[P_VERSION])
+                       for p in r.range(b"/", b"0", revision=revision)[3]]
+                assert got == model.pairs(b"/", b"0", revision), f"node {i} has another past at revision {revision}"
+    unknown = sum(op.outcome == UNKNOWN for op in ops)
+    print(f"# {len(ops)} operations, {last} revisions, {unknown} unknown outcomes")
+    assert len(ops) > 500, "that was hardly a load"

@@ -11,7 +11,6 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import history
 from harness import DAEMONS, Cluster, scaled, tap, until
-from rpc import H_REVISION
 
 PAUSED_S = 1.0            # longer than the longest election timeout of 0.3 s
 SEED = int(os.environ.get("QUORATE_SEED", random.SystemRandom().randrange(1 << 32)))
@@ -34,15 +33,6 @@ def roles(cluster):
     return {"leader": leader, "follower": (leader + 1) % cluster.n}
 
 
-def verify(cluster, clients):
-    with cluster.rpc(0) as r:
-        last = r.range(b"\0")[0][H_REVISION]
-        ops = clients.ops()
-        unknown = history.check(ops, 2, last, lambda revision: history.writes_at(r, revision))
-    print(f"# {len(ops)} operations, {last} revisions, {unknown} unknown outcomes")
-    assert len(ops) > 500, "that was hardly a load"
-
-
 def a_kill_of_any_daemon_leaves_a_linearizable_history():
     with Cluster() as c:
         with loaded(c) as clients:
@@ -52,7 +42,7 @@ def a_kill_of_any_daemon_leaves_a_linearizable_history():
                     print(f"# kill -9 {daemon} of the {role}, node {node}")
                     c.reborn(node, daemon, c.kill(node, daemon))
                     progress(clients, range(3))
-        verify(c, clients)
+        history.verify(c, clients)
 
 
 def a_pause_of_any_daemon_leaves_a_linearizable_history():
@@ -71,7 +61,7 @@ def a_pause_of_any_daemon_leaves_a_linearizable_history():
                     finally:
                         os.kill(pid, signal.SIGCONT)
                     progress(clients, range(3))
-        verify(c, clients)
+        history.verify(c, clients)
 
 
 def leaders_that_die_one_after_the_other_leave_a_linearizable_history():
@@ -83,7 +73,7 @@ def leaders_that_die_one_after_the_other_leave_a_linearizable_history():
                 for daemon, pid in zip(DAEMONS, pids):
                     c.reborn(leader, daemon, pid)
                 progress(clients, range(6))
-        verify(c, clients)
+        history.verify(c, clients)
 
 
 def everything_killed_at_once_leaves_a_linearizable_history():
@@ -94,7 +84,7 @@ def everything_killed_at_once_leaves_a_linearizable_history():
                 c.kill_all()
                 c.start()
                 progress(clients, range(3))
-        verify(c, clients)
+        history.verify(c, clients)
 
 
 if __name__ == "__main__":

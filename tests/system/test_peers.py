@@ -13,7 +13,6 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import history
 import hostile
 from harness import QUORATE, Cluster, scaled, tap, until
-from rpc import H_REVISION
 
 SEED = int(os.environ.get("QUORATE_SEED", random.SystemRandom().randrange(1 << 32)))
 
@@ -67,14 +66,6 @@ def clients_of(c, rng):
     return history.Clients([c.port(i) for i in range(3)], rng, pause_s=scaled(0.001, 0.005))
 
 
-def verify(c, clients):
-    with c.rpc(0) as r:
-        last = r.range(b"\0")[0][H_REVISION]
-        ops = clients.ops()
-        unknown = history.check(ops, 2, last, lambda revision: history.writes_at(r, revision))
-    print(f"# {len(ops)} operations, {last} revisions, {unknown} unknown outcomes, {c.connections()} connections")
-
-
 def under(mangle, times):
     """Mangles one chunk on some link, under load; its connection must end and come again; and so on."""
     rng = seeded()
@@ -96,7 +87,7 @@ def under(mangle, times):
                 goal = [clients.done(i) + 20 for i in range(3)]
                 until(lambda: all(clients.done(i) > goal[i] for i in range(3)), "all go on")
             until(c.links_up, "all links are up")
-        verify(c, clients)
+        history.verify(c, clients)
 
 
 def flip(rng, data):
@@ -153,7 +144,7 @@ def a_leader_cut_off_serves_nothing_stale():
                 c.mangle(None)
                 goal = {i: clients.done(i) + 20 for i in range(3)}
                 until(lambda: all(clients.done(i) > goal[i] for i in range(3)), "after healing all go on")
-        verify(c, clients)
+        history.verify(c, clients)
 
 
 def a_follower_cut_off_comes_back_without_disturbing_the_leader():
@@ -169,7 +160,7 @@ def a_follower_cut_off_comes_back_without_disturbing_the_leader():
             c.mangle(None)
             until(c.links_up, "all links are up")
             assert c.admin_json(leader, "raftd", "status")["term"] == term and c.leader() == leader, "a new election"
-        verify(c, clients)
+        history.verify(c, clients)
 
 
 if __name__ == "__main__":

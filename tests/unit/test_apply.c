@@ -153,14 +153,15 @@ TEST(a_large_range_is_deleted_whole)
 	struct rig r;
 
 	rig_open(&r, "s");
-	memset(key, 'x', sizeof key);
 	for (unsigned i = 0; i < 1500; i++) {
 		size_t len = i % 2 ? 600 : 20;
 
+		memset(key, 'x', sizeof key);
 		put_u32be(key + len - 4, i);
 		do_put(&r, (struct kv_put){.key = bytes_of(key, len)});
 	}
 	EQ_INT(state(&r)->keys, 1500);
+	memset(key, 'x', sizeof key);
 	put_u32be(key + 596, 301);
 	EQ_INT(do_delete(&r, (struct kv_delete){.key = bytes_of(key, 600), .range_end = ALL})->del->deleted, 600);
 	EQ_INT(do_delete(&r, (struct kv_delete){.key = ALL, .range_end = ALL})->del->deleted, 900);

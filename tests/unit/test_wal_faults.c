@@ -311,6 +311,48 @@ TEST(a_full_disk_is_an_alarm_that_goes_when_there_is_space)
 	wal_close(&w);
 }
 
+static atomic_int making_now, made_early;
+
+static int watched_open(void *ctx, const char *path, bool create)
+{
+	(void)ctx;
+	if (create)
+		atomic_fetch_add(&making_now, 1);
+	return wal_io_posix.open(NULL, path, create);
+}
+
+/* A new segment's first batch takes its time: does the one after that get made meanwhile? */
+static int64_t watched_pwrite(void *ctx, int fd, const void *from, size_t n, uint64_t offset)
+{
+	const struct timespec pause = {.tv_nsec = 20000000};
+	int before = atomic_load(&making_now);
+
+	(void)ctx;
+	if (offset == 4096 && n == 4096) {
+		(void)nanosleep(&pause, NULL);
+		atomic_fetch_add(&made_early, atomic_load(&making_now) != before);
+	}
+	return wal_io_posix.pwrite(NULL, fd, from, n, offset);
+}
+
+/* Else a crash could leave two segments without a first batch, which recovery takes for a lost one. */
+TEST(a_segment_is_used_before_the_next_is_made)
+{
+	struct wal_io io = wal_io_posix;
+	struct wal_options o = small_log(NULL);
+	struct wal_recovered rec;
+	struct wal *w;
+
+	io.open = watched_open;
+	io.pwrite = watched_pwrite;
+	o.io = &io;
+	EQ_INT(wal_open(tap_dir(), &o, &w, &rec), ERR_OK);
+	write_entries(w, 1, 80, -1);
+	wal_close(&w);
+	OK(atomic_load(&making_now) >= 6);
+	EQ_INT(atomic_load(&made_early), 0);
+}
+
 /* Before the first entry is acknowledged nothing is lost: wal_open says what failed. */
 TEST(a_log_that_cannot_be_begun_says_why)
 {
@@ -342,6 +384,7 @@ TESTS = {
 	T(a_failed_preparation_is_repeated),
 	T(a_full_disk_is_the_end_only_when_the_segment_is_full),
 	T(a_full_disk_is_an_alarm_that_goes_when_there_is_space),
+	T(a_segment_is_used_before_the_next_is_made),
 	T(a_log_that_cannot_be_begun_says_why),
 };
 TAP_MAIN

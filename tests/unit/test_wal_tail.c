@@ -8,7 +8,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "raftd/wal_format.h"
+#include "raftd/wal_scan.h"
 #include "tests/lib/tap.h"
 #include "tests/lib/wal_disk.h"
 
@@ -383,6 +383,48 @@ TEST(a_flipped_bit_in_an_older_segment_is_corruption)
 	wal_disk_free(d);
 }
 
+TEST(a_torn_end_of_an_older_segment_is_corruption)
+{
+	uint64_t last;
+	struct wal_disk *d = log_of_two(&last);
+	struct wal_recovered rec;
+
+	zero_sector(d, SMALL - WAL_SECTOR);
+	EQ_INT(open_rc(d, &rec), ERR_CORRUPT);
+	OK(strstr(rec.why, "a newer segment is in use") != NULL);
+	wal_disk_free(d);
+}
+
+/* As a writer with two batches in flight would leave it: neither says that the other is durable. */
+TEST(a_batch_behind_a_broken_one_is_never_dropped)
+{
+	uint8_t *image = mem_alloc(SMALL);
+	struct wal_header h = {.segment = 1, .salt = 1, .segment_bytes = SMALL, .batch_bytes = 16384};
+	struct wal_batch b[2];
+	struct wal_scan s;
+	uint32_t before;
+
+	wal_header_encode(image, &h);
+	before = h.seed;
+	for (uint32_t i = 0; i < 2; i++) {
+		uint8_t *at = image + (i + 1) * WAL_PAGE;
+
+		b[i] = (struct wal_batch){.number = i + 1, .durable = WAL_PAGE, .offset = (i + 1) * WAL_PAGE,
+					  .bytes = WAL_BATCH_HEAD + WAL_RECORD_HEAD, .records = 1, .before = before};
+		wal_record_put(at + WAL_BATCH_HEAD, &(struct wal_record){.type = WAL_ENTRY, .index = i + 1, .term = 1});
+		before = wal_batch_seal(at, &b[i], h.seed);
+	}
+	wal_scan_open(&s, image, &h, 0);
+	EQ_INT(wal_scan_next(&s), WAL_FOUND_BATCH);
+	EQ_INT(wal_scan_next(&s), WAL_FOUND_BATCH);
+	EQ_INT(wal_scan_next(&s), WAL_FOUND_END);
+	memset(image + 2 * WAL_PAGE - WAL_SECTOR, 0, WAL_SECTOR);
+	wal_scan_open(&s, image, &h, 0);
+	EQ_INT(wal_scan_next(&s), WAL_FOUND_CORRUPT);
+	EQ_INT(s.bad, WAL_PAGE);
+	free(image);
+}
+
 /* Whole batches at the end of a segment are gone: only the next segment's head knows. */
 TEST(a_lost_end_of_an_older_segment_is_corruption)
 {
@@ -447,6 +489,8 @@ TESTS = {
 	T(stale_bytes_behind_the_end_never_validate),
 	T(a_torn_first_batch_of_a_new_segment_is_undone),
 	T(a_flipped_bit_in_an_older_segment_is_corruption),
+	T(a_torn_end_of_an_older_segment_is_corruption),
+	T(a_batch_behind_a_broken_one_is_never_dropped),
 	T(a_lost_end_of_an_older_segment_is_corruption),
 	T(a_missing_or_swapped_segment_is_corruption),
 	T(a_log_whose_segments_are_gone_is_not_begun_anew),
