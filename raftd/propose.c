@@ -52,7 +52,7 @@ static size_t propose_fit(const struct raftd *n, const struct proposal *v, size_
 	size_t room = wal_room(n->wal), k = 0;
 
 	*bytes = 0;
-	if (!raftd_can_append(n) || n->propose.count == PROPOSE_MARKS)
+	if (room < SMALL_ROOM || n->propose.count == PROPOSE_MARKS)
 		return 0;
 	room -= SMALL_ROOM;
 	for (; k < count; k++) {

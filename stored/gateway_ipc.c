@@ -67,7 +67,7 @@ static void gateway_send(struct stored *s, struct gateway *g, uint32_t number, c
 
 /* ---- results ---- */
 
-void gateways_result(struct stored *s, uint64_t index, const struct apply_result *r)
+void stored_keep_result(struct stored *s, uint64_t index, const struct apply_result *r)
 {
 	struct gateway *g = gateway_by_incarnation(s, r->gateway);
 
@@ -129,7 +129,7 @@ static void progress_send(struct stored *s, struct gateway *g)
 	gateway_send(s, g, MSG_NO_store_progress, &store_progress_desc, &m);
 }
 
-void gateways_tell(struct stored *s)
+void stored_tell_gateways(struct stored *s)
 {
 	for (size_t i = 0; i < LIMIT_STORE_GATEWAYS; i++) {
 		if (s->gateways[i].link == NULL)
@@ -209,7 +209,7 @@ static int gateway_msg(void *arg, struct link *l, const struct msg_in *in)
 	}
 }
 
-int gateways_link_open(struct stored *s)
+int stored_open_gateways(struct stored *s)
 {
 	static const struct link_ops ops = {gateway_hello, gateway_up, gateway_msg, gateway_down, NULL};
 	char *path = daemon_socket(s->d, DAEMON_STORED, DAEMON_GATEWAYD);

@@ -68,7 +68,7 @@ static void apply_one(struct stored *s, const struct log_entry *e)
 	counter_add(&s->counters.commands_repeated, r.repeated);
 	counter_add(&s->counters.commands_failed, r.error != ERR_OK);
 	if (r.gateway != 0)
-		gateways_result(s, e->index, &r);
+		stored_keep_result(s, e->index, &r);
 	s->txn_bytes += e->payload.len + r.result.len;
 	s->txn_entries++;
 	if (txn_is_full(s))
@@ -130,11 +130,11 @@ void stored_commit(struct stored *s)
 	us = mono_sub_us(mono_now(), s->txn_began);
 	if (us > s->counters.commit_us_max.value)
 		counter_set(&s->counters.commit_us_max, us);
-	gateways_tell(s);
+	stored_tell_gateways(s);
 	tell_raftd(s);
 }
 
-int raftd_link_open(struct stored *s)
+int stored_open_raftd(struct stored *s)
 {
 	static const struct link_ops ops = {apply_hello, apply_up, apply_msg, apply_down, NULL};
 	char *path = daemon_socket(s->d, DAEMON_STORED, DAEMON_RAFTD);

@@ -36,7 +36,7 @@ static void on_compact(void *arg)
 	counter_inc(&s->counters.compact_steps);
 	counter_add(&s->counters.compact_rows, (int64_t)removed);
 	if (s->store.committed.compacted_revision != before)
-		gateways_tell(s);
+		stored_tell_gateways(s);
 }
 
 /* Runs before the links' own hooks, which write what it sends. */
@@ -78,8 +78,8 @@ static int stored_start(struct daemon *d)
 	loop_timer_init(&s->chores, on_chores, s);
 	loop_timer_init(&s->compact, on_compact, s);
 	on_chores(s);
-	rc = raftd_link_open(s);
-	return rc == ERR_OK ? gateways_link_open(s) : rc;
+	rc = stored_open_raftd(s);
+	return rc == ERR_OK ? stored_open_gateways(s) : rc;
 }
 
 static void stored_stop(struct daemon *d)

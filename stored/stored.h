@@ -95,14 +95,14 @@ struct stored {
 };
 
 /* raftd_ipc.c: entries in, the applied index out */
-int raftd_link_open(struct stored *s);
+int stored_open_raftd(struct stored *s);
 /* Commits the transaction under way, if there is one, and tells everybody. */
 void stored_commit(struct stored *s);
 
 /* gateway_ipc.c: results, progress, status */
-int gateways_link_open(struct stored *s);
-void gateways_result(struct stored *s, uint64_t index, const struct apply_result *r);
-void gateways_tell(struct stored *s);
+int stored_open_gateways(struct stored *s);
+void stored_keep_result(struct stored *s, uint64_t index, const struct apply_result *r);
+void stored_tell_gateways(struct stored *s);
 
 /* hashes.c */
 void hashes_ask(struct stored *s, struct link *l, const struct store_hash_ask *ask);

@@ -26,6 +26,7 @@ struct okv_lmdb {
 	MDB_dbi dbi[OKV_TABLES];
 	struct okv_lmdb_txn *idle[OKV_IDLE_READERS];
 	size_t n_idle;
+	MDB_txn *probe;          /* see okv_lmdb_is_sound; NULL until needed */
 	bool writing;            /* LMDB would deadlock on a second write transaction */
 };
 
@@ -100,34 +101,7 @@ static void okv_lmdb_row(struct okv_row *row, const MDB_val *k, const MDB_val *v
 
 /* ---- transactions ---- */
 
-/*
- * A reader that stops between learning the newest transaction's number and copying its root, for
- * two whole commits, would copy a root that is being rewritten. As long as the number it got is
- * still the newest, that cannot have happened.
- */
-static bool okv_lmdb_fresh(struct okv_lmdb *l, MDB_txn *txn)
-{
-	MDB_envinfo info;
-
-	return mdb_env_info(l->env, &info) == 0 && info.me_last_txnid == mdb_txn_id(txn);
-}
-
-static int okv_lmdb_renew(struct okv_lmdb *l, MDB_txn *txn)
-{
-	for (int i = 0; i < OKV_RENEW_TRIES; i++) {
-		int rc = mdb_txn_renew(txn);
-
-		if (rc != 0)
-			return okv_lmdb_err(rc, "txn_renew");
-		if (okv_lmdb_fresh(l, txn))
-			return ERR_OK;
-		mdb_txn_reset(txn);
-	}
-	log_error("store reader found no quiet moment tries=%d", OKV_RENEW_TRIES);
-	return ERR_IO;
-}
-
-/* A new reader, ended again: LMDB frees its slot or keeps it with the transaction. */
+/* A new reader, ended again: it keeps its slot, to be renewed. */
 static int okv_lmdb_reader(struct okv_lmdb *l, MDB_txn **out)
 {
 	int dead = 0, rc = mdb_txn_begin(l->env, NULL, MDB_RDONLY, out);
@@ -140,6 +114,48 @@ static int okv_lmdb_reader(struct okv_lmdb *l, MDB_txn **out)
 		return okv_lmdb_err(rc, "txn_begin");
 	mdb_txn_reset(*out);
 	return ERR_OK;
+}
+
+/*
+ * A reader that stops between learning the newest transaction's number N and copying its root, for
+ * two whole commits, would copy a root that is being rewritten: commit N + 2 uses the place of N
+ * again, and begins to once N + 1 has become the newest. So the copy is good if N was still the
+ * newest after it was made, which a second reader finds out.
+ */
+static int okv_lmdb_is_sound(struct okv_lmdb *l, MDB_txn *txn, bool *sound)
+{
+	MDB_envinfo info;
+	int rc = ERR_OK;
+
+	*sound = mdb_env_info(l->env, &info) == 0 && info.me_last_txnid == mdb_txn_id(txn);
+	if (*sound)
+		return ERR_OK;           /* not even the root of N + 1 has been written */
+	if (l->probe == NULL)
+		rc = okv_lmdb_reader(l, &l->probe);
+	if (rc == ERR_OK)
+		rc = okv_lmdb_err(mdb_txn_renew(l->probe), "txn_renew");
+	if (rc != ERR_OK)
+		return rc;
+	*sound = mdb_txn_id(l->probe) == mdb_txn_id(txn);
+	mdb_txn_reset(l->probe);
+	return ERR_OK;
+}
+
+static int okv_lmdb_renew(struct okv_lmdb *l, MDB_txn *txn)
+{
+	bool sound = false;
+
+	for (int i = 0; i < OKV_RENEW_TRIES; i++) {
+		int rc = okv_lmdb_err(mdb_txn_renew(txn), "txn_renew");
+
+		if (rc == ERR_OK)
+			rc = okv_lmdb_is_sound(l, txn, &sound);
+		if (rc != ERR_OK || sound)
+			return rc;
+		mdb_txn_reset(txn);
+	}
+	log_error("store reader found no quiet moment tries=%d", OKV_RENEW_TRIES);
+	return ERR_IO;
 }
 
 static int okv_lmdb_begin_read(struct okv_lmdb *l, struct okv_lmdb_txn **out)
@@ -415,6 +431,8 @@ static void okv_lmdb_close(struct okv *db)
 		mdb_txn_abort(t->txn);
 		free(t);
 	}
+	if (l->probe != NULL)
+		mdb_txn_abort(l->probe);
 	mdb_env_close(l->env);
 	free(l);
 }

@@ -299,6 +299,7 @@ static int apply_again(struct apply *a, uint64_t at, struct apply_result *out)
 {
 	struct command_result lost = {.error = ERR_RESULT_LOST};
 	struct mvcc_done done;
+	struct wire w;
 	int rc = dedup_result(a->txn, at, &done);
 
 	if (rc != ERR_OK)
@@ -312,6 +313,9 @@ static int apply_again(struct apply *a, uint64_t at, struct apply_result *out)
 	}
 	buf_clear(&a->result);
 	buf_add_bytes(&a->result, done.result);
+	w = wire_of(done.result, WIRE_STRICT);
+	(void)wire_get_array(&w);
+	out->error = (uint32_t)wire_get_u64(&w);     /* the first field of a command_result */
 	return a->result.err;
 }
 

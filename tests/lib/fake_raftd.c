@@ -85,7 +85,7 @@ void fake_close(void)
 	loop_timer_clear(fake_daemon.loop, &fake.n->tick);
 	wal_list_free(&fake.n->list);
 	wal_list_free(&fake.n->feed.list);
-	raft_effects_free(&fake.n->fx);
+	mem_free(fake.n->fx.v);
 	mem_free(fake.n);
 	loop_free(fake_daemon.loop);
 	buf_free(&journal);
@@ -216,9 +216,7 @@ void wal_status(struct wal *w, struct wal_status *st)
 	*st = (struct wal_status){.last_index = w->n, .bytes = 4096};
 }
 
-/* ---- peers.h */
-
-static void fake_say_message(const char *to, uint64_t id, const struct msg_desc *d, const void *msg)
+void fake_say_message(const char *to, uint64_t id, const struct msg_desc *d, const void *msg)
 {
 	struct buf text;
 
@@ -231,42 +229,6 @@ static void fake_say_message(const char *to, uint64_t id, const struct msg_desc 
 	else
 		fake_say("%s: %.*s", to, (int)text.len, (const char *)text.data);
 	buf_free(&text);
-}
-
-int peers_send(struct peers *ps, uint64_t id, uint32_t number, const struct msg_desc *d, const void *msg)
-{
-	struct buf frame;
-	int rc = fake.peer_answer[id];
-
-	(void)ps;
-	if (rc != ERR_OK)
-		return rc;
-	buf_init(&frame, 0);
-	rc = msg_frame(&frame, number, 1, d, msg);
-	fake.bytes_sent[id] += frame.len;
-	buf_free(&frame);
-	if (rc == ERR_OK)
-		fake_say_message("to", id, d, msg);
-	return rc;
-}
-
-bool peers_room(const struct peers *ps, uint64_t id)
-{
-	(void)ps;
-	return !fake.peer_full[id];
-}
-
-void peers_poll(struct peers *ps)
-{
-	(void)ps;
-	fake_say("poll");
-}
-
-bool peers_withheld(const struct peers *ps, uint64_t id)
-{
-	(void)ps;
-	(void)id;
-	return fake.withheld;
 }
 
 /* ---- link.h, daemon.h */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What stands around raftd's driver files, faked and linked in the place of the real: the log
- * (wal.h, in memory, durable when the test says so), the connections (peers.h), the links (link.h).
- * All that is done to them is told to one journal, in order, a line each.
+ * (wal.h, in memory, durable when the test says so), the links (link.h), and in a file of their
+ * own, fake_peers.c, the connections (peers.h). All that is done to them is told to one journal, in
+ * order, a line each.
  */
 #ifndef QUORATE_FAKE_RAFTD_H
 #define QUORATE_FAKE_RAFTD_H
@@ -33,6 +34,7 @@ extern struct fake_world fake;
 void fake_open(void);
 void fake_close(void);
 void fake_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void fake_say_message(const char *to, uint64_t id, const struct msg_desc *d, const void *msg);
 /* The journal since the last call. */
 const char *fake_journal(void);
 /* An entry is there and durable, without a word in the journal. */

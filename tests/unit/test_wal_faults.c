@@ -353,6 +353,57 @@ TEST(a_segment_is_used_before_the_next_is_made)
 	EQ_INT(atomic_load(&made_early), 0);
 }
 
+static atomic_bool gate_shut, gate_reached;
+
+static int gated_fdatasync(void *ctx, int fd)
+{
+	const struct timespec pause = {.tv_nsec = 1000000};
+
+	(void)ctx;
+	while (atomic_load(&gate_shut)) {
+		atomic_store(&gate_reached, true);
+		(void)nanosleep(&pause, NULL);
+	}
+	return wal_io_posix.fdatasync(NULL, fd);
+}
+
+/* The first batch is durable when the second, which takes part of it back, is still being written. */
+TEST(a_truncation_in_flight_is_seen_by_readers)
+{
+	const struct timespec pause = {.tv_nsec = 1000000};
+	struct wal_io io = wal_io_posix;
+	struct wal_options o = small_log(NULL);
+	struct wal_recovered rec;
+	struct wal_durable got;
+	struct wal_list list = {0};
+	struct wal *w;
+
+	io.fdatasync = gated_fdatasync;
+	o.io = &io;
+	EQ_INT(wal_open(tap_dir(), &o, &w, &rec), ERR_OK);
+	for (uint64_t i = 1; i <= 5; i++)
+		EQ_INT(wal_append_entry(w, i, 1, WAL_COMMAND, bytes_str("old")), ERR_OK);
+	wal_mark(w, 1);
+	EQ_INT(wal_sync_now(w), ERR_OK);
+	atomic_store(&gate_shut, true);
+	EQ_INT(wal_append_truncate(w, 3), ERR_OK);
+	EQ_INT(wal_append_entry(w, 3, 2, WAL_COMMAND, bytes_str("new")), ERR_OK);
+	wal_mark(w, 2);
+	wal_kick(w);
+	while (!atomic_load(&gate_reached))
+		(void)nanosleep(&pause, NULL);
+	OK(wal_collect(w, &got) && got.seq == 1 && got.last_index == 5);
+	EQ_INT(wal_read(w, 3, 3, 100, 10, &list), ERR_OK);
+	OK(list.n == 1 && list.entries[0].term == 2 && bytes_eq(list.entries[0].data, bytes_str("new")));
+	atomic_store(&gate_shut, false);
+	EQ_INT(wal_sync_now(w), ERR_OK);
+	OK(wal_collect(w, &got) && got.seq == 2 && got.last_index == 3 && got.last_term == 2);
+	EQ_INT(wal_read(w, 3, 3, 100, 10, &list), ERR_OK);
+	OK(list.n == 1 && bytes_eq(list.entries[0].data, bytes_str("new")));
+	wal_list_free(&list);
+	wal_close(&w);
+}
+
 /* Before the first entry is acknowledged nothing is lost: wal_open says what failed. */
 TEST(a_log_that_cannot_be_begun_says_why)
 {
@@ -385,6 +436,7 @@ TESTS = {
 	T(a_full_disk_is_the_end_only_when_the_segment_is_full),
 	T(a_full_disk_is_an_alarm_that_goes_when_there_is_space),
 	T(a_segment_is_used_before_the_next_is_made),
+	T(a_truncation_in_flight_is_seen_by_readers),
 	T(a_log_that_cannot_be_begun_says_why),
 };
 TAP_MAIN

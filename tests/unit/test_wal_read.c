@@ -10,6 +10,25 @@
 #include "tests/lib/wal_disk.h"
 #include "tests/lib/wal_fill.h"
 
+/* What comes before the damage is right. */
+static int read_to_damage(struct wal *w, uint64_t last, struct wal_list *list)
+{
+	for (uint64_t next = 1; next <= last;) {
+		int rc = wal_read(w, next, last, MIB, 100, list);
+
+		if (rc != ERR_OK)
+			return rc;
+		OK(list->n > 0);
+		for (size_t i = 0; i < list->n; i++, next++) {
+			struct bytes want = wal_fill_payload(next, 3, wal_fill_len(next));
+
+			EQ_INT(list->entries[i].index, next);
+			OK(bytes_eq(list->entries[i].data, want));
+		}
+	}
+	return ERR_OK;
+}
+
 /* Bits that rot while the log is open: found by whoever reads them, whole chain or not at all. */
 TEST(a_read_from_disk_never_gives_wrong_bytes)
 {
@@ -30,12 +49,11 @@ TEST(a_read_from_disk_never_gives_wrong_bytes)
 	OK(wal_batch_get(p + 8192, h.seed, 8192, &b));   /* of entries 1 to 7 */
 	for (size_t at = 8192 + WAL_BATCH_HEAD; at < 8192 + b.bytes; at++) {
 		p[at] ^= (uint8_t)(1u << at % 8);
-		EQ_INT(wal_read(w, 1, 60, 1u << 20, 100, &list), ERR_CORRUPT);
+		EQ_INT(read_to_damage(w, 60, &list), ERR_CORRUPT);
 		OK(strstr(wal_why(w), "/log/0000000000000001.seg offset ") != NULL);
 		p[at] ^= (uint8_t)(1u << at % 8);
 	}
-	EQ_INT(wal_read(w, 1, 60, 1u << 20, 100, &list), ERR_OK);
-	EQ_INT(list.n, 60);
+	EQ_INT(read_to_damage(w, 60, &list), ERR_OK);
 	wal_list_free(&list);
 	wal_close(&w);
 	wal_disk_free(d);
@@ -79,6 +97,7 @@ TEST(limits_of_a_read_are_kept)
 	struct wal_list list = {0};
 	struct wal *w;
 
+	o.segment_bytes = MIB;   /* all in one: a read ends with a segment */
 	for (size_t hot = 0; hot < 2; hot++) {
 		o.cache_bytes = hot ? MIB : 1;
 		w = wal_fill_open("/log", o, &rec);
