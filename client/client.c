@@ -140,7 +140,8 @@ static void wait_keep(struct client_wait *w, const struct client_reply *reply)
 		return;
 	copy = arena_alloc(r->arena, reply->raw.len);
 	if (copy == NULL) {
-		(void)error_set(w->e, ERR_LIMIT, ERR_AGAIN_NO, "the result is too large for its arena");
+		(void)error_set(w->e, ERR_LIMIT, ERR_AGAIN_NO,
+				"the result is too large for its arena");
 		return;
 	}
 	memcpy(copy, reply->raw.data, reply->raw.len);
@@ -186,7 +187,8 @@ static void wait_on(struct client_conn *conn, struct client_wait *w, const char 
 	rc = client_conn_send(conn, &w->flight, params);
 	if (rc != ERR_OK) {
 		w->done = true;
-		(void)error_set(w->e, rc, rc == ERR_REQUEST_TOO_LARGE ? ERR_AGAIN_NO : ERR_AGAIN_SAFE,
+		(void)error_set(w->e, rc,
+				rc == ERR_REQUEST_TOO_LARGE ? ERR_AGAIN_NO : ERR_AGAIN_SAFE,
 				"%s", err_text(rc));
 		return;
 	}
@@ -208,7 +210,8 @@ static const char *dial_why(int conn_err, const struct client_wait *w)
 		return "no answer";
 	if (w->e->code != ERR_OK)
 		return NULL;
-	return w->protocol == CLIENT_PROTOCOL ? NULL : "the server speaks another version of the protocol";
+	return w->protocol == CLIENT_PROTOCOL ? NULL :
+		"the server speaks another version of the protocol";
 }
 
 /* Connects to one endpoint and asks who is there: neither a listener that never answers nor some
@@ -235,7 +238,8 @@ static int client_dial(struct client *c, struct client_endpoint *at, mono_t dead
 	}
 	client_conn_close(&conn);   /* may still answer the hello; the reason comes after */
 	if (why != NULL)
-		(void)error_set(e, ERR_CLOSED, ERR_AGAIN_SAFE, "%s", sys != 0 ? strerror(sys) : why);
+		(void)error_set(e, ERR_CLOSED, ERR_AGAIN_SAFE, "%s",
+				sys != 0 ? strerror(sys) : why);
 	e->dial = true;
 	return e->code;
 }
@@ -268,14 +272,17 @@ int client_connect(struct client *c, mono_t deadline, struct client_conn **conn,
 		client_disconnect(c, true);
 	/* Each endpoint gets its turn, and until the time is up another one. */
 	while (c->conn == NULL) {
-		struct client_endpoint *at = client_endpoints_next(&c->endpoints, mono_now(), &until);
+		struct client_endpoint *at = client_endpoints_next(&c->endpoints, mono_now(),
+								   &until);
 
-		if (tried > 0 && !mono_before(mono_now(), tried < c->endpoints.n ? deadline : give_up))
+		if (tried > 0 && !mono_before(mono_now(),
+					      tried < c->endpoints.n ? deadline : give_up))
 			return e->code;
 		if (at == NULL) {
 			client_sleep_until(mono_min(until, deadline));
 			if (tried == 0) {   /* even if all are resting there is an end */
-				(void)error_set(e, ERR_CLOSED, ERR_AGAIN_SAFE, "no endpoint can be reached");
+				(void)error_set(e, ERR_CLOSED, ERR_AGAIN_SAFE,
+						"no endpoint can be reached");
 				e->dial = true;
 				tried = 1;
 			}
@@ -322,8 +329,8 @@ static mono_t client_try_deadline(const struct client *c, bool read, mono_t dead
 
 	if (!read || c->endpoints.n == 1)
 		return deadline;
-	left /= 2;
-	return mono_min(deadline, mono_add_ms(mono_now(), left > CLIENT_READ_MIN_MS ? left : CLIENT_READ_MIN_MS));
+	left = left / 2 > CLIENT_READ_MIN_MS ? left / 2 : CLIENT_READ_MIN_MS;
+	return mono_min(deadline, mono_add_ms(mono_now(), left));
 }
 
 /* One try on the connection there is. */

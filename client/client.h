@@ -40,9 +40,9 @@ struct client_request {
 	const void *params;            /* the method's params struct */
 	struct arena *arena;           /* the result's bytes and lists live here; NULL: no result */
 	void *result;                  /* the method's result struct */
-	const struct client_sink *sink;   /* "range" only: the pairs go here as they arrive, and there
-					     is no result; such a call is not repeated once the sink
-					     has begun */
+	/* "range" only: the pairs go here as they arrive, and there is no result; such a call is
+	 * not repeated once the sink has begun. May be NULL. */
+	const struct client_sink *sink;
 };
 
 /*

@@ -250,7 +250,8 @@ static int conn_write_failed(struct client_conn *c, int sys_err)
 static int conn_write(struct client_conn *c)
 {
 	while (c->out_pos < c->out.len) {
-		ssize_t n = send(c->fd, c->out.data + c->out_pos, c->out.len - c->out_pos, MSG_NOSIGNAL);
+		ssize_t n = send(c->fd, c->out.data + c->out_pos, c->out.len - c->out_pos,
+				 MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EINTR)
 			continue;

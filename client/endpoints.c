@@ -91,7 +91,8 @@ static void endpoint_append(struct client_endpoints *e, const struct endpoint_pa
 static int endpoint_resolve(struct client_endpoints *e, const struct endpoint_parts *p, char *why,
 			    size_t why_len)
 {
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
+				 .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
 	struct addrinfo *list = NULL;
 	int rc = getaddrinfo(p->host, p->port, &hints, &list);
 
@@ -100,7 +101,8 @@ static int endpoint_resolve(struct client_endpoints *e, const struct endpoint_pa
 		rc = getaddrinfo(p->host, p->port, &hints, &list);
 	}
 	if (rc != 0) {
-		(void)snprintf(why, why_len, "endpoint %s:%s: %s", p->host, p->port, gai_strerror(rc));
+		(void)snprintf(why, why_len, "endpoint %s:%s: %s", p->host, p->port,
+			       gai_strerror(rc));
 		return ERR_BAD_ARGUMENT;
 	}
 	for (struct addrinfo *a = list; a != NULL; a = a->ai_next)
@@ -176,7 +178,8 @@ void client_endpoints_failed(struct client_endpoints *e, struct client_endpoint 
 	if (ms > CLIENT_BACKOFF_MAX_MS)
 		ms = CLIENT_BACKOFF_MAX_MS;
 	which->failures++;
-	which->not_before = mono_add_ms(now, (int64_t)(ms / 2 + client_random(&e->random, ms / 2 + 1)));
+	which->not_before = mono_add_ms(now, (int64_t)(ms / 2 + client_random(&e->random,
+		ms / 2 + 1)));
 	e->next = (size_t)(which - e->v + 1) % e->n;
 }
 

@@ -15,9 +15,9 @@
 #include "client/scan.h"
 #include "proto/native.h"
 
-/* Where the pairs of a range go as they arrive. An error of either function breaks the connection. */
+/* Where the pairs of a range go as they arrive. An error of a function breaks the connection. */
 struct client_sink {
-	/* Once, first: header, count and more; kvs.n is the number of pairs that follow, kvs.v NULL. */
+	/* Once, first: header, count and more; kvs.n pairs will follow, kvs.v is NULL. */
 	int (*begin)(void *arg, const struct kv_range_result *head);
 	/* Valid until it returns. */
 	int (*pair)(void *arg, const struct kv_pair *pair);

@@ -146,13 +146,15 @@ static int admin_run(struct ctl *ctl, const void *options, int argc, char **argv
 	int fd, code;
 
 	if (argc < 2)
-		return ctl_bad_args(ctl, &ctl_admin, "admin needs a daemon and a command, such as `raftd status`");
+		return ctl_bad_args(ctl, &ctl_admin,
+				    "admin needs a daemon and a command, such as `raftd status`");
 	if (strchr(argv[0], '/') != NULL || strlen(argv[0]) > 64)
 		return ctl_bad_args(ctl, &ctl_admin, "bad daemon \"%s\"", argv[0]);
 	if (o->node != NULL && (number_parse(o->node, 10, &node) != ERR_OK || node < 0))
 		return ctl_bad_args(ctl, &ctl_admin, "bad node \"%s\"", o->node);
 	if (o->node != NULL)
-		(void)snprintf(dir, sizeof dir, "%s/node%s/run", o->dir ? o->dir : ADMIN_UP_DIR, o->node);
+		(void)snprintf(dir, sizeof dir, "%s/node%s/run", o->dir ? o->dir : ADMIN_UP_DIR,
+			       o->node);
 	else
 		(void)snprintf(dir, sizeof dir, "%s", o->dir ? o->dir : ADMIN_RUN_DIR);
 	(void)snprintf(name, sizeof name, "%s.admin", argv[0]);
@@ -173,7 +175,11 @@ static int admin_run(struct ctl *ctl, const void *options, int argc, char **argv
 }
 
 const struct ctl_command ctl_admin = {
-	.name = "admin", .args = "DAEMON COMMAND...", .summary = "Sends a command to a daemon's admin socket",
-	.more = "DAEMON is raftd, stored, gatewayd, or gatewayd.1 and so on. `help` lists what it knows; all know\n"
-		"status, metrics, loglevel and trace. With -w json the answer is one line of JSON.\n",
+	.name = "admin", .args = "DAEMON COMMAND...",
+	.summary = "Sends a command to a daemon's admin socket",
+	.more = "DAEMON is raftd, stored, gatewayd, or gatewayd.1 and so on. `help` lists what it "
+		"knows;\n"
+		"all know status, metrics, loglevel and trace. With -w json the answer is one "
+		"line of\n"
+		"JSON.\n",
 	.flags = admin_flags, .options_size = sizeof(struct admin_options), .run = admin_run};

@@ -70,12 +70,14 @@ static bool bench_send(struct bench_lane *lane, struct bench_flight *f)
 {
 	struct bench *b = lane->bench;
 	const struct bench_load *l = lane->group->load;
-	uint64_t number = l->in_order ? lane->group->begun : client_random(&b->random, b->keys->keyspace);
+	uint64_t number = lane->group->begun;
 	struct bytes key = bytes_of(b->key, b->keys->key_size);
 	int rc;
 
 	if (!bench_wants_more(b, lane->group))
 		return false;
+	if (!l->in_order)
+		number = client_random(&b->random, b->keys->keyspace);
 	bench_key(b, number);
 	if (bench_is_put(b, l)) {
 		struct kv_put put = {.key = key, .value = bytes_of(b->value, b->keys->value_size)};
@@ -134,7 +136,8 @@ static void bench_done(struct client_flight *flight, const struct client_reply *
 		(void)bench_send(lane, f);
 }
 
-static int bench_lane_open(struct bench *b, struct bench_lane *lane, struct bench_group *g, unsigned number)
+static int bench_lane_open(struct bench *b, struct bench_lane *lane, struct bench_group *g,
+			   unsigned number)
 {
 	struct ctl *ctl = b->ctl;
 	struct client_options o = {.endpoints = ctl->globals.endpoints, .first = number,
@@ -167,16 +170,18 @@ static void bench_lane_drop(struct bench_lane *lane)
 /* A lane whose connection is gone gets another; meanwhile the others wait, as it is said. */
 static int bench_lane_fill(struct bench_lane *lane)
 {
+	uint32_t inflight = lane->group->load->inflight;
 	struct client_error e;
 
 	if (lane->conn == NULL &&
-	    client_connect(lane->client, ctl_deadline(lane->bench->ctl), &lane->conn, &e) != ERR_OK) {
+	    client_connect(lane->client, ctl_deadline(lane->bench->ctl), &lane->conn,
+			   &e) != ERR_OK) {
 		lane->conn = NULL;
 		return ctl_fail_client(lane->bench->ctl, &e);
 	}
 	if (lane->busy == 0)
 		lane->heard = mono_now();
-	for (uint32_t i = 0; lane->busy < lane->group->load->inflight && i < lane->group->load->inflight; i++)
+	for (uint32_t i = 0; lane->busy < inflight && i < inflight; i++)
 		if (!lane->flights[i].busy && !bench_send(lane, &lane->flights[i]))
 			break;
 	return CTL_OK;
@@ -252,7 +257,8 @@ static int bench_lanes(struct bench *b)
 
 	for (size_t g = 0; g < b->n_groups; g++)
 		for (uint32_t i = 0; i < b->groups[g].load->clients; i++) {
-			int code = bench_lane_open(b, &b->lanes[b->n_lanes++], &b->groups[g], number++);
+			int code = bench_lane_open(b, &b->lanes[b->n_lanes++], &b->groups[g],
+						   number++);
 
 			if (code != CTL_OK)
 				return code;
@@ -260,10 +266,12 @@ static int bench_lanes(struct bench *b)
 	return CTL_OK;
 }
 
-int bench_run(struct ctl *ctl, const struct bench_keys *keys, const struct bench_load *loads, size_t n,
+int bench_run(struct ctl *ctl, const struct bench_keys *keys, const struct bench_load *loads,
+	      size_t n,
 	      struct bench_result *results)
 {
-	struct bench b = {.ctl = ctl, .keys = keys, .n_groups = n, .random = (uint64_t)mono_now().ns};
+	struct bench b = {.ctl = ctl, .keys = keys, .n_groups = n,
+			  .random = (uint64_t)mono_now().ns};
 	size_t lanes = 0;
 	int code;
 

@@ -38,7 +38,8 @@ struct bench_result {
 };
 
 /* An exit code; what stops the whole run is printed. loads[0] decides when it ends. */
-int bench_run(struct ctl *ctl, const struct bench_keys *keys, const struct bench_load *loads, size_t n,
+int bench_run(struct ctl *ctl, const struct bench_keys *keys, const struct bench_load *loads,
+	      size_t n,
 	      struct bench_result *results);
 
 #endif

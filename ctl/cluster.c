@@ -6,12 +6,14 @@
 int cluster_members(struct ctl *ctl, struct arena *arena, struct native_members_result *out)
 {
 	struct native_empty none = {0};
-	struct client_request r = {.method = "members", .params = &none, .arena = arena, .result = out};
+	struct client_request r = {.method = "members", .params = &none, .arena = arena,
+				   .result = out};
 
 	return ctl_call(ctl, &r);
 }
 
-int cluster_ask(struct ctl *ctl, const char *endpoint, const struct client_request *r, mono_t deadline,
+int cluster_ask(struct ctl *ctl, const char *endpoint, const struct client_request *r,
+		mono_t deadline,
 		struct client_error *e)
 {
 	struct client_options o = {.endpoints = endpoint,
@@ -51,7 +53,8 @@ int cluster_status(struct ctl *ctl, struct arena *arena, struct cluster_nodes *o
 		struct cluster_node *node = &out->v[out->n++];
 
 		*node = (struct cluster_node){.member = members.members.v[i]};
-		(void)snprintf(node->endpoint, sizeof node->endpoint, "%.*s", (int)node->member.client_addr.len,
+		(void)snprintf(node->endpoint, sizeof node->endpoint, "%.*s",
+			       (int)node->member.client_addr.len,
 			       (const char *)node->member.client_addr.data);
 		cluster_ask_status(ctl, arena, node);
 	}

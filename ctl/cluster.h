@@ -9,7 +9,8 @@
 int cluster_members(struct ctl *ctl, struct arena *arena, struct native_members_result *out);
 
 /* One call to one address and no other; until `deadline`. Returns e->code; nothing is printed. */
-int cluster_ask(struct ctl *ctl, const char *endpoint, const struct client_request *r, mono_t deadline,
+int cluster_ask(struct ctl *ctl, const char *endpoint, const struct client_request *r,
+		mono_t deadline,
 		struct client_error *e);
 
 struct cluster_node {
@@ -31,7 +32,7 @@ int cluster_status(struct ctl *ctl, struct arena *arena, struct cluster_nodes *o
 /* Two nodes that have applied the same commands and hold different data, or false. */
 bool cluster_diverged(const struct cluster_nodes *nodes, size_t *a, size_t *b);
 
-/* The status and revision of a result that may have no header. */
+/* Of a header that may be missing: then 0. */
 int64_t cluster_revision(const struct kv_header *h);
 uint64_t cluster_term(const struct kv_header *h);
 

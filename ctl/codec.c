@@ -7,14 +7,16 @@
 #include "base/check.h"
 #include "base/err.h"
 
-static const char base64_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+static const char base64_digits[] =
+	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 void codec_base64(FILE *out, struct bytes v)
 {
 	size_t i = 0;
 
 	for (; i + 3 <= v.len; i += 3) {
-		uint32_t n = (uint32_t)v.data[i] << 16 | (uint32_t)v.data[i + 1] << 8 | v.data[i + 2];
+		uint32_t n = (uint32_t)v.data[i] << 16 | (uint32_t)v.data[i + 1] << 8 |
+			     v.data[i + 2];
 		char quad[4] = {base64_digits[n >> 18], base64_digits[n >> 12 & 63],
 				base64_digits[n >> 6 & 63], base64_digits[n & 63]};
 

@@ -33,5 +33,6 @@ static int compaction_run(struct ctl *ctl, const void *options, int argc, char *
 const struct ctl_command ctl_compaction = {
 	.name = "compaction", .alias = "compact", .args = "REVISION",
 	.summary = "Gives up the history before a revision",
-	.more = "The revision itself stays readable. Reads and watches of older revisions fail from then on.\n",
-	.flags = compaction_flags, .options_size = sizeof(struct compaction_options), .run = compaction_run};
+	.more = "The revision itself stays readable. Reads of older revisions fail from then on.\n",
+	.flags = compaction_flags, .options_size = sizeof(struct compaction_options),
+	.run = compaction_run};

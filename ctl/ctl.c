@@ -18,7 +18,8 @@ const struct flag ctl_global_flags[] = {
 	     "longest search for an endpoint that answers"),
 	FLAG(struct ctl_globals, STR, write_out, "write-out", 'w', "simple", "FORMAT",
 	     "simple, json, fields or table"),
-	FLAG(struct ctl_globals, BOOL, hex, "hex", 0, NULL, "", "print keys, values and ids in hexadecimal"),
+	FLAG(struct ctl_globals, BOOL, hex, "hex", 0, NULL, "",
+	     "print keys, values and ids in hexadecimal"),
 	FLAG(struct ctl_globals, BOOL, help, "help", 'h', NULL, "", "say what the command does"),
 	FLAG_END
 };
@@ -65,7 +66,8 @@ int ctl_fail_client(struct ctl *ctl, const struct client_error *e)
 		return ctl_fail(ctl, CTL_BAD_CONNECTION, "cannot reach %s: %s",
 				e->endpoint[0] ? e->endpoint : ctl->globals.endpoints, e->text);
 	if (e->again == ERR_AGAIN_UNSURE)
-		return ctl_fail(ctl, CTL_ERROR, "%s (%s; it is not known whether the request was carried out)",
+		return ctl_fail(ctl, CTL_ERROR,
+				"%s (%s; it is not known whether the request was carried out)",
 				e->text, e->endpoint);
 	return ctl_fail(ctl, CTL_ERROR, "%s", e->text);
 }
@@ -138,7 +140,8 @@ static int ctl_format_parse(struct ctl *ctl)
 			ctl->format = (enum ctl_format)i;
 			return CTL_OK;
 		}
-	return ctl_fail(ctl, CTL_BAD_FEATURE, "unsupported output format \"%s\"", ctl->globals.write_out);
+	return ctl_fail(ctl, CTL_BAD_FEATURE, "unsupported output format \"%s\"",
+			ctl->globals.write_out);
 }
 
 static int ctl_run(struct ctl *ctl, const struct ctl_command *c, int argc, char **argv)

@@ -16,7 +16,8 @@
 
 enum ctl_exit {
 	CTL_OK = 0,
-	CTL_ERROR = 1,            /* the cluster said no, or did not answer; an unknown flag or command */
+	/* the cluster said no, or did not answer; an unknown flag or command */
+	CTL_ERROR = 1,
 	CTL_BAD_CONNECTION = 2,   /* no endpoint could be reached */
 	CTL_INVALID_INPUT = 3,    /* what was read from a file or standard input */
 	CTL_BAD_FEATURE = 4,      /* a known flag with a value it does not have */

@@ -4,10 +4,13 @@
 #include "ctl/print.h"
 
 static const struct flag del_flags[] = {
-	FLAG(struct del_options, BOOL, prefix, "prefix", 0, NULL, "", "all keys that begin with KEY"),
+	FLAG(struct del_options, BOOL, prefix, "prefix", 0, NULL, "",
+	     "all keys that begin with KEY"),
 	FLAG(struct del_options, BOOL, from_key, "from-key", 0, NULL, "", "all keys from KEY on"),
-	FLAG(struct del_options, BOOL, prev_kv, "prev-kv", 0, NULL, "", "print the pairs that were deleted"),
-	FLAG(struct del_options, BOOL, range, "range", 0, NULL, "", "taken for etcdctl's sake; does nothing"),
+	FLAG(struct del_options, BOOL, prev_kv, "prev-kv", 0, NULL, "",
+	     "print the pairs that were deleted"),
+	FLAG(struct del_options, BOOL, range, "range", 0, NULL, "",
+	     "taken for etcdctl's sake; does nothing"),
 	FLAG_END
 };
 
@@ -15,7 +18,8 @@ int op_del(struct ctl *ctl, const struct del_options *o, int argc, char **argv, 
 	   struct kv_delete *out)
 {
 	*out = (struct kv_delete){.prev_kv = o->prev_kv};
-	return op_range(ctl, &ctl_del, o->prefix, o->from_key, argc, argv, arena, &out->key, &out->range_end);
+	return op_range(ctl, &ctl_del, o->prefix, o->from_key, argc, argv, arena, &out->key,
+			&out->range_end);
 }
 
 static int del_send(struct ctl *ctl, const struct kv_delete *del, struct arena *arena)
@@ -23,7 +27,8 @@ static int del_send(struct ctl *ctl, const struct kv_delete *del, struct arena *
 	int code = CTL_OK;
 	const struct printer *p = print_of(ctl, &code);
 	struct kv_delete_result result;
-	struct client_request r = {.method = "delete", .params = del, .arena = arena, .result = &result};
+	struct client_request r = {.method = "delete", .params = del, .arena = arena,
+				   .result = &result};
 
 	if (p == NULL)
 		return code;

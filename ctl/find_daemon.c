@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ctl/find_daemon.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -8,13 +9,13 @@
 
 #include "base/err.h"
 
-static int find_try(char *path, size_t size, int n)
+static bool find_try(char *path, size_t size, int n)
 {
 	struct stat st;
 
 	if (n < 0 || (size_t)n >= size || stat(path, &st) != 0 || !S_ISREG(st.st_mode))
-		return ERR_NOT_FOUND;
-	return access(path, X_OK) == 0 ? ERR_OK : ERR_NOT_FOUND;
+		return false;
+	return access(path, X_OK) == 0;
 }
 
 /* The directory of this very program. */
@@ -37,13 +38,16 @@ int find_daemon(const char *name, const char *bin_dir, char *path, size_t size)
 {
 	char self[2048];
 
-	if (bin_dir != NULL)
-		return find_try(path, size, snprintf(path, size, "%s/%s", bin_dir, name));
-	if (find_self(self, sizeof self) == ERR_OK) {
-		if (find_try(path, size, snprintf(path, size, "%s/../%s/%s", self, name, name)) == ERR_OK)
-			return ERR_OK;
-		if (find_try(path, size, snprintf(path, size, "%s/../sbin/%s", self, name)) == ERR_OK)
-			return ERR_OK;
+	bool found;
+
+	if (bin_dir != NULL) {
+		found = find_try(path, size, snprintf(path, size, "%s/%s", bin_dir, name));
+		return found ? ERR_OK : ERR_NOT_FOUND;
 	}
-	return find_try(path, size, snprintf(path, size, QUORATE_SBINDIR "/%s", name));
+	if (find_self(self, sizeof self) != ERR_OK)
+		self[0] = 0;
+	found = find_try(path, size, snprintf(path, size, "%s/../%s/%s", self, name, name)) ||
+		find_try(path, size, snprintf(path, size, "%s/../sbin/%s", self, name)) ||
+		find_try(path, size, snprintf(path, size, QUORATE_SBINDIR "/%s", name));
+	return found ? ERR_OK : ERR_NOT_FOUND;
 }

@@ -166,14 +166,12 @@ static int flags_take(const struct flags_getopt *g, int got, char **argv, char w
 	const char *text = optarg != NULL ? optarg : "";
 
 	if (got == '?' || got == ':' || i >= g->n) {
-		const char *word = argv[optind - 1];
+		const char *what = got == ':' ? "a value is missing after the" : "unknown";
 
 		if (optopt > 0 && optopt < FLAGS_LONG_BASE)
-			(void)snprintf(why, FLAG_WHY, "%s flag: -%c",
-				       got == ':' ? "a value is missing after the" : "unknown", optopt);
+			(void)snprintf(why, FLAG_WHY, "%s flag: -%c", what, optopt);
 		else
-			(void)snprintf(why, FLAG_WHY, "%s flag: %s",
-				       got == ':' ? "a value is missing after the" : "unknown", word);
+			(void)snprintf(why, FLAG_WHY, "%s flag: %s", what, argv[optind - 1]);
 		return ERR_BAD_ARGUMENT;
 	}
 	if (flag_set_text(g->flags[i], g->targets[i], text) == ERR_OK)

@@ -12,19 +12,26 @@ static const struct flag get_flags[] = {
 	FLAG(struct get_options, STR, order, "order", 0, "", "ORDER", "ASCEND or DESCEND"),
 	FLAG(struct get_options, STR, sort_by, "sort-by", 0, "", "WHAT",
 	     "CREATE, KEY, MODIFY, VALUE or VERSION"),
-	FLAG(struct get_options, I64, limit, "limit", 0, "0", "N", "at most this many pairs; 0: all"),
-	FLAG(struct get_options, BOOL, prefix, "prefix", 0, NULL, "", "all keys that begin with KEY"),
+	FLAG(struct get_options, I64, limit, "limit", 0, "0", "N",
+	     "at most this many pairs; 0: all"),
+	FLAG(struct get_options, BOOL, prefix, "prefix", 0, NULL, "",
+	     "all keys that begin with KEY"),
 	FLAG(struct get_options, BOOL, from_key, "from-key", 0, NULL, "", "all keys from KEY on"),
-	FLAG(struct get_options, I64, rev, "rev", 0, "0", "REV", "read at this revision; 0: the latest"),
+	FLAG(struct get_options, I64, rev, "rev", 0, "0", "REV",
+	     "read at this revision; 0: the latest"),
 	FLAG(struct get_options, BOOL, keys_only, "keys-only", 0, NULL, "", "leave the values out"),
 	FLAG(struct get_options, BOOL, count_only, "count-only", 0, NULL, "",
 	     "only count (with -w fields or json)"),
 	FLAG(struct get_options, BOOL, print_value_only, "print-value-only", 0, NULL, "",
 	     "print only values (with -w simple)"),
-	FLAG(struct get_options, I64, min_create, "min-create-rev", 0, "0", "REV", "least create revision"),
-	FLAG(struct get_options, I64, max_create, "max-create-rev", 0, "0", "REV", "greatest create revision"),
-	FLAG(struct get_options, I64, min_mod, "min-mod-rev", 0, "0", "REV", "least modification revision"),
-	FLAG(struct get_options, I64, max_mod, "max-mod-rev", 0, "0", "REV", "greatest modification revision"),
+	FLAG(struct get_options, I64, min_create, "min-create-rev", 0, "0", "REV",
+	     "least create revision"),
+	FLAG(struct get_options, I64, max_create, "max-create-rev", 0, "0", "REV",
+	     "greatest create revision"),
+	FLAG(struct get_options, I64, min_mod, "min-mod-rev", 0, "0", "REV",
+	     "least modification revision"),
+	FLAG(struct get_options, I64, max_mod, "max-mod-rev", 0, "0", "REV",
+	     "greatest modification revision"),
 	FLAG_END
 };
 
@@ -34,7 +41,8 @@ struct get_word {
 };
 
 /* The value of a word of either case; an empty word is 0. */
-static int get_word(struct ctl *ctl, const char *what, const char *word, const struct get_word *words, size_t n,
+static int get_word(struct ctl *ctl, const char *what, const char *word,
+		    const struct get_word *words, size_t n,
 		    uint64_t *value)
 {
 	*value = 0;
@@ -50,14 +58,17 @@ static int get_word(struct ctl *ctl, const char *what, const char *word, const s
 
 static int get_sort(struct ctl *ctl, const struct get_options *o, struct kv_range *out)
 {
-	static const struct get_word orders[] = {{"ASCEND", KV_ORDER_ASCEND}, {"DESCEND", KV_ORDER_DESCEND}};
+	static const struct get_word orders[] = {{"ASCEND", KV_ORDER_ASCEND},
+						 {"DESCEND", KV_ORDER_DESCEND}};
 	static const struct get_word targets[] = {
 		{"CREATE", KV_SORT_CREATE}, {"KEY", KV_SORT_KEY}, {"MODIFY", KV_SORT_MOD},
 		{"VALUE", KV_SORT_VALUE}, {"VERSION", KV_SORT_VERSION}};
-	int code = get_word(ctl, "sort order", o->order, orders, ARRAY_LEN(orders), &out->sort_order);
+	int code = get_word(ctl, "sort order", o->order, orders, ARRAY_LEN(orders),
+			    &out->sort_order);
 
 	if (code == CTL_OK)
-		code = get_word(ctl, "sort target", o->sort_by, targets, ARRAY_LEN(targets), &out->sort_target);
+		code = get_word(ctl, "sort target", o->sort_by, targets, ARRAY_LEN(targets),
+				&out->sort_target);
 	/* As etcd's client does: keys come in ascending order anyway, and unsorted is cheaper. */
 	if (out->sort_target == KV_SORT_KEY && out->sort_order == KV_ORDER_ASCEND)
 		out->sort_order = KV_ORDER_NONE;
@@ -86,15 +97,18 @@ int op_get(struct ctl *ctl, const struct get_options *o, int argc, char **argv, 
 
 	*out = (struct kv_range){.keys_only = o->keys_only, .count_only = o->count_only};
 	if (o->keys_only && o->count_only)
-		return ctl_bad_args(ctl, &ctl_get, "`--keys-only` and `--count-only` cannot be set at the same "
+		return ctl_bad_args(ctl, &ctl_get,
+				    "`--keys-only` and `--count-only` cannot be set at the same "
 				    "time, choose one");
-	code = op_range(ctl, &ctl_get, o->prefix, o->from_key, argc, argv, arena, &out->key, &out->range_end);
+	code = op_range(ctl, &ctl_get, o->prefix, o->from_key, argc, argv, arena, &out->key,
+			&out->range_end);
 	if (code != CTL_OK)
 		return code;
 	if (o->consistency[0] == 's' && o->consistency[1] == 0)
 		out->serializable = true;
 	else if (o->consistency[0] != 'l' || o->consistency[1] != 0)
-		return ctl_fail(ctl, CTL_BAD_FEATURE, "unknown consistency flag \"%s\"", o->consistency);
+		return ctl_fail(ctl, CTL_BAD_FEATURE, "unknown consistency flag \"%s\"",
+				o->consistency);
 	code = get_sort(ctl, o, out);
 	return code != CTL_OK ? code : get_bounds(ctl, o, out);
 }
@@ -133,9 +147,11 @@ static int get_pair(void *arg, const struct kv_pair *pair)
 static int get_format(struct ctl *ctl, const struct get_options *o)
 {
 	if (o->count_only && ctl->format != CTL_FIELDS && ctl->format != CTL_JSON)
-		return ctl_fail(ctl, CTL_BAD_ARGS, "--count-only is only for `--write-out=fields` or json");
+		return ctl_fail(ctl, CTL_BAD_ARGS,
+				"--count-only is only for `--write-out=fields` or json");
 	if (o->print_value_only && ctl->format != CTL_SIMPLE)
-		return ctl_fail(ctl, CTL_BAD_ARGS, "print-value-only is only for `--write-out=simple`");
+		return ctl_fail(ctl, CTL_BAD_ARGS,
+				"print-value-only is only for `--write-out=simple`");
 	ctl->value_only = o->print_value_only;
 	return CTL_OK;
 }
@@ -174,6 +190,8 @@ static int get_run(struct ctl *ctl, const void *options, int argc, char **argv)
 
 const struct ctl_command ctl_get = {
 	.name = "get", .args = "KEY [RANGE_END]", .summary = "Gets the key or a range of keys",
-	.more = "Prints each key and its value on a line of its own. With RANGE_END all keys from KEY up to\n"
-		"but not including it. An empty KEY with --prefix or --from-key means all keys.\n",
+	.more = "Prints each key and its value on a line of its own. With RANGE_END all keys from "
+		"KEY up\n"
+		"to but not including it. An empty KEY with --prefix or --from-key means all "
+		"keys.\n",
 	.flags = get_flags, .options_size = sizeof(struct get_options), .run = get_run};

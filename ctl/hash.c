@@ -48,7 +48,8 @@ static void hash_ask(struct ctl *ctl, struct arena *arena, int64_t revision, str
 		(void)snprintf(row->why, sizeof row->why, "%s", e.text);
 }
 
-static int hash_gather(struct ctl *ctl, struct arena *arena, int64_t revision, struct hash_rows *rows)
+static int hash_gather(struct ctl *ctl, struct arena *arena, int64_t revision,
+		       struct hash_rows *rows)
 {
 	struct native_members_result members;
 	int code = cluster_members(ctl, arena, &members);
@@ -84,8 +85,9 @@ static void hash_json(struct ctl *ctl, const struct hash_row *row, bool first)
 	fputc(',', ctl->out);
 	if (row->reached) {
 		hash_hex(hex, row->result.hash);
-		fprintf(ctl->out, "\"hash\":\"%s\",\"hash_revision\":%" PRId64 ",\"compact_revision\":%" PRId64,
-			hex, row->result.hash_revision, row->result.compact_revision);
+		fprintf(ctl->out, "\"hash\":\"%s\",\"hash_revision\":%" PRId64
+			",\"compact_revision\":%" PRId64, hex, row->result.hash_revision,
+			row->result.compact_revision);
 	} else {
 		print_json_str(ctl->out, "error", bytes_str(row->why));
 	}
@@ -94,7 +96,8 @@ static void hash_json(struct ctl *ctl, const struct hash_row *row, bool first)
 
 static void hash_table(struct ctl *ctl, const struct hash_rows *rows)
 {
-	static const char *const headings[] = {"endpoint", "hash", "hash_revision", "compact_revision"};
+	static const char *const headings[] = {"endpoint", "hash", "hash_revision",
+					       "compact_revision"};
 	struct table *t = table_new(4, headings);
 	char hex[64];
 
@@ -122,7 +125,9 @@ static void hash_lines(struct ctl *ctl, const struct hash_rows *rows)
 		if (!row->reached)
 			fprintf(ctl->err, "%s: %s\n", row->endpoint, row->why);
 		else if (ctl->format == CTL_FIELDS)
-			fprintf(ctl->out, "\"Endpoint\" : \"%s\"\n\"Hash\" : \"%s\"\n\"HashRevision\" : %" PRId64
+			fprintf(ctl->out,
+				"\"Endpoint\" : \"%s\"\n\"Hash\" : \"%s\"\n\"HashRevision\" : "
+				"%" PRId64
 				"\n\"CompactRevision\" : %" PRId64 "\n\n", row->endpoint, hex,
 				row->result.hash_revision, row->result.compact_revision);
 		else
@@ -152,10 +157,13 @@ static int hash_compare(struct ctl *ctl, const struct hash_rows *rows)
 		for (size_t k = i + 1; k < rows->n; k++) {
 			const struct hash_row *a = &rows->v[i], *b = &rows->v[k];
 
-			if (a->reached && b->reached && a->result.hash_revision == b->result.hash_revision &&
+			if (a->reached && b->reached &&
+			    a->result.hash_revision == b->result.hash_revision &&
 			    a->result.compact_revision == b->result.compact_revision &&
 			    !bytes_eq(a->result.hash, b->result.hash))
-				return ctl_fail(ctl, CTL_ERROR, "%s and %s hold different data at revision %" PRId64,
+				return ctl_fail(ctl, CTL_ERROR,
+						"%s and %s hold different data at revision "
+						"%" PRId64,
 						a->endpoint, b->endpoint, a->result.hash_revision);
 		}
 	for (size_t i = 0; i < rows->n; i++)
@@ -185,6 +193,7 @@ static int hash_run(struct ctl *ctl, const void *options, int argc, char **argv)
 }
 
 const struct ctl_command ctl_hash = {
-	.name = "hash", .args = "", .summary = "Prints a hash of each node's data and compares them",
+	.name = "hash", .args = "", .summary = "Prints a hash of each node's data and compares "
+					       "them",
 	.more = "Exits with 1 if two nodes hold different data, or if a node does not answer.\n",
 	.flags = hash_flags, .options_size = sizeof(struct hash_options), .run = hash_run};

@@ -11,14 +11,16 @@ void help_all(FILE *out)
 	      "Usage: quorate COMMAND [flags] [words]\n\nCommands:\n", out);
 	for (size_t i = 0; ctl_commands[i] != NULL; i++)
 		fprintf(out, "  %-12s %s\n", ctl_commands[i]->name, ctl_commands[i]->summary);
-	fputs("\nFlags of all commands (QUORATE_ENDPOINTS and so on in the environment do the same):\n", out);
+	fputs("\nFlags of all commands (QUORATE_ENDPOINTS and so on in the environment do the "
+	      "same):\n", out);
 	flags_usage(out, ctl_global_flags);
 	fputs("\n`quorate help COMMAND` says more; so does quorate(1).\n", out);
 }
 
 void help_command(FILE *out, const struct ctl_command *c)
 {
-	fprintf(out, "%s\n\nUsage: quorate %s [flags]%s%s\n", c->summary, c->name, c->args[0] ? " " : "",
+	fprintf(out, "%s\n\nUsage: quorate %s [flags]%s%s\n", c->summary, c->name,
+		c->args[0] ? " " : "",
 		c->args);
 	if (c->alias != NULL)
 		fprintf(out, "Also: quorate %s\n", c->alias);
@@ -49,5 +51,6 @@ static int help_run(struct ctl *ctl, const void *options, int argc, char **argv)
 }
 
 const struct ctl_command ctl_help = {
-	.name = "help", .args = "[COMMAND]", .summary = "Says what quorate or one of its commands does",
+	.name = "help", .args = "[COMMAND]",
+	.summary = "Says what quorate or one of its commands does",
 	.run = help_run};

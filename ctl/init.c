@@ -10,13 +10,15 @@ struct init_options {
 };
 
 static const struct flag init_flags[] = {
-	FLAG(struct init_options, STR, dir, "dir", 0, NULL, "DIR", "where to make node0/, node1/..."),
+	FLAG(struct init_options, STR, dir, "dir", 0, NULL, "DIR",
+	     "where to make node0/, node1/..."),
 	FLAG(struct init_options, I64, nodes, "nodes", 0, "1", "N", "how many nodes"),
 	FLAG(struct init_options, I64, base_port, "base-port", 0, "2379", "PORT",
 	     "client port of node 0; the peer port is the next; nodes on one host are 10 apart"),
 	FLAG(struct init_options, STR, hosts, "hosts", 0, NULL, "LIST",
 	     "numeric address of each node (default 127.0.0.1 for all)"),
-	FLAG(struct init_options, STR, name, "name", 0, NULL, "LIST", "name of each node (default node0, node1...)"),
+	FLAG(struct init_options, STR, name, "name", 0, NULL, "LIST",
+	     "name of each node (default node0, node1...)"),
 	FLAG(struct init_options, STR, key, "key", 0, NULL, "FILE",
 	     "only make a secret key in FILE and print its public key"),
 	FLAG_END
@@ -43,8 +45,10 @@ static int init_key(struct ctl *ctl, const char *path)
 static void init_print(struct ctl *ctl, const struct plan *p)
 {
 	for (size_t i = 0; i < p->n; i++)
-		fprintf(ctl->out, "%s: %s/node%u, clients %s port %u, peers port %u\n", p->nodes[i].name, p->dir,
-			(unsigned)i, p->nodes[i].host, p->nodes[i].client_port, p->nodes[i].peer_port);
+		fprintf(ctl->out, "%s: %s/node%u, clients %s port %u, peers port %u\n",
+			p->nodes[i].name, p->dir,
+			(unsigned)i, p->nodes[i].host, p->nodes[i].client_port,
+			p->nodes[i].peer_port);
 	fprintf(ctl->out, "\n`quorate up --dir %s` runs %s here;\n"
 		"raftd, stored and gatewayd take `-c %s/node0/quorate.conf`.\n", p->dir,
 		p->n == 1 ? "it" : "all of them", p->dir);
@@ -75,7 +79,11 @@ static int init_run(struct ctl *ctl, const void *options, int argc, char **argv)
 }
 
 const struct ctl_command ctl_init = {
-	.name = "init", .args = "", .summary = "Makes the directories, keys and configuration of nodes",
-	.more = "Each node gets DIR/node<i> with quorate.conf, its secret key, the cluster's shared secret, and\n"
-		"directories for data, sockets and logs. What is there already is never touched.\n",
+	.name = "init", .args = "", .summary = "Makes the directories, keys and configuration of "
+					       "nodes",
+	.more = "Each node gets DIR/node<i> with quorate.conf, its secret key, the cluster's "
+		"shared\n"
+		"secret, and directories for data, sockets and logs. What is there already is "
+		"never\n"
+		"touched.\n",
 	.flags = init_flags, .options_size = sizeof(struct init_options), .run = init_run};

@@ -22,7 +22,8 @@ void input_free(struct input *in)
 
 struct bytes input_have(const struct input *in)
 {
-	return bytes_of(in->buf.len > in->pos ? in->buf.data + in->pos : NULL, in->buf.len - in->pos);
+	return bytes_of(in->buf.len > in->pos ? in->buf.data + in->pos : NULL,
+			in->buf.len - in->pos);
 }
 
 void input_take(struct input *in, size_t n)

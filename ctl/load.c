@@ -57,7 +57,8 @@ static void load_read_pairs(struct load *l)
 	while (!l->ended && (s = load_window_slot(&l->window)) != NULL) {
 		const char *why;
 		size_t used;
-		int rc = load_parse(l->format, input_have(&l->in), l->in.eof, &s->key, &s->value, &used, &why);
+		int rc = load_parse(l->format, input_have(&l->in), l->in.eof, &s->key, &s->value,
+				    &used, &why);
 
 		if (rc == ERR_TRUNCATED) {
 			l->want_input = true;
@@ -71,7 +72,8 @@ static void load_read_pairs(struct load *l)
 		}
 		l->ended = true;
 		if (rc != ERR_NOT_FOUND)
-			l->code = ctl_fail(l->ctl, CTL_INVALID_INPUT, "pair %" PRIu64 " of the input: %s",
+			l->code = ctl_fail(l->ctl, CTL_INVALID_INPUT,
+					   "pair %" PRIu64 " of the input: %s",
 					   l->pairs + 1, why);
 	}
 }
@@ -84,9 +86,11 @@ static void load_fill(struct load *l)
 		return;
 	l->ended = true;
 	l->code = rc == ERR_LIMIT ?
-		ctl_fail(l->ctl, CTL_INVALID_INPUT, "pair %" PRIu64 " of the input: the pair is too large",
+		ctl_fail(l->ctl, CTL_INVALID_INPUT,
+			 "pair %" PRIu64 " of the input: the pair is too large",
 			 l->pairs + 1) :
-		ctl_fail(l->ctl, CTL_INVALID_INPUT, "the input cannot be read: %s", strerror(errno));
+		ctl_fail(l->ctl, CTL_INVALID_INPUT, "the input cannot be read: %s",
+			 strerror(errno));
 }
 
 static int load_timeout(const struct load *l)
@@ -124,7 +128,8 @@ static void load_give_up(struct load *l)
 	if (w->failed.code != ERR_OK || mono_sub_ms(now, w->progressed) <= l->o->patience_ms)
 		return;
 	w->failed = (struct client_error){.code = ERR_TIMEOUT, .again = ERR_AGAIN_UNSURE};
-	(void)snprintf(w->failed.text, sizeof w->failed.text, "nothing has been acknowledged for %.0f s",
+	(void)snprintf(w->failed.text, sizeof w->failed.text,
+		       "nothing has been acknowledged for %.0f s",
 		       (double)l->o->patience_ms / 1000);
 	client_disconnect(w->client, true);
 }
@@ -151,7 +156,8 @@ static void load_loop(struct load *l)
 		load_give_up(l);
 		if (w->acked != NULL && fflush(w->acked) != 0 && w->failed.code == ERR_OK) {
 			w->failed.code = ERR_IO;
-			(void)snprintf(w->failed.text, sizeof w->failed.text, "%s: %s", l->o->acked, strerror(errno));
+			(void)snprintf(w->failed.text, sizeof w->failed.text, "%s: %s", l->o->acked,
+				       strerror(errno));
 		}
 		progress_show(&l->progress, mono_now(), w->count, l->in.taken, l->in_size);
 	}
@@ -162,11 +168,12 @@ static void load_print(struct ctl *ctl, const struct load_window *w, double seco
 	double rate = seconds > 0 ? (double)w->count / seconds : 0;
 
 	if (ctl->format == CTL_JSON)
-		fprintf(ctl->out, "{\"count\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"seconds\":%.3f,\"per_second\":%.0f"
-			",\"repeats\":%" PRIu64 ",\"revision\":%" PRId64 "}\n",
+		fprintf(ctl->out, "{\"count\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"seconds\":%.3f"
+			",\"per_second\":%.0f,\"repeats\":%" PRIu64 ",\"revision\":%" PRId64 "}\n",
 			w->count, w->bytes, seconds, rate, w->repeats, w->revision);
 	else
-		fprintf(ctl->out, "loaded %" PRIu64 " keys in %.2f s (%.0f/s), revision %" PRId64 "\n",
+		fprintf(ctl->out, "loaded %" PRIu64 " keys in %.2f s (%.0f/s), revision "
+						    "%" PRId64 "\n",
 			w->count, seconds, rate, w->revision);
 }
 
@@ -180,7 +187,8 @@ static int load_report(struct load *l)
 	if (w->failed.code == ERR_OK)
 		return l->code;
 	if (w->unsure > 0)
-		fprintf(l->ctl->err, "%" PRIu64 " more may or may not have been put (see --retry)\n", w->unsure);
+		fprintf(l->ctl->err, "%" PRIu64 " more may or may not have been put (see "
+						"--retry)\n", w->unsure);
 	return ctl_fail_client(l->ctl, &w->failed);
 }
 
@@ -226,7 +234,8 @@ static int load_input(struct load *l, const char *path)
 	if (path != NULL && strcmp(path, "-") != 0)
 		fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return ctl_fail(l->ctl, CTL_INVALID_INPUT, "%s: %s", path != NULL ? path : "-", strerror(errno));
+		return ctl_fail(l->ctl, CTL_INVALID_INPUT, "%s: %s", path != NULL ? path : "-",
+				strerror(errno));
 	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
 		l->in_size = (uint64_t)st.st_size;
 	input_open(&l->in, fd, LOAD_INPUT_BYTES);
@@ -240,7 +249,8 @@ static int load_check(struct ctl *ctl, const struct load_options *o, int argc, s
 	if (load_format_parse(o->format, &l->format) != ERR_OK)
 		return ctl_fail(ctl, CTL_BAD_FEATURE, "unknown format \"%s\"", o->format);
 	if (o->inflight < 1 || o->inflight > LIMIT_CLIENT_INFLIGHT)
-		return ctl_bad_args(ctl, &ctl_load, "--inflight is between 1 and %u", LIMIT_CLIENT_INFLIGHT);
+		return ctl_bad_args(ctl, &ctl_load, "--inflight is between 1 and %u",
+				    LIMIT_CLIENT_INFLIGHT);
 	return CTL_OK;
 }
 
@@ -248,7 +258,8 @@ static int load_run(struct ctl *ctl, const void *options, int argc, char **argv)
 {
 	const struct load_options *o = options;
 	struct load l = {.ctl = ctl, .o = o};
-	struct client_options co = {.endpoints = ctl->globals.endpoints, .max_flights = (uint32_t)o->inflight,
+	struct client_options co = {.endpoints = ctl->globals.endpoints,
+				    .max_flights = (uint32_t)o->inflight,
 				    .dial_timeout_ms = (unsigned)ctl->globals.dial_timeout_ms};
 	struct client_error e;
 	struct client *client;
@@ -271,11 +282,14 @@ static int load_run(struct ctl *ctl, const void *options, int argc, char **argv)
 }
 
 const struct ctl_command ctl_load = {
-	.name = "load", .args = "[FILE|-]", .summary = "Puts many keys from a file or standard input",
+	.name = "load", .args = "[FILE|-]",
+	.summary = "Puts many keys from a file or standard input",
 	.more = "Formats:\n"
 		"  tsv     KEY TAB VALUE on a line; C escapes (\\t \\n \\\\ \\xHH) inside both\n"
 		"  json    {\"key\":\"BASE64\",\"value\":\"BASE64\"} on a line\n"
-		"  length  LENGTH:KEYLENGTH:VALUE without anything between, such as 3:abc5:hello\n\n"
-		"If a key comes several times its last value wins. What surely failed is put again; what may have\n"
-		"been put only with --retry.\n",
+		"  length  LENGTH:KEYLENGTH:VALUE without anything between, such as "
+		"3:abc5:hello\n\n"
+		"If a key comes several times its last value wins. What surely failed is put "
+		"again;\n"
+		"what may have been put only with --retry.\n",
 	.flags = load_flags, .options_size = sizeof(struct load_options), .run = load_run};

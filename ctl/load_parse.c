@@ -108,7 +108,8 @@ static bool json_string(struct cur *c, struct buf *out)
 }
 
 /* One member; `seen` has a bit for each that came before. */
-static int json_member(struct cur *c, struct buf *key, struct buf *value, unsigned *seen, const char **why)
+static int json_member(struct cur *c, struct buf *key, struct buf *value, unsigned *seen,
+		       const char **why)
 {
 	struct buf name, text;
 	unsigned bit;
@@ -121,11 +122,13 @@ static int json_member(struct cur *c, struct buf *key, struct buf *value, unsign
 	bit = bytes_eq(buf_bytes(&name), bytes_str("key")) ? 1 :
 	      bytes_eq(buf_bytes(&name), bytes_str("value")) ? 2 : 0;
 	if (rc == ERR_OK && (bit == 0 || (*seen & bit)))
-		rc = load_bad(why, "a member that is neither \"key\" nor \"value\", or twice the same");
+		rc = load_bad(why, "a member that is neither \"key\" nor \"value\", or twice the "
+				   "same");
 	*seen |= bit;
 	if (rc == ERR_OK && text.err != ERR_OK)
 		rc = text.err;
-	if (rc == ERR_OK && codec_base64_decode(buf_bytes(&text), bit == 1 ? key : value) == ERR_MALFORMED)
+	if (rc == ERR_OK && codec_base64_decode(buf_bytes(&text),
+						bit == 1 ? key : value) == ERR_MALFORMED)
 		rc = load_bad(why, "bad base64");
 	buf_free(&name);
 	buf_free(&text);
@@ -172,7 +175,8 @@ static int load_counted(struct bytes have, bool eof, size_t *at, struct buf *out
 	return ERR_OK;
 }
 
-static int load_length(struct bytes have, bool eof, struct buf *key, struct buf *value, size_t *used,
+static int load_length(struct bytes have, bool eof, struct buf *key, struct buf *value,
+		       size_t *used,
 		       const char **why)
 {
 	size_t at = 0;
@@ -189,7 +193,8 @@ static int load_length(struct bytes have, bool eof, struct buf *key, struct buf 
 	return rc;
 }
 
-static int load_one(enum load_format format, struct bytes have, bool eof, struct buf *key, struct buf *value,
+static int load_one(enum load_format format, struct bytes have, bool eof, struct buf *key,
+		    struct buf *value,
 		    size_t *used, const char **why)
 {
 	struct bytes line;
@@ -205,10 +210,12 @@ static int load_one(enum load_format format, struct bytes have, bool eof, struct
 	*used = skipped;
 	if (rc != ERR_OK)
 		return rc;
-	return format == LOAD_TSV ? load_tsv(line, key, value, why) : load_json(line, key, value, why);
+	return format == LOAD_TSV ? load_tsv(line, key, value, why) : load_json(line, key, value,
+		why);
 }
 
-int load_parse(enum load_format format, struct bytes have, bool eof, struct buf *key, struct buf *value,
+int load_parse(enum load_format format, struct bytes have, bool eof, struct buf *key,
+	       struct buf *value,
 	       size_t *used, const char **why)
 {
 	int rc;

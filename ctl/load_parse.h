@@ -24,7 +24,8 @@ int load_format_parse(const char *name, enum load_format *format);
  * The first pair of `have`, into key and value, and the bytes it takes. ERR_OK; ERR_TRUNCATED:
  * more must be read; ERR_NOT_FOUND: the end; ERR_MALFORMED or ERR_LIMIT with *why.
  */
-int load_parse(enum load_format format, struct bytes have, bool eof, struct buf *key, struct buf *value,
+int load_parse(enum load_format format, struct bytes have, bool eof, struct buf *key,
+	       struct buf *value,
 	       size_t *used, const char **why);
 
 #endif

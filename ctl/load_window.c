@@ -13,7 +13,8 @@ static void load_done(struct client_flight *f, const struct client_reply *reply)
 
 int load_window_init(struct load_window *w, struct client *c, uint32_t n)
 {
-	*w = (struct load_window){.client = c, .n_slots = n, .heard = mono_now(), .progressed = mono_now()};
+	*w = (struct load_window){.client = c, .n_slots = n, .heard = mono_now()};
+	w->progressed = w->heard;
 	w->redo_end = &w->redo;
 	for (w->n_chains = 1; w->n_chains < 2 * n; w->n_chains *= 2)
 		continue;
@@ -151,7 +152,7 @@ static void load_good(struct load_window *w, struct load_slot *s, const struct k
 	slot_end(w, s);
 }
 
-/* The cluster is busy or has no leader: a little later, more so each time, until something works. */
+/* The cluster is busy or has no leader: a little later, later each time, until something works. */
 static void load_pause(struct load_window *w)
 {
 	mono_t now = mono_now();
@@ -168,7 +169,8 @@ static bool load_may_repeat(const struct load_window *w, const struct client_rep
 {
 	if (reply->err == ERR_NO_SPACE || w->failed.code != ERR_OK)
 		return false;
-	return reply->again == ERR_AGAIN_SAFE || (w->retry_unsure && reply->again == ERR_AGAIN_UNSURE);
+	return reply->again == ERR_AGAIN_SAFE || (w->retry_unsure &&
+						  reply->again == ERR_AGAIN_UNSURE);
 }
 
 static void load_bad(struct load_window *w, const struct client_reply *reply)
@@ -234,7 +236,8 @@ void load_window_pump(struct load_window *w, mono_t deadline, struct client_conn
 		int rc;
 
 		if (client_conn_flights(*conn) == 0)
-			w->heard = mono_now();   /* the time of silence begins with the first request */
+			/* the time of silence begins with the first request */
+			w->heard = mono_now();
 		rc = client_conn_send(*conn, &s->flight, &put);
 		if (rc == ERR_REQUEST_TOO_LARGE || rc == ERR_NO_MEMORY) {
 			struct client_reply reply = {.err = rc};

@@ -41,7 +41,8 @@ struct load_window {
 	struct client_error failed;       /* the first error that ends the load */
 };
 
-int load_window_init(struct load_window *w, struct client *c, uint32_t n);   /* ERR_OK or ERR_NO_MEMORY */
+/* ERR_OK or ERR_NO_MEMORY */
+int load_window_init(struct load_window *w, struct client *c, uint32_t n);
 void load_window_free(struct load_window *w);
 
 /* An empty slot to read the next pair into, or NULL: all are busy or one is held. */

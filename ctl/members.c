@@ -9,7 +9,8 @@
 
 static void members_table(struct ctl *ctl, const struct native_members_result *r)
 {
-	static const char *const headings[] = {"ID", "Status", "Name", "Peer Addrs", "Client Addrs", "Is Learner"};
+	static const char *const headings[] = {"ID", "Status", "Name", "Peer Addrs", "Client Addrs",
+					       "Is Learner"};
 	struct table *t = table_new(6, headings);
 
 	for (size_t i = 0; i < r->members.n; i++) {
@@ -61,7 +62,8 @@ static int member_run(struct ctl *ctl, const void *options, int argc, char **arg
 
 const struct ctl_command ctl_members = {
 	.name = "members", .args = "", .summary = "Lists the nodes of the cluster",
-	.more = "A line each: id, status, name, peer address, client address, whether it is a learner.\n",
+	.more = "A line each: id, status, name, peer address, client address, whether it is a "
+		"learner.\n",
 	.run = members_run};
 
 const struct ctl_command ctl_member = {

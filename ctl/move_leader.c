@@ -16,7 +16,8 @@ static const struct cluster_node *leader_of(const struct cluster_nodes *nodes)
 }
 
 /* A node by its name or its id in hexadecimal, as etcdctl writes ids. */
-static int leader_target(struct ctl *ctl, const struct cluster_nodes *nodes, const char *word, uint64_t *id)
+static int leader_target(struct ctl *ctl, const struct cluster_nodes *nodes, const char *word,
+			 uint64_t *id)
 {
 	for (size_t i = 0; i < nodes->n; i++)
 		if (bytes_eq(nodes->v[i].member.name, bytes_str(word))) {
@@ -24,13 +25,14 @@ static int leader_target(struct ctl *ctl, const struct cluster_nodes *nodes, con
 			return CTL_OK;
 		}
 	if (number_parse_u64(word, 16, id) != ERR_OK || *id == 0)
-		return ctl_bad_args(ctl, &ctl_move_leader, "bad member ID \"%s\", expecting ID in Hex or a name", word);
+		return ctl_bad_args(ctl, &ctl_move_leader,
+				    "bad member ID \"%s\", expecting ID in Hex or a name", word);
 	return CTL_OK;
 }
 
 enum { LEADER_LOOK_MS = 20 };
 
-/* Who it has become, when the cluster chose: asked until somebody knows; 0 if nobody does in time. */
+/* Who it has become, when the cluster chose: asked until it is known; 0 if it is not in time. */
 static uint64_t leader_next(struct ctl *ctl, const struct cluster_node *old)
 {
 	mono_t deadline = ctl_deadline(ctl);
@@ -73,7 +75,8 @@ static int leader_move(struct ctl *ctl, struct arena *arena, const char *word)
 		return ctl_fail(ctl, CTL_ERROR, "no leader is known");
 	if (cluster_ask(ctl, leader->endpoint, &r, ctl_deadline(ctl), &e) != ERR_OK)
 		return ctl_fail_client(ctl, &e);
-	fprintf(ctl->out, "Leadership transferred from %" PRIx64 " to %" PRIx64 "\n", leader->member.id,
+	fprintf(ctl->out, "Leadership transferred from %" PRIx64 " to %" PRIx64 "\n",
+		leader->member.id,
 		params.target != 0 ? params.target : leader_next(ctl, leader));
 	return CTL_OK;
 }
@@ -85,7 +88,8 @@ static int leader_run(struct ctl *ctl, const void *options, int argc, char **arg
 
 	(void)options;
 	if (argc > 1)
-		return ctl_bad_args(ctl, &ctl_move_leader, "move-leader command takes one argument at most");
+		return ctl_bad_args(ctl, &ctl_move_leader,
+				    "move-leader command takes one argument at most");
 	arena_init(&arena, CLUSTER_ARENA_BYTES);
 	code = leader_move(ctl, &arena, argc == 1 ? argv[0] : NULL);
 	arena_free(&arena);
@@ -93,6 +97,8 @@ static int leader_run(struct ctl *ctl, const void *options, int argc, char **arg
 }
 
 const struct ctl_command ctl_move_leader = {
-	.name = "move-leader", .args = "[ID|NAME]", .summary = "Transfers leadership to another node",
-	.more = "Without a target to the follower that is closest behind. The leader is found by itself.\n",
+	.name = "move-leader", .args = "[ID|NAME]",
+	.summary = "Transfers leadership to another node",
+	.more = "Without a target to the follower that is closest behind. The command finds the "
+		"leader.\n",
 	.run = leader_run};

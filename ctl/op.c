@@ -23,17 +23,21 @@ static int op_prefix_end(struct bytes prefix, struct arena *arena, struct bytes 
 	return ERR_OK;
 }
 
-int op_range(struct ctl *ctl, const struct ctl_command *c, bool prefix, bool from_key, int argc, char **argv,
+int op_range(struct ctl *ctl, const struct ctl_command *c, bool prefix, bool from_key, int argc,
+	     char **argv,
 	     struct arena *arena, struct bytes *key, struct bytes *range_end)
 {
 	if (argc < 1 || argc > 2)
-		return ctl_bad_args(ctl, c, "%s command needs one argument as key and an optional argument "
+		return ctl_bad_args(ctl, c,
+				    "%s command needs one argument as key and an optional argument "
 				    "as range_end", c->name);
 	if (prefix && from_key)
-		return ctl_bad_args(ctl, c, "`--prefix` and `--from-key` cannot be set at the same time, "
+		return ctl_bad_args(ctl, c,
+				    "`--prefix` and `--from-key` cannot be set at the same time, "
 				    "choose one");
 	if (argc == 2 && (prefix || from_key))
-		return ctl_bad_args(ctl, c, "too many arguments, only accept one argument when `--prefix` "
+		return ctl_bad_args(ctl, c,
+				    "too many arguments, only accept one argument when `--prefix` "
 				    "or `--from-key` is set");
 	*key = bytes_str(argv[0]);
 	*range_end = argc == 2 ? bytes_str(argv[1]) : bytes_of(NULL, 0);

@@ -35,7 +35,8 @@ int op_del(struct ctl *ctl, const struct del_options *o, int argc, char **argv, 
 	   struct kv_delete *out);
 
 /* The key and range_end of `words` with --prefix or --from-key. */
-int op_range(struct ctl *ctl, const struct ctl_command *c, bool prefix, bool from_key, int argc, char **argv,
+int op_range(struct ctl *ctl, const struct ctl_command *c, bool prefix, bool from_key, int argc,
+	     char **argv,
 	     struct arena *arena, struct bytes *key, struct bytes *range_end);
 
 #endif

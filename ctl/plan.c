@@ -22,7 +22,8 @@ static int plan_dir(struct ctl *ctl, const char *dir, struct plan *p)
 		return ctl_fail(ctl, CTL_BAD_ARGS, "no directory is given");
 	if (dir[0] != '/' && getcwd(here, sizeof here) == NULL)
 		return ctl_fail(ctl, CTL_ERROR, "the working directory: %s", strerror(errno));
-	n = snprintf(p->dir, sizeof p->dir, "%s%s%.*s", dir[0] == '/' ? "" : here, dir[0] == '/' ? "" : "/",
+	n = snprintf(p->dir, sizeof p->dir, "%s%s%.*s", dir[0] == '/' ? "" : here,
+		     dir[0] == '/' ? "" : "/",
 		     (int)len, dir);
 	if (n < 0 || (size_t)n >= sizeof p->dir - 256)
 		return ctl_fail(ctl, CTL_BAD_ARGS, "%s: the path is too long", dir);
@@ -73,24 +74,28 @@ static int plan_name(struct plan *p, struct plan_node *node, const char *names, 
 	return ERR_OK;
 }
 
-static int plan_node(struct ctl *ctl, struct plan *p, size_t i, size_t n, int64_t base_port, const char *hosts,
+static int plan_node(struct ctl *ctl, struct plan *p, size_t i, size_t n, int64_t base_port,
+		     const char *hosts,
 		     const char *names)
 {
 	struct plan_node *node = &p->nodes[i];
 	unsigned same = 0;
 
 	if (plan_host(node, hosts, i, n) != ERR_OK)
-		return ctl_fail(ctl, CTL_BAD_ARGS, "--hosts needs %u numeric addresses with commas between them",
+		return ctl_fail(ctl, CTL_BAD_ARGS,
+				"--hosts needs %u numeric addresses with commas between them",
 				(unsigned)n);
 	if (plan_name(p, node, names, i, n) != ERR_OK)
-		return ctl_fail(ctl, CTL_BAD_ARGS, "--name needs %u different names with commas between them",
+		return ctl_fail(ctl, CTL_BAD_ARGS,
+				"--name needs %u different names with commas between them",
 				(unsigned)n);
 	for (size_t k = 0; k < i; k++)
 		same += strcmp(p->nodes[k].host, node->host) == 0;
 	node->client_port = (unsigned)base_port + PLAN_PORT_STEP * same;
 	node->peer_port = node->client_port + 1;
 	if (node->peer_port > 65535)
-		return ctl_fail(ctl, CTL_BAD_ARGS, "port %u of node %u is too high", node->peer_port, (unsigned)i);
+		return ctl_fail(ctl, CTL_BAD_ARGS, "port %u of node %u is too high",
+				node->peer_port, (unsigned)i);
 	return CTL_OK;
 }
 

@@ -30,9 +30,11 @@ static void build_settings(struct buf *out, const struct plan *p, size_t i)
 	char hex[KEY_HEX_LEN + 1];
 
 	buf_printf(out, "cluster_id = %" PRIu64 "\nnode_id = %u\n", p->cluster_id, (unsigned)i + 1);
-	buf_printf(out, "data_dir = %s/node%u/data\nrun_dir = %s/node%u/run\n", p->dir, (unsigned)i, p->dir,
+	buf_printf(out, "data_dir = %s/node%u/data\nrun_dir = %s/node%u/run\n", p->dir, (unsigned)i,
+		   p->dir,
 		   (unsigned)i);
-	buf_printf(out, "key_file = %s/node%u/node.key\nsecret_file = %s/node%u/cluster.secret\n", p->dir,
+	buf_printf(out, "key_file = %s/node%u/node.key\nsecret_file = %s/node%u/cluster.secret\n",
+		   p->dir,
 		   (unsigned)i, p->dir, (unsigned)i);
 	buf_str(out, "client_listen = ");
 	build_address(out, self, self->client_port);
@@ -74,8 +76,10 @@ static int build_config(struct ctl *ctl, const struct plan *p, size_t i, const c
 
 	buf_init(&text, MIB);
 	build_settings(&text, p, i);
-	if (text.err != ERR_OK || config_parse(buf_bytes(&text), "settings", 0, NULL, &config, &e) != ERR_OK) {
-		code = ctl_fail(ctl, CTL_ERROR, "%s", text.err != ERR_OK ? err_text(text.err) : e.text);
+	if (text.err != ERR_OK || config_parse(buf_bytes(&text), "settings", 0, NULL, &config,
+					       &e) != ERR_OK) {
+		code = ctl_fail(ctl, CTL_ERROR, "%s",
+				text.err != ERR_OK ? err_text(text.err) : e.text);
 		buf_free(&text);
 		return code;
 	}
@@ -88,7 +92,8 @@ static int build_config(struct ctl *ctl, const struct plan *p, size_t i, const c
 	return code;
 }
 
-static int build_key(struct ctl *ctl, const char *node_dir, const char *name, const uint8_t key[KEY_LEN])
+static int build_key(struct ctl *ctl, const char *node_dir, const char *name,
+		     const uint8_t key[KEY_LEN])
 {
 	char path[PLAN_PATH + 64];
 	const char *why;
@@ -137,12 +142,14 @@ static int build_parents(struct ctl *ctl, char *dir)
 /* Undoes what was made before something failed; best effort. */
 static void build_remove(const char *tmp, size_t n)
 {
-	static const char *const names[] = {"data", "run", "log", "node.key", "cluster.secret", "quorate.conf", ""};
+	static const char *const names[] = {"data", "run", "log", "node.key", "cluster.secret",
+					    "quorate.conf", ""};
 	char path[PLAN_PATH + 96];
 
 	for (size_t i = 0; i < n; i++)
 		for (size_t k = 0; k < sizeof names / sizeof names[0]; k++) {
-			(void)snprintf(path, sizeof path, "%s/node%u/%s", tmp, (unsigned)i, names[k]);
+			(void)snprintf(path, sizeof path, "%s/node%u/%s", tmp, (unsigned)i,
+				       names[k]);
 			(void)remove(path);
 		}
 	(void)rmdir(tmp);
@@ -191,7 +198,8 @@ static int build_refuse(struct ctl *ctl, const struct plan *p)
 	for (size_t i = 0; i < LIMIT_NODES; i++) {
 		(void)snprintf(path, sizeof path, "%s/node%u", p->dir, (unsigned)i);
 		if (lstat(path, &st) == 0)
-			return ctl_fail(ctl, CTL_ERROR, "%s is there already; nothing was changed", path);
+			return ctl_fail(ctl, CTL_ERROR, "%s is there already; nothing was changed",
+					path);
 	}
 	return CTL_OK;
 }

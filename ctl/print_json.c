@@ -226,7 +226,8 @@ static void json_range_end(struct ctl *ctl, const struct kv_range_result *head, 
 
 static void json_member(struct ctl *ctl, const struct native_member *m)
 {
-	fprintf(ctl->out, ctl->globals.hex ? "{\"ID\":\"%" PRIx64 "\"," : "{\"ID\":%" PRIu64 ",", m->id);
+	fprintf(ctl->out, ctl->globals.hex ? "{\"ID\":\"%" PRIx64 "\"," : "{\"ID\":%" PRIu64 ",",
+		m->id);
 	print_json_str(ctl->out, "name", m->name);
 	fputs(",\"peerURLs\":[", ctl->out);
 	codec_json(ctl->out, m->peer_addr);

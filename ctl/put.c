@@ -5,8 +5,10 @@
 #include "ctl/print.h"
 
 static const struct flag put_flags[] = {
-	FLAG(struct put_options, HEX, lease, "lease", 0, "0", "ID", "attach to this lease (hexadecimal)"),
-	FLAG(struct put_options, BOOL, prev_kv, "prev-kv", 0, NULL, "", "print the pair before the change"),
+	FLAG(struct put_options, HEX, lease, "lease", 0, "0", "ID",
+	     "attach to this lease (hexadecimal)"),
+	FLAG(struct put_options, BOOL, prev_kv, "prev-kv", 0, NULL, "",
+	     "print the pair before the change"),
 	FLAG(struct put_options, BOOL, ignore_value, "ignore-value", 0, NULL, "", "keep the value"),
 	FLAG(struct put_options, BOOL, ignore_lease, "ignore-lease", 0, NULL, "", "keep the lease"),
 	FLAG_END
@@ -45,7 +47,8 @@ int op_put(struct ctl *ctl, const struct put_options *o, int argc, char **argv, 
 	if (argc < 1 || argc > 2)
 		return ctl_bad_args(ctl, &ctl_put, "%s", put_needs);
 	if (o->ignore_value && argc > 1)
-		return ctl_bad_args(ctl, &ctl_put, "put command needs only 1 argument when 'ignore-value' is set");
+		return ctl_bad_args(ctl, &ctl_put,
+				    "put command needs only 1 argument when 'ignore-value' is set");
 	*out = (struct kv_put){.key = bytes_str(argv[0]), .lease = o->lease, .prev_kv = o->prev_kv,
 			       .ignore_value = o->ignore_value, .ignore_lease = o->ignore_lease};
 	if (argc == 2)
@@ -60,7 +63,8 @@ static int put_send(struct ctl *ctl, const struct kv_put *put, struct arena *are
 	int code = CTL_OK;
 	const struct printer *p = print_of(ctl, &code);
 	struct kv_put_result result;
-	struct client_request r = {.method = "put", .params = put, .arena = arena, .result = &result};
+	struct client_request r = {.method = "put", .params = put, .arena = arena,
+				   .result = &result};
 
 	if (p == NULL)
 		return code;
@@ -86,6 +90,7 @@ static int put_run(struct ctl *ctl, const void *options, int argc, char **argv)
 
 const struct ctl_command ctl_put = {
 	.name = "put", .args = "KEY [VALUE]", .summary = "Puts the given key into the store",
-	.more = "Without VALUE it is read from standard input. A VALUE that begins with '-' needs `--` before\n"
-		"it: quorate put KEY -- VALUE.\n",
+	.more = "Without VALUE it is read from standard input. A VALUE that begins with '-' needs "
+		"`--`\n"
+		"before it: quorate put KEY -- VALUE.\n",
 	.flags = put_flags, .options_size = sizeof(struct put_options), .run = put_run};

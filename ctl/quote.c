@@ -28,14 +28,16 @@ static size_t utf8_rune(struct bytes v, uint32_t *rune)
 	return n;
 }
 
-/* Near enough to Go's notion without its tables: no controls, no blanks but ' ', nothing private. */
+/* Near enough to Go's notion without its tables: no controls, no blank but ' ', none private. */
 static bool rune_prints(uint32_t r)
 {
 	if (r < 0x20 || (r >= 0x7f && r <= 0xa0) || r == 0xad)
 		return false;
-	if ((r >= 0x2000 && r <= 0x200f) || (r >= 0x2028 && r <= 0x202f) || (r >= 0x205f && r <= 0x206f))
+	if ((r >= 0x2000 && r <= 0x200f) || (r >= 0x2028 && r <= 0x202f) || (r >= 0x205f &&
+		r <= 0x206f))
 		return false;
-	if (r == 0x3000 || r == 0xfeff || (r >= 0xe000 && r <= 0xf8ff) || (r >= 0xfff0 && r <= 0xfffb))
+	if (r == 0x3000 || r == 0xfeff || (r >= 0xe000 && r <= 0xf8ff) || (r >= 0xfff0 &&
+		r <= 0xfffb))
 		return false;
 	return (r & 0xfffe) != 0xfffe && r < 0xe0000;
 }
@@ -179,7 +181,8 @@ static size_t unquote_escape(const char *s, size_t left, struct buf *out)
 		return 1;
 	}
 	if (*s == 'x' || (*s >= '0' && *s <= '7')) {
-		v = *s == 'x' ? escape_number(s + 1, left - 1, 2, 16) : escape_number(s, left, 3, 8);
+		v = *s == 'x' ? escape_number(s + 1, left - 1, 2, 16) : escape_number(s, left, 3,
+			8);
 		if (v < 0 || v > 255)
 			return 0;
 		buf_u8(out, (uint8_t)v);

@@ -21,7 +21,8 @@ static void status_daemons(char to[STATUS_DAEMONS], const struct native_status_r
 		char age[32];
 
 		n += (size_t)snprintf(to + n, STATUS_DAEMONS - n, "%s%.*s %s", i ? ", " : "",
-				      (int)(d->name.len < 64 ? d->name.len : 64), (const char *)d->name.data,
+				      (int)(d->name.len < 64 ? d->name.len : 64),
+				      (const char *)d->name.data,
 				      up ? codec_age(age, d->age_ms) : "DOWN");
 	}
 }
@@ -55,7 +56,8 @@ static void status_row(struct table *t, const struct cluster_node *node)
 
 static void status_table(struct ctl *ctl, const struct cluster_nodes *nodes)
 {
-	static const char *const headings[] = {"name", "id", "endpoint", "role", "leader", "term", "commit",
+	static const char *const headings[] = {"name", "id", "endpoint", "role", "leader", "term",
+					       "commit",
 					       "applied", "revision", "store", "log", "daemons"};
 	struct table *t = table_new(12, headings);
 
@@ -88,12 +90,15 @@ static void status_json_body(FILE *out, const struct native_status_result *s)
 	print_json_str(out, "role", s->role);
 	fprintf(out, ",\"cluster_id\":%" PRIu64 ",\"leader\":%" PRIu64 ",\"term\":%" PRIu64,
 		s->header != NULL ? s->header->cluster_id : 0, s->leader, cluster_term(s->header));
-	fprintf(out, ",\"commit\":%" PRIu64 ",\"applied\":%" PRIu64 ",\"last\":%" PRIu64, s->commit, s->applied,
+	fprintf(out, ",\"commit\":%" PRIu64 ",\"applied\":%" PRIu64 ",\"last\":%" PRIu64, s->commit,
+		s->applied,
 		s->last);
-	fprintf(out, ",\"revision\":%" PRId64 ",\"compact_revision\":%" PRId64, cluster_revision(s->header),
+	fprintf(out, ",\"revision\":%" PRId64 ",\"compact_revision\":%" PRId64,
+		cluster_revision(s->header),
 		s->compact_revision);
-	fprintf(out, ",\"store_bytes\":%" PRIu64 ",\"used_bytes\":%" PRIu64 ",\"log_bytes\":%" PRIu64
-		",\"keys\":%" PRIu64 ",\"apply_hash\":\"", s->store_bytes, s->used_bytes, s->log_bytes, s->keys);
+	fprintf(out, ",\"store_bytes\":%" PRIu64 ",\"used_bytes\":%" PRIu64
+		",\"log_bytes\":%" PRIu64 ",\"keys\":%" PRIu64 ",\"apply_hash\":\"", s->store_bytes, s->used_bytes,
+		s->log_bytes, s->keys);
 	for (size_t i = 0; i < s->apply_hash.len; i++)
 		fprintf(out, "%02x", s->apply_hash.data[i]);
 	fputc('"', out);
@@ -150,10 +155,14 @@ static void status_fields(struct ctl *ctl, const struct cluster_nodes *nodes)
 		status_daemons(daemons, s);
 		status_field(out, "Version", s->version);
 		status_field(out, "Role", s->role);
-		fprintf(out, "\"Leader\" : %" PRIu64 "\n\"RaftTerm\" : %" PRIu64 "\n\"RaftIndex\" : %" PRIu64
-			"\n\"RaftAppliedIndex\" : %" PRIu64 "\n\"Revision\" : %" PRId64 "\n\"DBSize\" : %" PRIu64
-			"\n\"DBSizeInUse\" : %" PRIu64 "\n\"LogSize\" : %" PRIu64 "\n\"Keys\" : %" PRIu64 "\n",
-			s->leader, cluster_term(s->header), s->commit, s->applied, cluster_revision(s->header),
+		fprintf(out, "\"Leader\" : %" PRIu64 "\n\"RaftTerm\" : %" PRIu64 "\n\"RaftIndex\" "
+										 ": %" PRIu64
+			"\n\"RaftAppliedIndex\" : %" PRIu64 "\n\"Revision\" : "
+							    "%" PRId64 "\n\"DBSize\" : %" PRIu64
+			"\n\"DBSizeInUse\" : %" PRIu64 "\n\"LogSize\" : %" PRIu64 "\n\"Keys\" : "
+										  "%" PRIu64 "\n",
+			s->leader, cluster_term(s->header), s->commit, s->applied,
+			cluster_revision(s->header),
 			s->store_bytes, s->used_bytes, s->log_bytes, s->keys);
 		status_field(out, "Daemons", bytes_str(daemons));
 		fputc('\n', out);
@@ -177,8 +186,10 @@ static int status_show(struct ctl *ctl, struct arena *arena)
 	else
 		status_table(ctl, &nodes);
 	if (diverged)
-		return ctl_fail(ctl, CTL_ERROR, "%s and %s hold different data at applied index %" PRIu64
-				": one of them is corrupt", nodes.v[a].endpoint, nodes.v[b].endpoint,
+		return ctl_fail(ctl, CTL_ERROR,
+				"%s and %s hold different data at applied index %" PRIu64
+				": one of them is corrupt", nodes.v[a].endpoint,
+				nodes.v[b].endpoint,
 				nodes.v[a].status.applied);
 	return CTL_OK;
 }
@@ -200,6 +211,7 @@ static int status_run(struct ctl *ctl, const void *options, int argc, char **arg
 
 const struct ctl_command ctl_status = {
 	.name = "status", .args = "", .summary = "Shows every node of the cluster and its daemons",
-	.more = "The nodes are found through any endpoint; those that do not answer are shown as unreachable.\n"
-		"Exits with 1 if two nodes have applied the same commands and hold different data.\n",
+	.more = "The nodes are found through any endpoint; those that do not answer are shown as\n"
+		"unreachable. Exits with 1 if two nodes have applied the same commands and hold\n"
+		"different data.\n",
 	.run = status_run};

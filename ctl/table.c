@@ -98,7 +98,8 @@ void table_print(FILE *out, const struct table *t)
 	table_rule(out, t);
 	for (size_t row = 0; (row + 1) * t->columns <= t->n; row++) {
 		for (size_t c = 0; c < t->columns; c++)
-			fprintf(out, "| %*s ", (int)table_width(t, c), t->cells[row * t->columns + c]);
+			fprintf(out, "| %*s ", (int)table_width(t, c),
+				t->cells[row * t->columns + c]);
 		fputs("|\n", out);
 	}
 	table_rule(out, t);

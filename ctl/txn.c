@@ -8,7 +8,8 @@ struct txn_options {
 };
 
 static const struct flag txn_flags[] = {
-	FLAG(struct txn_options, BOOL, interactive, "interactive", 'i', NULL, "", "ask for each block"),
+	FLAG(struct txn_options, BOOL, interactive, "interactive", 'i', NULL, "",
+	     "ask for each block"),
 	FLAG_END
 };
 
@@ -17,7 +18,8 @@ static int txn_send(struct ctl *ctl, const struct kv_txn *txn, struct arena *are
 	int code = CTL_OK;
 	const struct printer *p = print_of(ctl, &code);
 	struct kv_txn_result result;
-	struct client_request r = {.method = "txn", .params = txn, .arena = arena, .result = &result};
+	struct client_request r = {.method = "txn", .params = txn, .arena = arena,
+				   .result = &result};
 
 	if (p == NULL)
 		return code;
@@ -50,11 +52,16 @@ static int txn_run(struct ctl *ctl, const void *options, int argc, char **argv)
 
 const struct ctl_command ctl_txn = {
 	.name = "txn", .args = "", .summary = "Processes all the requests in one transaction",
-	.more = "Reads three blocks from standard input, each ended by an empty line: comparisons, requests\n"
-		"for when all of them hold, requests for when one does not.\n\n"
+	.more = "Reads three blocks from standard input, each ended by an empty line: "
+		"comparisons,\n"
+		"requests for when all of them hold, requests for when one does not.\n\n"
 		"  mod(\"key1\") > \"0\"\n\n  put key1 \"overwrote-key1\"\n\n"
 		"  put key1 \"created-key1\"\n  put key2 \"some extra key\"\n\n"
-		"A comparison is TARGET(\"KEY\") OP \"VALUE\": OP is =, !=, < or >; TARGET is value (val),\n"
-		"version (ver), create (c), mod (m) or lease, whose value is hexadecimal. Requests are get, put and\n"
-		"del with their flags. Words in \"...\" know Go's escapes, words in '...' are taken as they are.\n",
+		"A comparison is TARGET(\"KEY\") OP \"VALUE\": OP is =, !=, < or >; TARGET is "
+		"value (val),\n"
+		"version (ver), create (c), mod (m) or lease, whose value is hexadecimal. "
+		"Requests are\n"
+		"get, put and del with their flags. Words in \"...\" know Go's escapes, words in "
+		"'...' are\n"
+		"taken as they are.\n",
 	.flags = txn_flags, .options_size = sizeof(struct txn_options), .run = txn_run};

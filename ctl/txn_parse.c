@@ -95,7 +95,8 @@ int txn_parse_compare(const char *line, struct arena *arena, struct kv_compare *
 	if (out->target == KV_TARGET_VALUE)
 		out->value = value;
 	else if (memchr(value.data, 0, value.len + 1) != value.data + value.len ||
-		 number_parse((const char *)value.data, txn_targets[t].base, &out->number) != ERR_OK)
+		 number_parse((const char *)value.data, txn_targets[t].base,
+			      &out->number) != ERR_OK)
 		return txn_why(why, "invalid txn compare request", line, "");
 	return ERR_OK;
 }
@@ -127,7 +128,8 @@ static int txn_argv(const char *line, struct arena *arena, char **argv, size_t m
 }
 
 /* The flags of a command, read from a line's words. */
-static int txn_flags(struct ctl *ctl, const struct ctl_command *c, void *options, int argc, char **argv, int *first)
+static int txn_flags(struct ctl *ctl, const struct ctl_command *c, void *options, int argc,
+		     char **argv, int *first)
 {
 	struct flag_set set = {c->flags, options};
 	char why[FLAG_WHY];
@@ -201,7 +203,8 @@ static int txn_line(struct ctl *ctl, struct input *in, struct arena *arena, cons
 	int rc = input_read_line(in, &line);
 
 	if (rc == ERR_NOT_FOUND)
-		return ctl_fail(ctl, CTL_INVALID_INPUT, "EOF: each of the three blocks ends with an empty line");
+		return ctl_fail(ctl, CTL_INVALID_INPUT,
+				"EOF: each of the three blocks ends with an empty line");
 	if (rc != ERR_OK)
 		return ctl_fail(ctl, CTL_INVALID_INPUT, "%s", err_text(rc));
 	while (line.len > 0 && memchr(" \t\r\n\v\f", line.data[0], 6) != NULL)
@@ -214,7 +217,8 @@ static int txn_line(struct ctl *ctl, struct input *in, struct arena *arena, cons
 	if (line.len > 0)
 		memcpy(copy, line.data, line.len);
 	if (strlen(copy) != line.len)
-		return ctl_fail(ctl, CTL_INVALID_INPUT, "a line has a zero byte; write \\x00 in quotes");
+		return ctl_fail(ctl, CTL_INVALID_INPUT,
+				"a line has a zero byte; write \\x00 in quotes");
 	*out = copy;
 	return CTL_OK;
 }
@@ -234,12 +238,14 @@ static int txn_compares(struct ctl *ctl, struct input *in, struct arena *arena, 
 			return code;
 		if (out->compares.n == LIMIT_TXN_OPS)
 			return ctl_fail(ctl, CTL_INVALID_INPUT, "%s", err_text(ERR_TOO_MANY_OPS));
-		if (txn_parse_compare(line, arena, &out->compares.v[out->compares.n++], why) != ERR_OK)
+		if (txn_parse_compare(line, arena, &out->compares.v[out->compares.n++],
+				      why) != ERR_OK)
 			return ctl_fail(ctl, CTL_INVALID_INPUT, "%s", why);
 	}
 }
 
-static int txn_requests(struct ctl *ctl, struct input *in, struct arena *arena, struct kv_op **v, size_t *n)
+static int txn_requests(struct ctl *ctl, struct input *in, struct arena *arena, struct kv_op **v,
+			size_t *n)
 {
 	const char *line;
 	int code;
@@ -267,7 +273,8 @@ static void txn_prompt(struct ctl *ctl, bool prompt, const char *text)
 	}
 }
 
-int txn_parse(struct ctl *ctl, struct input *in, bool prompt, struct arena *arena, struct kv_txn *out)
+int txn_parse(struct ctl *ctl, struct input *in, bool prompt, struct arena *arena,
+	      struct kv_txn *out)
 {
 	int code;
 

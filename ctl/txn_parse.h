@@ -22,6 +22,7 @@ int txn_parse_compare(const char *line, struct arena *arena, struct kv_compare *
 int txn_parse_op(struct ctl *ctl, const char *line, struct arena *arena, struct kv_op *out);
 
 /* All three blocks; `prompt` names each before it is read. An exit code; the error is printed. */
-int txn_parse(struct ctl *ctl, struct input *in, bool prompt, struct arena *arena, struct kv_txn *out);
+int txn_parse(struct ctl *ctl, struct input *in, bool prompt, struct arena *arena,
+	      struct kv_txn *out);
 
 #endif

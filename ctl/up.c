@@ -19,12 +19,16 @@
 #include "ctl/up_cluster.h"
 
 static const struct flag up_flags[] = {
-	FLAG(struct up_wish, STR, dir, "dir", 0, "quorate.data", "DIR", "where the nodes live; made if missing"),
-	FLAG(struct up_wish, I64, nodes, "nodes", 0, "0", "N", "how many nodes (default 1, or as many as there are)"),
+	FLAG(struct up_wish, STR, dir, "dir", 0, "quorate.data", "DIR",
+	     "where the nodes live; made if missing"),
+	FLAG(struct up_wish, I64, nodes, "nodes", 0, "0", "N",
+	     "how many nodes (default 1, or as many as there are)"),
 	FLAG(struct up_wish, I64, base_port, "base-port", 0, "0", "PORT",
 	     "client port of node 0 (default 2379); node i has PORT+10i, its peers PORT+10i+1"),
-	FLAG(struct up_wish, STR, bin_dir, "bin-dir", 0, NULL, "DIR", "where raftd, stored and gatewayd are"),
-	FLAG(struct up_wish, BOOL, verbose, "verbose", 'v', NULL, "", "show every log line, not only warnings"),
+	FLAG(struct up_wish, STR, bin_dir, "bin-dir", 0, NULL, "DIR",
+	     "where raftd, stored and gatewayd are"),
+	FLAG(struct up_wish, BOOL, verbose, "verbose", 'v', NULL, "",
+	     "show every log line, not only warnings"),
 	FLAG_END
 };
 
@@ -103,7 +107,8 @@ static size_t up_signal_kind(const struct up *u, enum daemon_kind kind, int sign
 /* Begins to stop the daemons of one kind; with none left goes on to the next. */
 static void up_stage(struct up *u, unsigned stage)
 {
-	while (stage < ARRAY_LEN(up_stop_order) && up_signal_kind(u, up_stop_order[stage], SIGTERM) == 0)
+	while (stage < ARRAY_LEN(up_stop_order) && up_signal_kind(u, up_stop_order[stage],
+								  SIGTERM) == 0)
 		stage++;
 	u->stage = stage;
 	u->stage_killed = false;
@@ -129,7 +134,8 @@ static void up_start_due(struct up *u, mono_t now)
 		if (c->pid != 0 || mono_before(now, c->again_at))
 			continue;
 		if (up_child_start(c) != ERR_OK) {
-			up_say(u, "node%u %s cannot be started: %s", (unsigned)c->node, c->name, strerror(errno));
+			up_say(u, "node%u %s cannot be started: %s", (unsigned)c->node, c->name,
+			       strerror(errno));
 			c->again_at = mono_add_ms(now, UP_REST_MAX_MS);
 		}
 	}
@@ -139,14 +145,16 @@ static void up_start_due(struct up *u, mono_t now)
 static void up_child_gone(struct up *u, struct up_child *c, int status)
 {
 	char cause[128];
-	bool usage = WIFEXITED(status) && (WEXITSTATUS(status) == EXIT_USAGE || WEXITSTATUS(status) >= 125);
+	bool usage = WIFEXITED(status) && (WEXITSTATUS(status) == EXIT_USAGE ||
+					   WEXITSTATUS(status) >= 125);
 
 	up_child_cause(cause, sizeof cause, status);
 	up_child_died(c, &u->random);
 	if (u->state == UP_STOPPING)
 		return;
 	if (u->state == UP_STARTING && (usage || c->failures >= UP_START_FAILURES)) {
-		up_say(u, "node%u %s cannot run: %s; its log is %s", (unsigned)c->node, c->name, cause, c->log.path);
+		up_say(u, "node%u %s cannot run: %s; its log is %s", (unsigned)c->node, c->name,
+		       cause, c->log.path);
 		up_stop(u, CTL_ERROR);
 		return;
 	}
@@ -201,13 +209,15 @@ static bool up_has_leader(struct up *u)
 	struct native_empty none = {0};
 	struct native_status_result status = {0};
 	struct arena arena;
-	struct client_request r = {.method = "status", .params = &none, .arena = &arena, .result = &status};
+	struct client_request r = {.method = "status", .params = &none, .arena = &arena,
+				   .result = &status};
 	struct client_error e;
 	bool led;
 
 	u->look_node = (u->look_node + 1) % u->cluster.n;
 	arena_init(&arena, CLUSTER_ARENA_BYTES);
-	led = cluster_ask(u->ctl, config_self(c)->client_addr, &r, mono_add_ms(mono_now(), UP_ASK_MS), &e) ==
+	led = cluster_ask(u->ctl, config_self(c)->client_addr, &r, mono_add_ms(mono_now(),
+		UP_ASK_MS), &e) ==
 	      ERR_OK && status.leader != 0;
 	arena_free(&arena);
 	return led;
@@ -217,16 +227,19 @@ static void up_print_ready(const struct up *u)
 {
 	FILE *out = u->ctl->out;
 
-	fprintf(out, "%u node%s up in %s; endpoints:\n\n  export QUORATE_ENDPOINTS=", (unsigned)u->cluster.n,
+	fprintf(out, "%u node%s up in %s; endpoints:\n\n  export QUORATE_ENDPOINTS=",
+		(unsigned)u->cluster.n,
 		u->cluster.n == 1 ? " is" : "s are", u->cluster.dir);
 	for (size_t i = 0; i < u->cluster.n; i++)
-		fprintf(out, "%s%s", i ? "," : "", config_self(&u->cluster.nodes[i].config)->client_addr);
+		fprintf(out, "%s%s", i ? "," : "",
+			config_self(&u->cluster.nodes[i].config)->client_addr);
 	fprintf(out, "\n\nTry, in another terminal:\n\n"
 		"  quorate put greeting hello\n"
 		"  quorate get greeting\n"
 		"  quorate status\n"
 		"  quorate bench\n"
-		"  quorate admin --dir %s --node 0 raftd status\n\n^C stops it; the same command goes on with it.\n",
+		"  quorate admin --dir %s --node 0 raftd status\n\n^C stops it; the same command "
+		"goes on with it.\n",
 		u->cluster.dir);
 	(void)fflush(out);
 }
@@ -249,7 +262,8 @@ static void up_look(struct up *u, mono_t now)
 		up_say(u, "all daemons are ready; waiting for a leader");
 	for (size_t i = 0; i < u->cluster.n_children; i++)
 		if (!u->cluster.children[i].ready)
-			up_say(u, "waiting for node%u %s to be ready", (unsigned)u->cluster.children[i].node,
+			up_say(u, "waiting for node%u %s to be ready",
+			       (unsigned)u->cluster.children[i].node,
 			       u->cluster.children[i].name);
 }
 
@@ -276,8 +290,10 @@ static void up_turn(struct up *u, struct pollfd *p)
 		up_start_due(u, now);
 	p[0] = (struct pollfd){.fd = u->signals, .events = POLLIN};
 	for (size_t i = 0; i < n; i++) {
-		p[1 + 2 * i] = (struct pollfd){.fd = u->cluster.children[i].err_fd, .events = POLLIN};
-		p[2 + 2 * i] = (struct pollfd){.fd = u->cluster.children[i].ready_fd, .events = POLLIN};
+		p[1 + 2 * i] = (struct pollfd){.fd = u->cluster.children[i].err_fd,
+					       .events = POLLIN};
+		p[2 + 2 * i] = (struct pollfd){.fd = u->cluster.children[i].ready_fd,
+					       .events = POLLIN};
 	}
 	(void)poll(p, 1 + 2 * n, up_timeout(u, now));
 	for (size_t i = 0; i < n; i++) {
@@ -305,7 +321,8 @@ static int up_signals_open(struct up *u, sigset_t *old)
 	(void)sigprocmask(SIG_BLOCK, &set, old);
 	(void)sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
 	u->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	return u->signals >= 0 ? CTL_OK : ctl_fail(u->ctl, CTL_ERROR, "signalfd: %s", strerror(errno));
+	return u->signals >= 0 ? CTL_OK : ctl_fail(u->ctl, CTL_ERROR, "signalfd: %s",
+						   strerror(errno));
 }
 
 static int up_supervise(struct up *u)
@@ -353,7 +370,11 @@ static int up_run(struct ctl *ctl, const void *options, int argc, char **argv)
 }
 
 const struct ctl_command ctl_up = {
-	.name = "up", .args = "", .summary = "Runs a whole cluster on this machine, in the foreground",
-	.more = "Makes DIR on the first run and goes on with it on the next. A daemon that dies is started\n"
-		"again. Log lines are in DIR/node<i>/log/; warnings and errors are shown here too.\n",
+	.name = "up", .args = "", .summary = "Runs a whole cluster on this machine, in the "
+					     "foreground",
+	.more = "Makes DIR on the first run and goes on with it on the next. A daemon that dies "
+		"is\n"
+		"started again. Log lines are in DIR/node<i>/log/; warnings and errors are shown "
+		"here\n"
+		"too.\n",
 	.flags = up_flags, .options_size = sizeof(struct up_wish), .run = up_run};

@@ -20,7 +20,8 @@ enum { UP_READY_FD = 3 };
  * In the child. It gets a process group of its own, so that ^C reaches only the supervisor, which
  * stops the daemons in order; and it dies when the supervisor does, however that happens.
  */
-static _Noreturn void child_run(const struct up_child *c, pid_t parent, int null, int err, int ready)
+static _Noreturn void child_run(const struct up_child *c, pid_t parent, int null, int err,
+				int ready)
 {
 	char instance[16];
 	const char *argv[] = {c->program, "-c", c->config, "-r", "3", "-i", instance, NULL};
@@ -34,7 +35,8 @@ static _Noreturn void child_run(const struct up_child *c, pid_t parent, int null
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	(void)sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
-	if (dup2(null, STDIN_FILENO) < 0 || dup2(err, STDOUT_FILENO) < 0 || dup2(err, STDERR_FILENO) < 0)
+	if (dup2(null, STDIN_FILENO) < 0 || dup2(err, STDOUT_FILENO) < 0 ||
+	    dup2(err, STDERR_FILENO) < 0)
 		_exit(126);
 	if (ready == UP_READY_FD ? fcntl(ready, F_SETFD, 0) < 0 : dup2(ready, UP_READY_FD) < 0)
 		_exit(126);
@@ -55,7 +57,8 @@ static int child_pipe(int p[2])
 	if (pipe2(p, O_CLOEXEC | O_NONBLOCK) != 0)
 		return ERR_IO;
 	for (int i = 0; i < 2; i++) {
-		int high = p[i] > UP_READY_FD ? p[i] : fcntl(p[i], F_DUPFD_CLOEXEC, UP_READY_FD + 1);
+		int high = p[i] > UP_READY_FD ? p[i] : fcntl(p[i], F_DUPFD_CLOEXEC,
+							     UP_READY_FD + 1);
 
 		if (high < 0) {
 			close_two(p);
@@ -162,13 +165,15 @@ void up_child_died(struct up_child *c, uint64_t *random)
 	if (ms > UP_REST_MAX_MS)
 		ms = UP_REST_MAX_MS;
 	c->failures++;
-	c->again_at = mono_add_ms(now, ms / 2 + (int64_t)client_random(random, (uint64_t)ms / 2 + 1));
+	c->again_at = mono_add_ms(now, ms / 2 + (int64_t)client_random(random,
+								       (uint64_t)ms / 2 + 1));
 }
 
 void up_child_cause(char *to, size_t size, int status)
 {
 	if (WIFSIGNALED(status))
-		(void)snprintf(to, size, "signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+		(void)snprintf(to, size, "signal %d (%s)", WTERMSIG(status),
+			       strsignal(WTERMSIG(status)));
 	else
 		(void)snprintf(to, size, "exit code %d", WEXITSTATUS(status));
 }

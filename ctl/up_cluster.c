@@ -26,7 +26,8 @@ static int cluster_make(struct ctl *ctl, const struct up_wish *w, struct up_clus
 		u->n = plan.n;
 		code = plan_build(ctl, &plan);
 	} else if (w->nodes > 0 && (size_t)w->nodes != u->n) {
-		code = ctl_fail(ctl, CTL_BAD_ARGS, "%s has %u node%s, not %u", u->dir, (unsigned)u->n,
+		code = ctl_fail(ctl, CTL_BAD_ARGS, "%s has %u node%s, not %u", u->dir,
+				(unsigned)u->n,
 				u->n == 1 ? "" : "s", (unsigned)w->nodes);
 	}
 	plan_wipe(&plan);
@@ -54,15 +55,18 @@ static int cluster_check_port(struct ctl *ctl, const struct up_wish *w, const st
 
 	if (w->base_port == 0 || colon == NULL || strtoll(colon + 1, NULL, 10) == w->base_port)
 		return CTL_OK;
-	return ctl_fail(ctl, CTL_BAD_ARGS, "node 0 of %s listens on %s; --base-port cannot change that", u->dir,
+	return ctl_fail(ctl, CTL_BAD_ARGS,
+			"node 0 of %s listens on %s; --base-port cannot change that", u->dir,
 			listen);
 }
 
 static int cluster_programs(struct ctl *ctl, const struct up_wish *w, struct up_cluster *u)
 {
 	for (size_t i = 0; i < 3; i++)
-		if (find_daemon(up_daemons[i].name, w->bin_dir, u->programs[i], sizeof u->programs[i]) != ERR_OK)
-			return ctl_fail(ctl, CTL_ERROR, "the program %s was not found; see --bin-dir",
+		if (find_daemon(up_daemons[i].name, w->bin_dir, u->programs[i],
+				sizeof u->programs[i]) != ERR_OK)
+			return ctl_fail(ctl, CTL_ERROR,
+					"the program %s was not found; see --bin-dir",
 					up_daemons[i].name);
 	return CTL_OK;
 }
@@ -79,11 +83,13 @@ static int cluster_lock(struct ctl *ctl, struct up_cluster *u)
 		return CTL_OK;
 	u->lock_fd = -1;
 	if (rc == ERR_EXISTS)
-		return ctl_fail(ctl, CTL_ERROR, "%s is running already, process %ld", u->dir, (long)holder);
+		return ctl_fail(ctl, CTL_ERROR, "%s is running already, process %ld", u->dir,
+				(long)holder);
 	return ctl_fail(ctl, CTL_IO, "%s cannot be locked", path);
 }
 
-static int cluster_child(struct ctl *ctl, const struct up_wish *w, struct up_cluster *u, size_t node, size_t d,
+static int cluster_child(struct ctl *ctl, const struct up_wish *w, struct up_cluster *u,
+			 size_t node, size_t d,
 			 unsigned instance)
 {
 	struct up_child *c = &u->children[u->n_children++];
@@ -96,7 +102,8 @@ static int cluster_child(struct ctl *ctl, const struct up_wish *w, struct up_clu
 	else
 		(void)snprintf(c->name, sizeof c->name, "%s.%u", up_daemons[d].name, instance);
 	(void)snprintf(c->prefix, sizeof c->prefix, "node%u %-8s | ", (unsigned)node, c->name);
-	(void)snprintf(c->log.path, sizeof c->log.path, "%s/node%u/log/%s.log", u->dir, (unsigned)node, c->name);
+	(void)snprintf(c->log.path, sizeof c->log.path, "%s/node%u/log/%s.log", u->dir,
+		       (unsigned)node, c->name);
 	c->log.prefix = c->prefix;
 	c->log.terminal = ctl->err;
 	c->log.all = w->verbose;

@@ -46,7 +46,8 @@ static void up_log_turn_over(struct up_log *l)
 
 bool up_log_is_quiet(struct bytes line)
 {
-	const uint8_t *blank = line.len > 20 ? memchr(line.data, ' ', 32 < line.len ? 32 : line.len) : NULL;
+	const uint8_t *blank = line.len > 20 ? memchr(line.data, ' ',
+						      32 < line.len ? 32 : line.len) : NULL;
 	size_t left;
 
 	/* 2026-01-31T12:34:56.789Z info raftd[1234] ... */
@@ -73,7 +74,8 @@ static void up_log_line(struct up_log *l, struct bytes line)
 	if (l->all || !up_log_is_quiet(line)) {
 		fprintf(l->terminal, "%s", l->prefix);
 		for (size_t i = 0; i < line.len; i++)
-			fputc(line.data[i] >= 0x20 && line.data[i] != 0x7f ? line.data[i] : '?', l->terminal);
+			fputc(line.data[i] >= 0x20 && line.data[i] != 0x7f ? line.data[i] : '?',
+			      l->terminal);
 		fputc('\n', l->terminal);
 		(void)fflush(l->terminal);
 	}

@@ -9,14 +9,16 @@ struct version_options {
 };
 
 static const struct flag version_flags[] = {
-	FLAG(struct version_options, BOOL, server, "server", 0, NULL, "", "ask the endpoint for its version too"),
+	FLAG(struct version_options, BOOL, server, "server", 0, NULL, "",
+	     "ask the endpoint for its version too"),
 	FLAG_END
 };
 
 static int version_ask(struct ctl *ctl, struct arena *arena, struct native_version_result *v)
 {
 	struct native_empty none = {0};
-	struct client_request r = {.method = "version", .params = &none, .arena = arena, .result = v};
+	struct client_request r = {.method = "version", .params = &none, .arena = arena,
+				   .result = v};
 
 	return ctl_call(ctl, &r);
 }
@@ -36,7 +38,8 @@ static void version_print(struct ctl *ctl, const struct native_version_result *s
 	fputs("quorate version: " QUORATE_VERSION "\nprotocol version: 1\n", ctl->out);
 	if (server != NULL)
 		fprintf(ctl->out, "server version: %.*s\nserver protocol version: %" PRIu64 "\n",
-			(int)server->server.len, (const char *)server->server.data, server->protocol);
+			(int)server->server.len, (const char *)server->server.data,
+			server->protocol);
 }
 
 static int version_run(struct ctl *ctl, const void *options, int argc, char **argv)

@@ -45,7 +45,7 @@ static int write_give_up(struct gateway *g, struct request *r)
 
 	if (w->compacting) {
 		store_clnt_compact_give_up(&g->store, &w->wait);
-		return g->store.up ? ERR_TIMEOUT : ERR_STORE_DOWN;
+		return ERR_TIMEOUT;           /* the compaction itself is done */
 	}
 	return raft_clnt_give_up(&g->raft, &w->p);
 }

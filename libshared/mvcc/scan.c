@@ -21,7 +21,6 @@ struct mvcc_scan {
 
 	struct bytes floor;              /* keys before it are not wanted... */
 	bool after;                      /* ...nor is itself */
-	struct mvcc_key floor_key;       /* the floor that the scan began with, encoded, if after */
 	enum scan_end end_kind;
 	struct bytes end;                /* nor are keys from here on */
 	struct mvcc_key end_seek;
@@ -129,15 +128,16 @@ static enum scan_test scan_test_long(const struct mvcc_scan *s)
 	return scan_test_floor(s);
 }
 
-/* A plain row is compared as it is encoded: when counting, its key has not been decoded. */
+/*
+ * A plain row is compared as it is encoded: when counting, its key has not been decoded. The walk
+ * began at or behind the floor.
+ */
 static enum scan_test scan_test(const struct mvcc_scan *s)
 {
 	if (mvcc_key_is_long(s->w.enc))
 		return scan_test_long(s);
 	if (s->end_kind == SCAN_END_KEY && bytes_cmp(s->w.enc, mvcc_key_bytes(&s->end_seek)) >= 0)
 		return SCAN_STOP;
-	if (s->after && bytes_eq(s->w.enc, mvcc_key_bytes(&s->floor_key)))
-		return SCAN_SKIP;
 	return SCAN_PASS;
 }
 
@@ -148,8 +148,9 @@ static int scan_start(struct mvcc_scan *s)
 	struct mvcc_key from;
 
 	s->started = true;
-	if (s->after)
-		mvcc_key_encode(&s->floor_key, s->floor);
+	mvcc_key_encode(&from, s->floor);
+	if (s->after && !mvcc_key_is_long(mvcc_key_bytes(&from)))
+		return mvcc_walk_seek_behind(&s->w, mvcc_key_bytes(&from));
 	mvcc_key_seek(&from, s->floor);
 	return mvcc_walk_seek(&s->w, mvcc_key_bytes(&from));
 }

@@ -89,6 +89,18 @@ static int walk_past_on(struct mvcc_walk *w, struct bytes enc)
 	return walk_head(okv_seek(w->past, mvcc_key_bytes(&seek), &w->past_row), &w->past_ok);
 }
 
+int mvcc_walk_seek_behind(struct mvcc_walk *w, struct bytes enc)
+{
+	int rc = walk_head(okv_seek(w->now, enc, &w->now_row), &w->now_ok);
+
+	if (rc == ERR_OK && w->now_ok && bytes_eq(w->now_row.key, enc))
+		rc = walk_now_on(w);
+	w->past_ok = false;
+	if (rc == ERR_OK && w->past != NULL)
+		rc = walk_past_on(w, enc);
+	return rc;
+}
+
 static void walk_look(struct mvcc_walk *w, enum okv_table table, const struct okv_row *row)
 {
 	w->looked++;

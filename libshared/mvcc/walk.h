@@ -28,6 +28,8 @@ struct mvcc_walk {
 int mvcc_walk_begin(struct mvcc_walk *w, struct mvcc_view *v, int64_t at);
 void mvcc_walk_end(struct mvcc_walk *w);
 int mvcc_walk_seek(struct mvcc_walk *w, struct bytes from);
+/* Behind every row of the encoded key: a scan that looks at one row a time still gets on. */
+int mvcc_walk_seek_behind(struct mvcc_walk *w, struct bytes enc);
 /* ERR_OK with enc and version, ERR_NOT_FOUND at the end, ERR_LIMIT, ERR_CORRUPT. */
 int mvcc_walk_next(struct mvcc_walk *w);
 

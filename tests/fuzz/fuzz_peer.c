@@ -60,6 +60,7 @@ static void world_open(const struct peers_ops *ops)
 	make_config();
 	fake_open();
 	fake.quiet = true;
+	fake.n->d->config = &config;
 	gateway.down = false;
 	s.loop = fake.n->d->loop;
 	s.arg = fake.n;

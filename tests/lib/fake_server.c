@@ -70,7 +70,8 @@ void fake_result(struct fake_conn *c, const struct fake_request *r, const void *
 	(void)msg_encode(&c->out, r->method->result, result);
 }
 
-void fake_error(struct fake_conn *c, const struct fake_request *r, int code, const char *text, unsigned again)
+void fake_error(struct fake_conn *c, const struct fake_request *r, int code, const char *text,
+		unsigned again)
 {
 	fake_head(c, r);
 	wire_array(&c->out, 3);

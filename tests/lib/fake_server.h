@@ -23,7 +23,7 @@ struct fake_request {
 };
 
 struct fake_setup {
-	/* In the server's thread. False closes the connection. "version" comes here only if asked. */
+	/* In the server's thread. False closes the connection. "version" comes only if asked. */
 	bool (*serve)(void *arg, struct fake_conn *c, const struct fake_request *r);
 	void *arg;
 	bool own_version;         /* serve() answers "version" too */
@@ -38,7 +38,8 @@ unsigned fake_accepted(const struct fake_server *f);
 
 /* For serve(): */
 void fake_result(struct fake_conn *c, const struct fake_request *r, const void *result);
-void fake_error(struct fake_conn *c, const struct fake_request *r, int code, const char *text, unsigned again);
+void fake_error(struct fake_conn *c, const struct fake_request *r, int code, const char *text,
+		unsigned again);
 void fake_bytes(struct fake_conn *c, struct bytes raw);
 /* Now, not at the end of the turn; waits for the kernel to take it. */
 bool fake_flush(struct fake_conn *c);

@@ -180,7 +180,6 @@ def check_logs(directory, but=None):
 def connect_unix(path, timeout_s=30):
     """A connected Unix socket. The path may be longer than a socket address: it goes by the directory's descriptor."""
     s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    s.settimeout(timeout_s)
     folder = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY)
     try:
         s.connect(f"/proc/self/fd/{folder}/{os.path.basename(path)}")
@@ -189,6 +188,7 @@ def connect_unix(path, timeout_s=30):
         raise
     finally:
         os.close(folder)
+    s.settimeout(timeout_s)                              # not before: a full backlog is to be waited for
     return s
 
 

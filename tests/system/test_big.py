@@ -12,7 +12,7 @@ import msgpack
 
 import rpc
 from harness import SANITIZED, Cluster, memory_kib, scaled, tap, until
-from rpc import H_REVISION, P_KEY, P_MOD, P_VALUE, Pipeline, Request, RpcError, Steady, op_put, pack, prefix_end
+from rpc import H_REVISION, P_KEY, P_MOD, P_VALUE, Pipeline, Request, RpcError, Steady, op_put, prefix_end
 
 LIMIT_REQUEST = 1536 * 1024
 
@@ -26,20 +26,44 @@ def refused(call, *codes):
     raise AssertionError(f"it was taken; error {codes} was expected")
 
 
+def taken(call):
+    try:
+        call()
+        return True
+    except RpcError as e:
+        assert e.code == rpc.REQUEST_TOO_LARGE, e
+        return False
+
+
+def params_of(key, size):
+    """Params of a put whose encoding has just this size."""
+    value = os.urandom(size - len(msgpack.packb([key, b"x" * 100000])) + 100000)
+    assert len(msgpack.packb([key, value])) == size
+    return value
+
+
 def the_largest_request_is_taken_and_one_byte_more_refused():
     with Cluster() as c:
         with c.rpc(0) as a, c.rpc(1) as b, c.rpc(2) as z:
             key = b"/largest"
-            overhead = len(pack(1, "put", [key, b"x" * 100000])) - 100000
-            value = os.urandom(LIMIT_REQUEST - overhead)
-            assert len(pack(1, "put", [key, value])) == LIMIT_REQUEST
+            low, high = LIMIT_REQUEST - 64, LIMIT_REQUEST + 1        # taken, refused
+            value = params_of(key, low)
             a.put(key, value)
             assert b.get(key) == {key: value}, "the value has changed on its way"
-            refused(lambda: z.put(b"/larger!", value + b"x"), rpc.REQUEST_TOO_LARGE)
+            assert not taken(lambda: z.put(key, params_of(key, high)))
+            while high - low > 1:
+                middle = (low + high) // 2
+                if taken(lambda: a.put(key, params_of(key, middle))):
+                    low = middle
+                else:
+                    high = middle
+            print(f"# the largest params of a put have {low} bytes")
+            for size in range(low + 1, LIMIT_REQUEST + 2):
+                assert not taken(lambda: z.put(b"/larger!", params_of(b"/larger!", size))), size
             assert b.get(b"/larger!") == {}
-            ops = [op_put(b"/t/%d" % i, b"x" * 11000) for i in range(128)]
-            revision, _, _ = z.txn([], ops) if len(pack(1, "txn", [[], ops, []])) <= LIMIT_REQUEST else (0, 0, 0)
-            assert {p[P_MOD] for p in a.range(b"/t/", b"/t0")[3]} == {revision}
+            ops = [op_put(b"/t/%03d" % i, b"x" * 11900) for i in range(128)]
+            revision, _, _ = z.txn([], ops)
+            assert [p[P_MOD] for p in a.range(b"/t/", b"/t0")[3]] == [revision] * 128
         assert a_new_client_works(c)
 
 
@@ -51,14 +75,17 @@ class Counted:
     """Reads one streamed range answer, pair by pair, without holding it."""
 
     def __init__(self, sock):
-        self.unpacker = msgpack.Unpacker(sock.makefile("rb", 1 << 20), raw=True, read_size=1 << 18,
-                                         max_buffer_size=1 << 26)
+        self.sock = sock
+        self.unpacker = msgpack.Unpacker(self, raw=True, read_size=1 << 18, max_buffer_size=1 << 26)
         assert self.unpacker.read_array_header() == 4
         kind, self.id, error = (self.unpacker.unpack() for _ in range(3))
         assert (kind, error) == (1, None), (kind, error)
         assert self.unpacker.read_array_header() == 4
         self.header, self.count, self.more = (self.unpacker.unpack() for _ in range(3))
         self.pairs = self.unpacker.read_array_header()
+
+    def read(self, n):
+        return self.sock.recv(n)                         # what there is, for the unpacker
 
     def __iter__(self):
         return (self.unpacker.unpack() for _ in range(self.pairs))

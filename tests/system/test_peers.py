@@ -111,13 +111,12 @@ def a_recorded_connection_replayed_convinces_nobody():
     with Wired() as c:
         until(c.links_up, "all links are up")
         before = c.connections()
-        for (_, to), wire in c.wires.items():
-            recorded = wire.first_words[-1]
-            assert recorded.startswith(b"QUORPEER") and len(recorded) > 200
-            for words in (recorded, recorded + recorded, recorded[:36], recorded[:100]):
-                answer = hostile.say(c.peer_port(to), words, half_close=False)
-                assert answer is not None, "a replayed connection is kept open"
-                assert len(answer) < 400, f"it was told {len(answer)} bytes"
+        recorded = c.wires[0, 2].first_words[-1]
+        assert recorded.startswith(b"QUORPEER") and len(recorded) > 200
+        for words in (recorded, recorded + recorded, recorded[:36], recorded[:100]):
+            answer = hostile.say(c.peer_port(2), words, half_close=False)
+            assert answer is not None, "a replayed connection is kept open"
+            assert len(answer) < 400, f"it was told {len(answer)} bytes"
         assert c.connections() == before and c.links_up(), "a replay has disturbed a link"
 
 

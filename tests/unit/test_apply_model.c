@@ -150,7 +150,7 @@ static void one_scan(struct run *r, struct rig *store)
 		EQ_INT(mvcc_scan_begin(v, &span, at, &scan), ERR_OK);
 		if (after.len > 0)
 			EQ_INT(mvcc_scan_after(scan, buf_bytes(&after)), ERR_OK);
-		mvcc_scan_limit(scan, 1 + gen_below(&r->g, 20));
+		mvcc_scan_limit(scan, gen_below(&r->g, 2) ? 1 : 1 + gen_below(&r->g, 20));
 		while ((rc = mvcc_scan_next(scan, &pair)) == ERR_OK) {
 			OK(n < want.kvs.n);
 			OK(bytes_eq(pair.key, want.kvs.v[n].key) && bytes_eq(pair.value, want.kvs.v[n].value));
@@ -196,7 +196,7 @@ static void one_count(struct run *r, struct rig *store)
 		for (; first > 0 && mvcc_scan_next(scan, &pair) == ERR_OK; first--)
 			count++;
 		first = 0;
-		rc = mvcc_count(scan, 1 + gen_below(&r->g, 20), &some);
+		rc = mvcc_count(scan, gen_below(&r->g, 2) ? 1 : 1 + gen_below(&r->g, 20), &some);
 		count += some;
 		if (rc == ERR_LIMIT) {
 			buf_clear(&after);

@@ -20,7 +20,8 @@ struct play {
 	size_t pairs, value_len;
 };
 
-static bool play_range(const struct play *p, struct fake_conn *c, const struct fake_request *r, bool half)
+static bool play_range(const struct play *p, struct fake_conn *c, const struct fake_request *r,
+		       bool half)
 {
 	struct buf head;
 	char *value = calloc(1, p->value_len + 1);
@@ -59,7 +60,8 @@ static bool play_serve(void *arg, struct fake_conn *c, const struct fake_request
 
 	switch (p->acts[r->number < p->n ? r->number : p->n - 1]) {
 	case ACT_OK:
-		fake_result(c, r, r->method->result == &kv_put_result_desc ? (void *)&put : (void *)&range);
+		fake_result(c, r, r->method->result == &kv_put_result_desc ? (void *)&put :
+			    (void *)&range);
 		return true;
 	case ACT_ERROR:
 		fake_error(c, r, p->code, "as the server says", p->again);
@@ -111,7 +113,8 @@ static int do_put(struct client *c, mono_t deadline, struct client_error *e, int
 	struct kv_put p = {.key = bytes_str("a"), .value = bytes_str("b")};
 	struct kv_put_result result = {0};
 	struct arena arena;
-	struct client_request r = {.method = "put", .params = &p, .arena = &arena, .result = &result};
+	struct client_request r = {.method = "put", .params = &p, .arena = &arena,
+				   .result = &result};
 	int rc;
 
 	arena_init(&arena, MIB);
@@ -126,7 +129,8 @@ static int do_get(struct client *c, mono_t deadline, struct client_error *e, int
 	struct kv_range p = {.key = bytes_str("a")};
 	struct kv_range_result result = {0};
 	struct arena arena;
-	struct client_request r = {.method = "range", .params = &p, .arena = &arena, .result = &result};
+	struct client_request r = {.method = "range", .params = &p, .arena = &arena,
+				   .result = &result};
 	int rc;
 
 	arena_init(&arena, MIB);

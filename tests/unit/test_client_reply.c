@@ -217,20 +217,30 @@ TEST(wrong_answers_are_refused)
 {
 	EQ_INT(FEED("put", false, "HTTP/1.1 400 Bad Request\r\n"), ERR_MALFORMED);
 	EQ_INT(FEED("put", false, "\x94\x00\x07\xc0\x92\xc0\xc0"), ERR_MALFORMED);   /* a request */
-	EQ_INT(FEED("put", false, "\x93\x02\xa1x\x90"), ERR_MALFORMED);              /* a notification */
-	EQ_INT(FEED("put", false, "\x94\x01\x08\xc0\x92\xc0\xc0"), ERR_MALFORMED);   /* not our id */
+	/* a notification */
+	EQ_INT(FEED("put", false, "\x93\x02\xa1x\x90"), ERR_MALFORMED);
+	/* not our id */
+	EQ_INT(FEED("put", false, "\x94\x01\x08\xc0\x92\xc0\xc0"), ERR_MALFORMED);
 	EQ_INT(FEED("put", false, "\x94\x01\xff\xc0"), ERR_MALFORMED);               /* id -1 */
 	EQ_INT(FEED("put", false, "\x94\x01\xcf\x01\0\0\0\0\0\0\x07\xc0"), ERR_MALFORMED);
-	EQ_INT(FEED("put", false, "\x94\x01\x07\xc0\x92\xc0\xc0"), ERR_OK);          /* the good one */
-	EQ_INT(FEED("put", false, "\x94\x01\x07\xc0\x91\xc0"), ERR_MALFORMED);       /* a field missing */
+	/* the good one */
+	EQ_INT(FEED("put", false, "\x94\x01\x07\xc0\x92\xc0\xc0"), ERR_OK);
+	/* a field missing */
+	EQ_INT(FEED("put", false, "\x94\x01\x07\xc0\x91\xc0"), ERR_MALFORMED);
 	EQ_INT(FEED("put", false, "\x94\x01\x07\xc0\x93\xc0\xc0\xc0"), ERR_MALFORMED);
-	EQ_INT(FEED("put", false, "\x94\x01\x07\xc0\xc0"), ERR_MALFORMED);           /* nil result */
-	EQ_INT(FEED("put", false, "\x94\x01\x07\xc1"), ERR_MALFORMED);               /* no such type */
-	EQ_INT(FEED("put", false, "\x94\x01\x07\x93\x01\xa1x\x01\x92\xc0\xc0"), ERR_MALFORMED); /* both */
-	EQ_INT(FEED("put", false, "\x94\x01\x07\x93\x00\xa1x\x01\xc0"), ERR_MALFORMED);  /* code 0 */
-	EQ_INT(FEED("put", false, "\x94\x01\x07\x93\x01\xa1x\x03\xc0"), ERR_MALFORMED);  /* again 3 */
+	/* nil result */
+	EQ_INT(FEED("put", false, "\x94\x01\x07\xc0\xc0"), ERR_MALFORMED);
+	/* no such type */
+	EQ_INT(FEED("put", false, "\x94\x01\x07\xc1"), ERR_MALFORMED);
+	/* both */
+	EQ_INT(FEED("put", false, "\x94\x01\x07\x93\x01\xa1x\x01\x92\xc0\xc0"), ERR_MALFORMED);
+	/* code 0 */
+	EQ_INT(FEED("put", false, "\x94\x01\x07\x93\x00\xa1x\x01\xc0"), ERR_MALFORMED);
+	/* again 3 */
+	EQ_INT(FEED("put", false, "\x94\x01\x07\x93\x01\xa1x\x03\xc0"), ERR_MALFORMED);
 	EQ_INT(FEED("put", false, "\x94\x01\x07\x92\x01\xa1x\xc0"), ERR_MALFORMED);
-	EQ_INT(FEED("put", false, "\x94\x01\x07\xa1x\xc0"), ERR_MALFORMED);          /* error is text */
+	/* error is text */
+	EQ_INT(FEED("put", false, "\x94\x01\x07\xa1x\xc0"), ERR_MALFORMED);
 }
 
 TEST(a_wrong_range_stream_is_refused)
@@ -255,9 +265,11 @@ TEST(promised_sizes_beyond_the_limits_are_refused_at_once)
 	EQ_INT(FEED("put", false, "\x94\x01\x07\xc0\xdd\xff\xff\xff\xff"), ERR_LIMIT);
 	EQ_INT(FEED("put", false, "\x94\x01\x07\xc0\xdf\xff\xff\xff\xff"), ERR_LIMIT);
 	EQ_INT(FEED("put", false, "\x94\x01\x07\xc6\x00\x02\x00\x00"), ERR_LIMIT);
-	EQ_INT(FEED("range", true, "\x94\x01\x07\xc0\x94\xc0\x01\xc2\x91\x96\xc6\x00\x20\x00\x00"), ERR_LIMIT);
+	EQ_INT(FEED("range", true, "\x94\x01\x07\xc0\x94\xc0\x01\xc2\x91\x96\xc6\x00\x20\x00\x00"),
+	       ERR_LIMIT);
 	/* but a stream may promise any number of pairs */
-	EQ_INT(FEED("range", true, "\x94\x01\x07\xc0\x94\xc0\x01\xc2\xdd\xff\xff\xff\xff"), ERR_TRUNCATED);
+	EQ_INT(FEED("range", true, "\x94\x01\x07\xc0\x94\xc0\x01\xc2\xdd\xff\xff\xff\xff"),
+	       ERR_TRUNCATED);
 }
 
 TEST(a_sinks_error_ends_the_reading)

@@ -84,11 +84,14 @@ static void trio_start(struct trio *t)
 		struct node *n = &t->nodes[i];
 		struct fake_setup s = {.serve = node_serve, .arg = n};
 
-		*n = (struct node){.id = i + 1, .members = t->members, .n_members = 3, .leader = &t->leader};
+		*n = (struct node){.id = i + 1, .members = t->members, .n_members = 3,
+				   .leader = &t->leader};
 		n->status = (struct native_status_result){
 			.name = bytes_str(names[i]), .version = bytes_str("0.1.0"),
-			.role = bytes_str(i == 0 ? "leader" : "follower"), .commit = 100, .applied = 99, .last = 101,
-			.store_bytes = 1536, .log_bytes = 3 * MIB, .keys = 5, .apply_hash = bytes_str("0123456789abcdef")};
+			.role = bytes_str(i == 0 ? "leader" : "follower"), .commit = 100,
+			.applied = 99, .last = 101,
+			.store_bytes = 1536, .log_bytes = 3 * MIB, .keys = 5,
+			.apply_hash = bytes_str("0123456789abcdef")};
 		n->status.daemons.v = t->daemons;
 		n->status.daemons.n = 3;
 		n->hash = (struct native_hash_result){.hash = bytes_str("0123456789abcdef")};
@@ -119,10 +122,12 @@ TEST(members_are_listed_in_every_format)
 	trio_start(&t);
 	trio_run(&t, "members");
 	EQ_INT(got.code, 0);
-	(void)snprintf(want, sizeof want, "1, started, alpha, 10.0.0.1:2380, %s, false\n", fake_endpoint(t.servers[0]));
+	(void)snprintf(want, sizeof want, "1, started, alpha, 10.0.0.1:2380, %s, false\n",
+		       fake_endpoint(t.servers[0]));
 	OK(strstr(got.out, want) == got.out);
 	trio_run(&t, "member list -w json --hex");
-	OK(strstr(got.out, "\"members\":[{\"ID\":\"1\",\"name\":\"alpha\",\"peerURLs\":[\"10.0.0.1:2380\"]") != NULL);
+	OK(strstr(got.out, "\"members\":[{\"ID\":\"1\",\"name\":\"alpha\","
+		  "\"peerURLs\":[\"10.0.0.1:2380\"]") != NULL);
 	trio_run(&t, "members -w fields");
 	OK(strstr(got.out, "\"Name\" : \"beta\"\n") != NULL);
 	trio_run(&t, "members -w table");
@@ -147,13 +152,15 @@ TEST(status_shows_every_node_also_those_that_do_not_answer)
 	OK(strstr(got.out, " 1.5 KiB | 3.0 MiB |") != NULL);
 	trio_run(&t, "status --dial-timeout 200ms -w json");
 	OK(strstr(got.out, "{\"nodes\":[{\"name\":\"alpha\",\"id\":1,") == got.out);
-	OK(strstr(got.out, "\"reachable\":true,\"version\":\"0.1.0\",\"role\":\"leader\",\"cluster_id\":10,\"leader\":1,"
-		  "\"term\":7,\"commit\":100,\"applied\":99,\"last\":101,\"revision\":42,\"compact_revision\":0,"
+	OK(strstr(got.out, "\"reachable\":true,\"version\":\"0.1.0\",\"role\":\"leader\","
+		  "\"cluster_id\":10,\"leader\":1,\"term\":7,\"commit\":100,\"applied\":99,"
+		  "\"last\":101,\"revision\":42,\"compact_revision\":0,"
 		  "\"store_bytes\":1536,\"used_bytes\":0,\"log_bytes\":3145728,\"keys\":5,"
 		  "\"apply_hash\":\"30313233343536373839616263646566\",\"daemons\":["
 		  "{\"name\":\"raftd\",\"state\":\"up\",\"age_ms\":65000}") != NULL);
 	OK(strstr(got.out, "\"name\":\"gamma\",\"id\":3,\"endpoint\":\"127.0.0.1:") != NULL);
-	OK(strstr(got.out, "\"reachable\":false,\"error\":\"Connection refused\"}],\"diverged\":false}\n") != NULL);
+	OK(strstr(got.out, "\"reachable\":false,\"error\":\"Connection "
+			   "refused\"}],\"diverged\":false}\n") != NULL);
 	trio_run(&t, "status --dial-timeout 200ms -w fields");
 	OK(strstr(got.out, "\"Role\" : \"follower\"\n\"Leader\" : 1\n") != NULL);
 	trio_stop(&t);
@@ -232,7 +239,8 @@ TEST(the_version_is_told_without_a_server)
 	EQ_INT(got.code, 0);
 	EQ_STR(got.out, "quorate version: " QUORATE_VERSION "\nprotocol version: 1\n");
 	trio_run(&t, "version --server -w json");
-	EQ_STR(got.out, "{\"version\":\"" QUORATE_VERSION "\",\"protocol\":1,\"server_version\":\"fake\",\"server_protocol\":1}\n");
+	EQ_STR(got.out, "{\"version\":\"" QUORATE_VERSION "\",\"protocol\":1,"
+	       "\"server_version\":\"fake\",\"server_protocol\":1}\n");
 	trio_stop(&t);
 }
 

@@ -17,7 +17,8 @@ static void run(const char *fmt, const char *dir)
 	char line[8192];
 	const char *at = strchr(fmt, '@');
 
-	(void)snprintf(line, sizeof line, "%.*s%s%s", at ? (int)(at - fmt) : (int)strlen(fmt), fmt, at ? dir : "",
+	(void)snprintf(line, sizeof line, "%.*s%s%s", at ? (int)(at - fmt) : (int)strlen(fmt), fmt,
+		       at ? dir : "",
 		       at ? at + 1 : "");
 	ctl_run(&got, "127.0.0.1:1", NULL, line);
 }
@@ -119,10 +120,11 @@ TEST(bad_plans_leave_nothing_behind)
 		"init", "init --dir @ x", "init --dir @ --nodes 0", "init --dir @ --nodes 10",
 		"init --dir @ --base-port 65530 --nodes 3", "init --dir @ --base-port 0",
 		"init --dir @ --hosts example.org", "init --dir @ --hosts 10.0.0.1 --nodes 2",
-		"init --dir @ --name a,a --nodes 2", "init --dir @ --name a --nodes 2", "init --dir @ --name 'a b'",
+		"init --dir @ --name a,a --nodes 2", "init --dir @ --name a --nodes 2",
+		"init --dir @ --name 'a b'",
 		"init --key /nowhere/key", "init --dir @ --key k",
 		/* too long for sockets; its parents stay */
-		"init --dir @/00000000000000000000000000000000000000000000000000000000000000000000000000000000"};
+		"init --dir @/00000000000000000000000000000000000000000000000000000000000000000000"};
 	char dir[4200];
 
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
@@ -130,7 +132,8 @@ TEST(bad_plans_leave_nothing_behind)
 		run(bad[i], dir);
 		OK(got.code != 0 && got.err[0] != 0);
 		EQ_INT(plan_count(dir), 0);
-		OK(rmdir(dir) == 0 || access(dir, F_OK) != 0 || i + 1 == sizeof bad / sizeof bad[0]);
+		OK(rmdir(dir) == 0 || access(dir, F_OK) != 0 ||
+		   i + 1 == sizeof bad / sizeof bad[0]);
 	}
 }
 

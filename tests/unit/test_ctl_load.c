@@ -24,7 +24,8 @@ static int parse_all(enum load_format f, struct bytes text, char *to, size_t cap
 
 	to[0] = 0;
 	while ((rc = load_parse(f, text, true, &key, &value, &used, &why)) == ERR_OK) {
-		n += (size_t)snprintf(to + n, cap - n, "%.*s=%.*s;", (int)key.len, (const char *)key.data,
+		n += (size_t)snprintf(to + n, cap - n, "%.*s=%.*s;", (int)key.len,
+				      (const char *)key.data,
 				      (int)value.len, (const char *)value.data);
 		text = bytes_of(text.data + used, text.len - used);
 	}
@@ -80,7 +81,8 @@ TEST(lines_of_json)
 {
 	buffers();
 	good(LOAD_JSON, "{\"key\":\"YQ==\",\"value\":\"MQ==\"}\n", "a=1;");
-	good(LOAD_JSON, " { \"value\" : \"MQ==\" , \"key\" : \"YQ==\" } \n\n{\"key\":\"Yg==\"}", "a=1;b=;");
+	good(LOAD_JSON, " { \"value\" : \"MQ==\" , \"key\" : \"YQ==\" } \n\n{\"key\":\"Yg==\"}",
+	     "a=1;b=;");
 	good(LOAD_JSON, "{\"key\":\"YQ==\",\"value\":\"Pz8\\/\"}", "a=???;");
 	good(LOAD_JSON, "{\"key\":\"YQ\\u003d\\u003D\"}", "a=;");
 	bad(LOAD_JSON, "{\"key\":\"YQ==\"");
@@ -111,14 +113,16 @@ TEST(counted_bytes)
 	bad(LOAD_LENGTH, "1:a 1:b");
 	bad(LOAD_LENGTH, ":a1:b");
 	bad(LOAD_LENGTH, "0:1:b");
-	EQ_INT(parse_all(LOAD_LENGTH, bytes_str("99999999999999999999999:a"), out, sizeof out), ERR_LIMIT);
+	EQ_INT(parse_all(LOAD_LENGTH, bytes_str("99999999999999999999999:a"), out, sizeof out),
+	       ERR_LIMIT);
 	buffers_free();
 }
 
 TEST(pieces_of_input_wait_for_the_rest)
 {
 	static const struct { enum load_format f; const char *text; } whole[] = {
-		{LOAD_TSV, "a\\n\tbc\n"}, {LOAD_JSON, "{\"key\":\"YQ==\"}\n"}, {LOAD_LENGTH, "2:ab3:xyz"}};
+		{LOAD_TSV, "a\\n\tbc\n"}, {LOAD_JSON, "{\"key\":\"YQ==\"}\n"}, {LOAD_LENGTH,
+			"2:ab3:xyz"}};
 	const char *why;
 	size_t used;
 
@@ -127,9 +131,11 @@ TEST(pieces_of_input_wait_for_the_rest)
 		size_t len = strlen(whole[i].text);
 
 		for (size_t n = 0; n < len; n++)
-			EQ_INT(load_parse(whole[i].f, bytes_of(whole[i].text, n), false, &key, &value, &used, &why),
+			EQ_INT(load_parse(whole[i].f, bytes_of(whole[i].text, n), false, &key,
+					  &value, &used, &why),
 			       ERR_TRUNCATED);
-		EQ_INT(load_parse(whole[i].f, bytes_of(whole[i].text, len), false, &key, &value, &used, &why), ERR_OK);
+		EQ_INT(load_parse(whole[i].f, bytes_of(whole[i].text, len), false, &key, &value,
+				  &used, &why), ERR_OK);
 		EQ_INT(used, len);
 	}
 	buffers_free();
@@ -162,7 +168,8 @@ static bool store_serve(void *arg, struct fake_conn *c, const struct fake_reques
 		fake_error(c, r, ERR_NO_LEADER, "no leader", ERR_AGAIN_SAFE);
 		return true;
 	}
-	(void)snprintf(text, sizeof text, "%.*s %.*s", (int)p->key.len, (const char *)p->key.data, (int)p->value.len,
+	(void)snprintf(text, sizeof text, "%.*s %.*s", (int)p->key.len, (const char *)p->key.data,
+		       (int)p->value.len,
 		       (const char *)p->value.data);
 	s->wrong |= sscanf(text, "key%d %d", &k, &v) != 2 || k < 0 || k >= KEYS;
 	if (s->wrong)
@@ -227,7 +234,8 @@ TEST(all_keys_are_loaded_and_counted)
 	OK(last_values_are_there(text, &s));
 	EQ_INT(s.puts, 20000);
 	load_into(&s, "key1\t7\n", "-w json");
-	OK(strstr(got.out, "{\"count\":1,\"bytes\":5,") == got.out && strstr(got.out, "\"revision\":20001}") != NULL);
+	OK(strstr(got.out, "{\"count\":1,\"bytes\":5,") == got.out && strstr(got.out,
+		"\"revision\":20001}") != NULL);
 	free(text);
 }
 
@@ -250,7 +258,8 @@ TEST(what_may_have_been_put_is_put_again_only_with_retry)
 
 	load_into(&s, text, "");
 	EQ_INT(got.code, CTL_ERROR);
-	OK(strstr(got.err, "request timed out") != NULL && strstr(got.err, "may or may not") != NULL);
+	OK(strstr(got.err, "request timed out") != NULL && strstr(got.err,
+								  "may or may not") != NULL);
 	memset(&s, 0, sizeof s);
 	s.unsure_every = 200;
 	s.close_every = 301;
@@ -316,7 +325,8 @@ TEST(a_benchmark_counts_what_was_done)
 	struct fake_server *f = fake_start(&setup);
 
 	ctl_run(&got, fake_endpoint(f), NULL,
-		"bench put --total 2000 --clients 3 --inflight 8 --prefix key --key-size 6 --keyspace 500 "
+		"bench put --total 2000 --clients 3 --inflight 8 --prefix key --key-size 6 "
+		"--keyspace 500 "
 		"--val-size 0 -w json");
 	fake_stop(&f);
 	/* the values are not numbers: the server closes, and each failure is counted */

@@ -51,7 +51,8 @@ static void reset(void)
 {
 	pairs[0] = (struct kv_pair){bytes_str("a"), 2, 3, 2, bytes_str("2"), 0};
 	pairs[1] = (struct kv_pair){bytes_str("b"), 4, 5, 2, bytes_str("x z"), 0};
-	pairs[2] = (struct kv_pair){bytes_str("u"), 9, 9, 1, bytes_str("tab\there\001 \xc3\xa9 \xff q\" back\\"), 77};
+	pairs[2] = (struct kv_pair){bytes_str("u"), 9, 9, 1,
+				    bytes_str("tab\there\001 \xc3\xa9 \xff q\" back\\"), 77};
 	range_result = (struct kv_range_result){.header = &header, .count = 1};
 	range_result.kvs.v = pairs;
 	range_result.kvs.n = 1;
@@ -75,11 +76,16 @@ static void run(const char *line)
 	run_with(NULL, line);
 }
 
-#define HEADER_JSON "{\"header\":{\"cluster_id\":10,\"member_id\":20,\"revision\":6,\"raft_term\":2}"
-#define HEADER_FIELDS "\"ClusterID\" : 10\n\"MemberID\" : 20\n\"Revision\" : 6\n\"RaftTerm\" : 2\n"
-#define PAIR_A_JSON "{\"key\":\"YQ==\",\"create_revision\":2,\"mod_revision\":3,\"version\":2,\"value\":\"Mg==\"}"
-#define PAIR_B_JSON "{\"key\":\"Yg==\",\"create_revision\":4,\"mod_revision\":5,\"version\":2,\"value\":\"eCB6\"}"
-#define PAIR_A_FIELDS(p) "\"" p "Key\" : \"a\"\n\"" p "CreateRevision\" : 2\n\"" p "ModRevision\" : 3\n\"" p \
+#define HEADER_JSON \
+	"{\"header\":{\"cluster_id\":10,\"member_id\":20,\"revision\":6,\"raft_term\":2}"
+#define HEADER_FIELDS \
+	"\"ClusterID\" : 10\n\"MemberID\" : 20\n\"Revision\" : 6\n\"RaftTerm\" : 2\n"
+#define PAIR_A_JSON "{\"key\":\"YQ==\",\"create_revision\":2,\"mod_revision\":3," \
+	"\"version\":2,\"value\":\"Mg==\"}"
+#define PAIR_B_JSON "{\"key\":\"Yg==\",\"create_revision\":4,\"mod_revision\":5," \
+	"\"version\":2,\"value\":\"eCB6\"}"
+#define PAIR_A_FIELDS(p) \
+	"\"" p "Key\" : \"a\"\n\"" p "CreateRevision\" : 2\n\"" p "ModRevision\" : 3\n\"" p \
 	"Version\" : 2\n\"" p "Value\" : \"2\"\n\"" p "Lease\" : 0\n"
 
 TEST(put_says_ok)
@@ -88,7 +94,8 @@ TEST(put_says_ok)
 	run("put a 1");
 	EQ_INT(got.code, 0);
 	EQ_STR(got.out, "OK\n");
-	EQ_STR(asked, "kv_put{key=\"a\" value=\"1\" lease=0 prev_kv=false ignore_value=false ignore_lease=false}");
+	EQ_STR(asked, "kv_put{key=\"a\" value=\"1\" lease=0 prev_kv=false ignore_value=false "
+		      "ignore_lease=false}");
 	put_result.prev_kv = &pairs[0];
 	run("put a 1 --prev-kv");
 	EQ_STR(got.out, "OK\na\n2\n");
@@ -111,7 +118,8 @@ TEST(put_reads_words_and_input_as_etcdctl_does)
 	EQ_INT(got.code, CTL_BAD_ARGS);
 	run("put");
 	EQ_INT(got.code, CTL_BAD_ARGS);
-	OK(strstr(got.err, "Error: put command needs 1 argument and input from stdin or 2 arguments\n") == got.err);
+	OK(strstr(got.err, "Error: put command needs 1 argument and input from stdin or 2 "
+			   "arguments\n") == got.err);
 	run("put a --ignore-value x");
 	EQ_INT(got.code, CTL_BAD_ARGS);
 	run("put a --ignore-value --ignore-lease");
@@ -156,15 +164,16 @@ TEST(get_prints_json)
 	range_result.count = 3;
 	range_result.more = true;
 	run("get a b --limit 2 -w json");
-	EQ_STR(got.out, HEADER_JSON ",\"kvs\":[" PAIR_A_JSON "," PAIR_B_JSON "],\"more\":true,\"count\":3}\n");
+	EQ_STR(got.out, HEADER_JSON ",\"kvs\":[" PAIR_A_JSON "," PAIR_B_JSON
+	       "],\"more\":true,\"count\":3}\n");
 	range_result = (struct kv_range_result){.header = &header};
 	run("get nokey -w json");
 	EQ_STR(got.out, HEADER_JSON "}\n");
 	range_result.kvs.v = &pairs[2];
 	range_result.kvs.n = 1;
 	run("get u --write-out=json");
-	EQ_STR(got.out, HEADER_JSON ",\"kvs\":[{\"key\":\"dQ==\",\"create_revision\":9,\"mod_revision\":9,\"version\":1,"
-	       "\"value\":\"dGFiCWhlcmUBIMOpIP8gcSIgYmFja1w=\",\"lease\":77}]}\n");
+	EQ_STR(got.out, HEADER_JSON ",\"kvs\":[{\"key\":\"dQ==\",\"create_revision\":9,"
+	       "\"mod_revision\":9,\"version\":1,\"value\":\"dGFiCWhlcmUBIMOpIP8gcSIgYmFja1w=\",\"lease\":77}]}\n");
 }
 
 TEST(get_prints_fields)
@@ -174,7 +183,8 @@ TEST(get_prints_fields)
 	EQ_STR(got.out, HEADER_FIELDS PAIR_A_FIELDS("") "\"More\" : false\n\"Count\" : 1\n");
 	range_result.kvs.v = &pairs[2];
 	run("get u -w fields");
-	OK(strstr(got.out, "\"Value\" : \"tab\\there\\x01 \xc3\xa9 \\xff q\\\" back\\\\\"\n\"Lease\" : 77\n") != NULL);
+	OK(strstr(got.out, "\"Value\" : \"tab\\there\\x01 \xc3\xa9 \\xff q\\\" "
+			   "back\\\\\"\n\"Lease\" : 77\n") != NULL);
 	range_result = (struct kv_range_result){.header = &header, .count = 3};
 	run("get a --prefix --count-only -w fields");
 	EQ_STR(got.out, HEADER_FIELDS "\"More\" : false\n\"Count\" : 3\n");
@@ -183,10 +193,13 @@ TEST(get_prints_fields)
 TEST(get_asks_for_what_its_flags_say)
 {
 	reset();
-	run("get a b --limit 7 --rev 5 --order descend --sort-by modify --consistency s --min-mod-rev 1 "
+	run("get a b --limit 7 --rev 5 --order descend --sort-by modify --consistency s "
+	    "--min-mod-rev 1 "
 	    "--max-mod-rev 2 --min-create-rev 3 --max-create-rev 4 --keys-only");
-	EQ_STR(asked, "kv_range{key=\"a\" range_end=\"b\" limit=7 revision=5 sort_order=2 sort_target=3 "
-	       "serializable=true keys_only=true count_only=false min_mod_revision=1 max_mod_revision=2 "
+	EQ_STR(asked, "kv_range{key=\"a\" range_end=\"b\" limit=7 revision=5 sort_order=2 "
+		      "sort_target=3 "
+	       "serializable=true keys_only=true count_only=false min_mod_revision=1 "
+	       "max_mod_revision=2 "
 	       "min_create_revision=3 max_create_revision=4}");
 	run("get a --order ASCEND --sort-by KEY");
 	OK(strstr(asked, "sort_order=0 sort_target=0") != NULL);
@@ -207,13 +220,18 @@ TEST(get_asks_for_what_its_flags_say)
 TEST(get_refuses_what_etcdctl_refuses)
 {
 	static const struct { const char *line; int code; } bad[] = {
-		{"get", CTL_BAD_ARGS}, {"get a b c", CTL_BAD_ARGS}, {"get a --prefix --from-key", CTL_BAD_ARGS},
-		{"get a b --prefix", CTL_BAD_ARGS}, {"get a --keys-only --count-only -w fields", CTL_BAD_ARGS},
-		{"get a --count-only", CTL_BAD_ARGS}, {"get a --print-value-only -w json", CTL_BAD_ARGS},
+		{"get", CTL_BAD_ARGS}, {"get a b c", CTL_BAD_ARGS}, {"get a --prefix --from-key",
+			CTL_BAD_ARGS},
+		{"get a b --prefix", CTL_BAD_ARGS}, {"get a --keys-only --count-only -w fields",
+						     CTL_BAD_ARGS},
+		{"get a --count-only", CTL_BAD_ARGS}, {"get a --print-value-only -w json",
+						       CTL_BAD_ARGS},
 		{"get a --order up", CTL_BAD_FEATURE}, {"get a --sort-by foo", CTL_BAD_FEATURE},
 		{"get a --consistency x", CTL_BAD_FEATURE}, {"get a -w yaml", CTL_BAD_FEATURE},
-		{"get a -w table", CTL_BAD_FEATURE}, {"get a --min-mod-rev 5 --max-mod-rev 4", CTL_BAD_FEATURE},
-		{"get a --frob", CTL_ERROR}, {"get a --limit", CTL_ERROR}, {"get a --limit x", CTL_ERROR},
+		{"get a -w table", CTL_BAD_FEATURE}, {"get a --min-mod-rev 5 --max-mod-rev 4",
+						      CTL_BAD_FEATURE},
+		{"get a --frob", CTL_ERROR}, {"get a --limit", CTL_ERROR}, {"get a --limit x",
+			CTL_ERROR},
 		{"frobnicate", CTL_ERROR}, {"", CTL_BAD_ARGS}};
 
 	reset();
@@ -265,15 +283,18 @@ TEST(txn_prints_each_answer_after_an_empty_line)
 	EQ_INT(got.code, 0);
 	EQ_STR(got.out, "SUCCESS\n\nOK\n\na\n2\n\n2\n");
 	run_with(input, "txn -i");
-	EQ_STR(got.out, "compares:\nsuccess requests (get, put, del):\nfailure requests (get, put, del):\n"
-	       "SUCCESS\n\nOK\n\na\n2\n\n2\n");
+	EQ_STR(got.out, "compares:\nsuccess requests (get, put, del):\n"
+	       "failure requests (get, put, del):\nSUCCESS\n\nOK\n\na\n2\n\n2\n");
 	run_with(input, "txn -w json");
 	EQ_STR(got.out, HEADER_JSON ",\"succeeded\":true,\"responses\":["
 	       "{\"Response\":{\"response_put\":{\"header\":{\"revision\":7}}}},"
-	       "{\"Response\":{\"response_range\":{\"header\":{\"revision\":7},\"kvs\":[" PAIR_A_JSON "],\"count\":1}}},"
-	       "{\"Response\":{\"response_delete_range\":{\"header\":{\"revision\":7},\"deleted\":2}}}]}\n");
+	       "{\"Response\":{\"response_range\":{\"header\":{\"revision\":7},\"kvs\":["
+	       PAIR_A_JSON "],\"count\":1}}},"
+	       "{\"Response\":{\"response_delete_range\":{\"header\":{\"revision\":7},"
+	       "\"deleted\":2}}}]}\n");
 	run_with(input, "txn -w fields");
-	OK(strstr(got.out, HEADER_FIELDS "\"Succeeded\" : true\n\"ClusterID\" : 0\n\"MemberID\" : 0\n"
+	OK(strstr(got.out, HEADER_FIELDS "\"Succeeded\" : true\n\"ClusterID\" : 0\n\"MemberID\" : "
+					 "0\n"
 		  "\"Revision\" : 7\n\"RaftTerm\" : 0\n") == got.out);
 	txn_result = (struct kv_txn_result){.header = &header};
 	run_with("\n\n\n", "txn");

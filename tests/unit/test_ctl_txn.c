@@ -64,10 +64,14 @@ TEST(comparisons_quote_as_go_does)
 TEST(malformed_comparisons_are_refused)
 {
 	static const char *const bad[] = {
-		"", "mod", "mod(", "mod(k) > \"5\"", "mod(\"k\" > \"5\"", "mod(\"k\") \"5\"", "mod(\"k\") > 5",
-		"mod(\"k\") ~ \"5\"", "mod(\"k\") >= \"5\"", "mod(\"k\") > \"x\"", "mod(\"k\") > \"\"",
-		"mod(\"k\") > \"5\" more", "foo(\"k\") > \"5\"", "mod(\"k\\q\") > \"5\"", "mod(\"k) > \"5\"",
-		"lease(\"k\") = \"xyz\"", "mod(\"k\") > \"5\\x00\"", "mod(\"k\") > \"99999999999999999999\"",
+		"", "mod", "mod(", "mod(k) > \"5\"", "mod(\"k\" > \"5\"", "mod(\"k\") \"5\"",
+		"mod(\"k\") > 5",
+		"mod(\"k\") ~ \"5\"", "mod(\"k\") >= \"5\"", "mod(\"k\") > \"x\"",
+		"mod(\"k\") > \"\"",
+		"mod(\"k\") > \"5\" more", "foo(\"k\") > \"5\"", "mod(\"k\\q\") > \"5\"",
+		"mod(\"k) > \"5\"",
+		"lease(\"k\") = \"xyz\"", "mod(\"k\") > \"5\\x00\"",
+		"mod(\"k\") > \"99999999999999999999\"",
 		" mod(\"k\") > \"5\""};
 	struct kv_compare c;
 
@@ -167,8 +171,10 @@ TEST(flags_of_one_line_do_not_leak_into_the_next)
 TEST(half_a_transaction_does_not_run)
 {
 	static const char *const bad[] = {
-		"", "mod(\"a\") > \"0\"", "mod(\"a\") > \"0\"\n\nput a b\n\n", "\n\n", "\nfrob x\n\n\n", "\nput\n\n\n",
-		"\nput a\n\n\n", "\nput a b c\n\n\n", "\nget a --frob\n\n\n", "\nput 'a b\n\n\n", "x\n\n\n\n"};
+		"", "mod(\"a\") > \"0\"", "mod(\"a\") > \"0\"\n\nput a b\n\n", "\n\n",
+		"\nfrob x\n\n\n", "\nput\n\n\n",
+		"\nput a\n\n\n", "\nput a b c\n\n\n", "\nget a --frob\n\n\n", "\nput 'a b\n\n\n",
+		"x\n\n\n\n"};
 	struct kv_txn t;
 
 	null_file = fopen("/dev/null", "w");
@@ -198,7 +204,8 @@ TEST(base64_is_strict)
 {
 	static const struct { const char *text, *plain; } good[] = {
 		{"", ""}, {"YQ==", "a"}, {"YWI=", "ab"}, {"YWJj", "abc"}, {"YWJjZA==", "abcd"}};
-	static const char *const bad[] = {"Y", "YQ", "YQ=", "Y===", "====", "YR==", "YWJ=x", "YW=j", "YQ==YQ==", "Y Q="};
+	static const char *const bad[] = {"Y", "YQ", "YQ=", "Y===", "====", "YR==", "YWJ=x", "YW=j",
+					  "YQ==YQ==", "Y Q="};
 	struct buf b;
 	char out[64];
 

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -81,7 +82,8 @@ static pid_t up_start(struct fake_server *f, const char *more)
 	(void)fflush(stdout);
 	pid = fork();
 	if (pid == 0) {
-		char words[][12] = {"quorate", "up", "--dir", "--bin-dir", "--base-port"}, extra[64];
+		char words[][12] = {"quorate", "up", "--dir", "--bin-dir", "--base-port"},
+		extra[64];
 		char *argv[] = {words[0], words[1], words[2], dir, words[3], bin, words[4], port,
 				more ? extra : NULL, NULL};
 		struct ctl ctl = {.program = "quorate", .in_fd = 0, .out = fopen(up_out, "w"),
@@ -155,6 +157,7 @@ static void gone(pid_t pid)
 	mono_t until = mono_add_ms(mono_now(), PATIENCE_MS);
 
 	while (kill(pid, 0) == 0) {
+		(void)waitpid(pid, NULL, WNOHANG);   /* it may have become ours */
 		OK(mono_before(mono_now(), until));
 		(void)poll(NULL, 0, 10);
 	}
@@ -222,6 +225,7 @@ TEST(nothing_stays_when_the_supervisor_is_killed)
 	struct fake_server *f = server_start();
 	pid_t up, raftd, stored, gatewayd;
 
+	OK(prctl(PR_SET_CHILD_SUBREAPER, 1) == 0);   /* there may be no init that reaps */
 	write_scripts();
 	up = up_start(f, NULL);
 	wait_for(up_out, "quorate put greeting hello");

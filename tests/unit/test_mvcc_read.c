@@ -200,6 +200,44 @@ TEST(a_run_of_long_keys_is_in_order)
 	rig_close(&r);
 }
 
+/* One row a view: every step gets on, over dead keys too. */
+TEST(a_scan_gets_on_by_single_rows)
+{
+	struct mvcc_span span = {K("a"), ALL};
+	struct mvcc_scan *scan;
+	struct kv_pair pair;
+	struct buf after;
+	struct rig r;
+	int rc, views = 0, found = 0;
+
+	rig_open(&r, "s");
+	fill(&r);
+	for (int i = 0; i < 5; i++)
+		rig_put(&r, "dead", "x");
+	rig_delete(&r, "dead", NULL);
+	rig_put(&r, "z", "9");
+	buf_init(&after, 0);
+	do {
+		struct mvcc_view *v = rig_view(&r);
+
+		EQ_INT(mvcc_scan_begin(v, &span, 13, &scan), ERR_OK);
+		if (after.len > 0)
+			EQ_INT(mvcc_scan_after(scan, buf_bytes(&after)), ERR_OK);
+		mvcc_scan_limit(scan, 1);
+		while ((rc = mvcc_scan_next(scan, &pair)) == ERR_OK)
+			found++;
+		buf_clear(&after);
+		buf_add_bytes(&after, mvcc_scan_last(scan));
+		mvcc_scan_end(&scan);
+		mvcc_view_end(&v);
+		OK(++views < 20);
+	} while (rc == ERR_LIMIT);
+	EQ_INT(rc, ERR_NOT_FOUND);
+	EQ_INT(found, 3);
+	buf_free(&after);
+	rig_close(&r);
+}
+
 /* ---- views ---- */
 
 TEST(a_view_does_not_see_what_comes_after_it)
@@ -373,6 +411,7 @@ TESTS = {
 	T(a_target_without_order_sorts_what_the_limit_left),
 	T(the_past_is_read_as_it_was),
 	T(a_run_of_long_keys_is_in_order),
+	T(a_scan_gets_on_by_single_rows),
 	T(a_view_does_not_see_what_comes_after_it),
 	T(an_answer_can_be_bounded),
 	T(a_reading_transaction_is_served_from_a_view),

@@ -390,13 +390,13 @@ static _Noreturn void child_looks(void)
 		mvcc_view_end(&v);
 		views++;
 	}
-	_exit(views < 100 ? 6 : 0);
+	_exit(views < 10 ? 6 : 0);
 }
 
 /* The children are there before the writer opens anything: LMDB does not live through a fork. */
 TEST(readers_see_whole_commits_and_nothing_else)
 {
-	enum { CHILDREN = 3, COMMITS = 20000 };
+	enum { CHILDREN = 2, COMMITS = 5000 };
 	pid_t pids[CHILDREN];
 	struct store s;
 	char value[32];

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -145,35 +146,53 @@ static void write_entries(struct wal *w, uint64_t from, uint64_t to, int pipe_fd
 	}
 }
 
-/* Runs it in a child; gives the child's exit status and the last entry that it saw acknowledged. */
-static int child(const char *dir, struct faulty *f, uint64_t to, uint64_t *acked)
+static _Noreturn void be_child(const char *dir, struct faulty *f, uint64_t to, int pipe_fd)
+{
+	struct wal_options o = small_log(f);
+	struct wal_recovered rec;
+	struct wal *w;
+
+	if (wal_open(dir, &o, &w, &rec) != ERR_OK)
+		fatal(NULL, "%s", rec.why);
+	write_entries(w, rec.last_index + 1, to, pipe_fd);
+	wal_close(&w);
+	_exit(0);
+}
+
+/*
+ * Runs it in a child; gives its wait status and the last entry that it reported. After `kill_at`
+ * reports it is killed (0: never).
+ */
+static int child_status(const char *dir, struct faulty *f, uint64_t to, uint64_t kill_at, uint64_t *acked)
 {
 	int fds[2], status;
 	pid_t pid;
-	uint64_t i;
+	uint64_t i, n = 0;
 
 	OK(pipe(fds) == 0);
 	fflush(stdout);
 	pid = fork();
 	OK(pid >= 0);
 	if (pid == 0) {
-		struct wal_options o = small_log(f);
-		struct wal_recovered rec;
-		struct wal *w;
-
 		(void)close(fds[0]);
-		if (wal_open(dir, &o, &w, &rec) != ERR_OK)
-			fatal(NULL, "%s", rec.why);
-		write_entries(w, rec.last_index + 1, to, fds[1]);
-		wal_close(&w);
-		_exit(0);
+		be_child(dir, f, to, fds[1]);
 	}
 	(void)close(fds[1]);
 	*acked = 0;
-	while (read(fds[0], &i, sizeof i) == (ssize_t)sizeof i)
+	while (read(fds[0], &i, sizeof i) == (ssize_t)sizeof i) {
 		*acked = i;
+		if (++n == kill_at)
+			OK(kill(pid, SIGKILL) == 0);
+	}
 	(void)close(fds[0]);
 	OK(waitpid(pid, &status, 0) == pid);
+	return status;
+}
+
+static int child(const char *dir, struct faulty *f, uint64_t to, uint64_t *acked)
+{
+	int status = child_status(dir, f, to, 0, acked);
+
 	OK(WIFEXITED(status));
 	return WEXITSTATUS(status);
 }
@@ -239,6 +258,20 @@ TEST(a_failed_sync_of_the_directory_is_the_end)
 		EQ_INT(child(tap_dir(), &f, 80, &acked), EXIT_FATAL);
 		expect_all(tap_dir(), acked);
 		clear(tap_dir());
+	}
+}
+
+TEST(a_killed_process_loses_nothing_acknowledged)
+{
+	uint64_t acked, random = 11, last = 0;
+
+	for (int round = 0; round < 25; round++) {
+		int status = child_status(tap_dir(), NULL, UINT64_MAX, 1 + tap_rand(&random) % 40, &acked);
+
+		OK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+		OK(acked > last);
+		expect_all(tap_dir(), acked);
+		last = acked;
 	}
 }
 
@@ -432,6 +465,7 @@ TESTS = {
 	T(a_short_write_of_the_log_is_the_end),
 	T(a_failed_sync_of_the_log_is_the_end),
 	T(a_failed_sync_of_the_directory_is_the_end),
+	T(a_killed_process_loses_nothing_acknowledged),
 	T(a_failed_preparation_is_repeated),
 	T(a_full_disk_is_the_end_only_when_the_segment_is_full),
 	T(a_full_disk_is_an_alarm_that_goes_when_there_is_space),
