@@ -97,8 +97,8 @@ static void status_json_body(FILE *out, const struct native_status_result *s)
 		cluster_revision(s->header),
 		s->compact_revision);
 	fprintf(out, ",\"store_bytes\":%" PRIu64 ",\"used_bytes\":%" PRIu64
-		",\"log_bytes\":%" PRIu64 ",\"keys\":%" PRIu64 ",\"apply_hash\":\"", s->store_bytes, s->used_bytes,
-		s->log_bytes, s->keys);
+		",\"log_bytes\":%" PRIu64 ",\"keys\":%" PRIu64 ",\"apply_hash\":\"",
+		s->store_bytes, s->used_bytes, s->log_bytes, s->keys);
 	for (size_t i = 0; i < s->apply_hash.len; i++)
 		fprintf(out, "%02x", s->apply_hash.data[i]);
 	fputc('"', out);

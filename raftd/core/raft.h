@@ -98,7 +98,7 @@ struct raft_state {
 	E(TRANSFER)       /* peer (0: the best); ERR_NOT_LEADER, ERR_NO_LEADER, ERR_BAD_TARGET */ \
 	E(PEER_UP)        /* peer: the link is there. All peers start down. */ \
 	E(PEER_DOWN)      /* peer */ \
-	E(COMPACTED)      /* index, told or installed: cut up to it, a durable snapshot covers it */ \
+	E(COMPACTED)      /* index, told or installed: cut so far, a durable snapshot has it */ \
 	E(SNAPSHOT_DONE)  /* peer: the SNAPSHOT effect was carried out, or given up */ \
 	E(INSTALLED)      /* index, index_term: our store is now that snapshot, durably; */ \
 			  /* ERR_CORRUPT: that cannot be, stop */

@@ -104,12 +104,15 @@ static void never_up(void *arg, uint64_t id)
 static void stranger(struct cur *in)
 {
 	static const struct peers_ops ops = {.up = never_up};
+	static const char preamble[] = "QUORPEER\0\0\0\1" "\0\0\0\0\0\0\0\1" "\0\0\0\0\0\0\0\1" "\0\0\0\0\0\0\0\2";
 	struct peer_conn *c;
 	uint8_t sink[4096];
 	int fd;
 
 	world_open(&ops);
 	fd = pair(&c);
+	if (cur_u8(in) & 1)
+		CHECK(send(fd, preamble, sizeof preamble - 1, 0) == sizeof preamble - 1);
 	while (cur_left(in) > 0) {
 		size_t n = 1 + cur_u8(in) * 4u;
 		struct bytes v = cur_take(in, n < cur_left(in) ? n : cur_left(in));
@@ -207,6 +210,24 @@ static void member_append(struct member *m, struct cur *in)
 	member_message(m, MSG_NO_peer_append, &a);
 }
 
+static void member_proposes(struct member *m, uint64_t seq, uint8_t n)
+{
+	static struct peer_proposal v[16];
+	static struct peer_refused no[16];
+	struct peer_propose p;
+	struct peer_refuse r;
+
+	v[0].gateway = no[0].gateway = 50;
+	v[0].seq = no[0].seq = seq;
+	p.proposals.v = v;
+	r.refused.v = no;
+	p.proposals.n = r.refused.n = n % 16;
+	if (n & 16)
+		member_message(m, MSG_NO_peer_propose, &p);
+	else
+		member_message(m, MSG_NO_peer_refuse, &r);
+}
+
 static void member_likely(struct member *m, struct cur *in)
 {
 	uint64_t v[7];
@@ -241,7 +262,7 @@ static void member_likely(struct member *m, struct cur *in)
 		member_message(m, MSG_NO_peer_timeout_now, &(struct peer_timeout_now){v[0]});
 		break;
 	default:
-		member_message(m, MSG_NO_peer_ping, &(struct peer_ping){v[0]});
+		member_proposes(m, v[0], bits);
 		break;
 	}
 }

@@ -194,7 +194,9 @@ bool cluster_ordeal(struct cluster *c, uint32_t ms)
 	if (c->failure[0])
 		return false;
 	mend(c);
-	if (!cluster_run_until(c, steady, 10000) || !cluster_run_until(c, reads_done, 2000))
+	/* A late TIMEOUT_NOW may still bring one more election, so peace is asked for last. */
+	if (!cluster_run_until(c, steady, 10000) || !cluster_run_until(c, reads_done, 2000) ||
+	    !cluster_run_until(c, steady, 5000))
 		return false;
 
 	uint64_t before = cluster_committed(c);

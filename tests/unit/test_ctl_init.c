@@ -124,7 +124,7 @@ TEST(bad_plans_leave_nothing_behind)
 		"init --dir @ --name 'a b'",
 		"init --key /nowhere/key", "init --dir @ --key k",
 		/* too long for sockets; its parents stay */
-		"init --dir @/00000000000000000000000000000000000000000000000000000000000000000000"};
+		"init --dir @/0000000000000000000000000000000000000000000000000000000000000000000"};
 	char dir[4200];
 
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {

@@ -173,7 +173,8 @@ TEST(get_prints_json)
 	range_result.kvs.n = 1;
 	run("get u --write-out=json");
 	EQ_STR(got.out, HEADER_JSON ",\"kvs\":[{\"key\":\"dQ==\",\"create_revision\":9,"
-	       "\"mod_revision\":9,\"version\":1,\"value\":\"dGFiCWhlcmUBIMOpIP8gcSIgYmFja1w=\",\"lease\":77}]}\n");
+	       "\"mod_revision\":9,\"version\":1,"
+	       "\"value\":\"dGFiCWhlcmUBIMOpIP8gcSIgYmFja1w=\",\"lease\":77}]}\n");
 }
 
 TEST(get_prints_fields)

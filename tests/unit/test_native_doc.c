@@ -17,7 +17,7 @@
 enum { LINE = 1024, LINES = 2000 };
 
 static struct {
-	char text[LINES][LINE];
+	char line[LINES][LINE];
 	size_t n;
 } doc;
 
@@ -30,8 +30,8 @@ static void read_doc(void)
 	(void)snprintf(path, sizeof path, "%s/docs/native-protocol.md", top ? top : ".");
 	f = fopen(path, "r");
 	OK(f != NULL);
-	for (doc.n = 0; doc.n < LINES && fgets(doc.text[doc.n], LINE, f) != NULL; doc.n++)
-		doc.text[doc.n][strcspn(doc.text[doc.n], "\n")] = 0;
+	for (doc.n = 0; doc.n < LINES && fgets(doc.line[doc.n], LINE, f) != NULL; doc.n++)
+		doc.line[doc.n][strcspn(doc.line[doc.n], "\n")] = 0;
 	OK(feof(f));
 	(void)fclose(f);
 }
@@ -40,7 +40,7 @@ static size_t find_line(const char *text)
 {
 	size_t i = 0;
 
-	while (i < doc.n && strcmp(doc.text[i], text) != 0)
+	while (i < doc.n && strcmp(doc.line[i], text) != 0)
 		i++;
 	if (i == doc.n)
 		printf("# no line: %s\n", text);
@@ -60,11 +60,11 @@ TEST(the_error_table_is_the_one_of_the_code)
 		char want[LINE]; \
 		(void)snprintf(want, sizeof want, "| %d | %s | %s | %s |", code, #name, \
 			       agains[ERR_AGAIN_##again], text); \
-		EQ_STR(doc.text[at++], want); \
+		EQ_STR(doc.line[at++], want); \
 	}
 	ERR_LIST(E)
 #undef E
-	EQ_STR(doc.text[at], "");
+	EQ_STR(doc.line[at], "");
 }
 
 static void type_text(const struct msg_field *f, char *out, size_t size)
@@ -97,12 +97,12 @@ static void check_message(const struct msg_desc *d, const struct msg_desc **seen
 
 		type_text(f, type, sizeof type);
 		(void)snprintf(want, sizeof want, "| %zu | `%s` | %s | ", i, f->name, type);
-		if (strncmp(doc.text[at], want, strlen(want)) != 0)
-			EQ_STR(doc.text[at], want);
+		if (strncmp(doc.line[at], want, strlen(want)) != 0)
+			EQ_STR(doc.line[at], want);
 		if (f->sub != NULL)
 			check_message(f->sub, seen, n);
 	}
-	EQ_STR(doc.text[at], "");
+	EQ_STR(doc.line[at], "");
 }
 
 TEST(every_message_is_there_with_its_fields_in_order)
@@ -130,11 +130,11 @@ TEST(every_method_is_in_the_list)
 
 		(void)snprintf(want, sizeof want, "| `%s` | `%s` | `%s` | %s |", m->name, m->params->name,
 			       m->result->name, m->help);
-		EQ_STR(doc.text[at++], want);
+		EQ_STR(doc.line[at++], want);
 		(void)snprintf(want, sizeof want, "### %s", m->name);
 		(void)find_line(want);
 	}
-	EQ_STR(doc.text[at], "");
+	EQ_STR(doc.line[at], "");
 }
 
 static void add_hex(struct buf *b, const char *text)
@@ -156,8 +156,8 @@ static struct buf example(size_t *at, char mark)
 {
 	struct buf b = {0};
 
-	for (; *at < doc.n && doc.text[*at][0] == mark && doc.text[*at][1] == ' '; ++*at)
-		add_hex(&b, doc.text[*at] + 2);
+	for (; *at < doc.n && doc.line[*at][0] == mark && doc.line[*at][1] == ' '; ++*at)
+		add_hex(&b, doc.line[*at] + 2);
 	return b;
 }
 
@@ -173,7 +173,7 @@ TEST(the_examples_are_true)
 	for (size_t i = find_line("## 6. Examples"); i < doc.n; i++) {
 		struct buf ask, want;
 
-		if (doc.text[i][0] != '>')
+		if (doc.line[i][0] != '>')
 			continue;
 		ask = example(&i, '>');
 		want = example(&i, '<');
