@@ -31,6 +31,7 @@ static void fx_hard_state(struct raftd *n, const struct raft_effect *e)
 	struct wal_hard_state hard = {e->hard_state.term, e->hard_state.vote};
 
 	CHECK(wal_append_hard_state(n->wal, hard) == ERR_OK);
+	n->hard_seq = e->seq;
 	wal_mark(n->wal, e->seq);
 }
 

@@ -12,6 +12,8 @@
 #include "base/mem.h"
 #include "raftd/node.h"
 
+enum { FEED_TURN_BATCHES = 2 };
+
 static void feed_hello(void *arg, struct link_hello *out)
 {
 	struct raftd *n = arg;
@@ -126,12 +128,18 @@ static bool feed_batch(struct raftd *n)
 	return true;
 }
 
-/* One large batch for all that a turn has committed; bounded by the window. */
+/*
+ * One large batch for all that a turn has committed. A stored that has far to go gets it over many
+ * turns, so that its catching up (from disk, perhaps) does not keep the loop from its peers.
+ */
 void feed_more(struct raftd *n)
 {
 	n->feed.due = false;
-	while (feed_batch(n))
-		;
+	for (int i = 0; i < FEED_TURN_BATCHES; i++)
+		if (!feed_batch(n))
+			return;
+	n->feed.due = true;
+	loop_again(n->d->loop);
 }
 
 int feed_open(struct raftd *n)

@@ -136,6 +136,7 @@ struct raftd {
 	struct wal *wal;
 	struct loop_io wal_ready;
 	uint64_t durable_seq, durable_index;
+	uint64_t hard_seq;            /* of the newest term and vote */
 	uint64_t commit, term, leader;
 	enum raft_role role;
 	struct loop_timer tick;

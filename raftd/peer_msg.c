@@ -129,6 +129,21 @@ static bool peer_can_take(void *arg, const struct msg_in *in)
 	return raftd_can_append_small(n);
 }
 
+/*
+ * While our disk is behind (or a long frame is still coming in) the leader's heartbeats wait behind
+ * its entries, and no answer of ours tells it that we are alive: it would give up the lead, and none
+ * better would follow. So it is told: an answer that acknowledges nothing. It reveals our term, so
+ * that must be durable.
+ */
+static void peer_waiting(void *arg, uint64_t from)
+{
+	struct raftd *n = arg;
+	struct raft_msg m = {.type = RAFT_MSG_APPEND_RESP, .from = n->d->config->node_id, .to = from, .term = n->term};
+
+	if (n->role == RAFT_FOLLOWER && n->leader == from && n->durable_seq >= n->hard_seq)
+		raftd_send(n, &m);
+}
+
 static int peer_message(void *arg, uint64_t from, const struct msg_in *in)
 {
 	struct raftd *n = arg;
@@ -211,4 +226,4 @@ static void peer_down(void *arg, uint64_t id)
 	(void)raftd_step(arg, &down);
 }
 
-const struct peers_ops raftd_peers_ops = {peer_up, peer_down, peer_can_take, peer_message};
+const struct peers_ops raftd_peers_ops = {peer_up, peer_down, peer_can_take, peer_waiting, peer_message};

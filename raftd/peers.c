@@ -238,6 +238,16 @@ void peers_flush(struct peers *ps)
 
 /* ---- time */
 
+static bool conn_trickles(const struct peer_conn *c)
+{
+	return c->in.len > 0 && mono_sub_ms(peers_now(c->ps), c->heard) < PEER_TRICKLE_MS;
+}
+
+static bool conn_withheld(const struct peer_conn *c)
+{
+	return c->state == PEER_UP && (c->paused || conn_trickles(c));
+}
+
 static void conn_watch(struct peer_conn *c, mono_t now)
 {
 	const struct peer_times *t = &c->ps->s.times;
@@ -254,6 +264,8 @@ static void conn_watch(struct peer_conn *c, mono_t now)
 		peer_conn_close(c, c->reason);
 		return;
 	}
+	if (conn_withheld(c))
+		c->ps->s.ops->waiting(c->ps->s.arg, c->id);
 	/* While we do not read, silence is ours and not the peer's. */
 	if (!c->paused && mono_sub_ms(now, c->heard) >= t->dead_ms)
 		peer_conn_close(c, "silent");
@@ -303,13 +315,9 @@ void peers_poll(struct peers *ps)
 
 bool peers_withheld(const struct peers *ps, uint64_t id)
 {
-	for (const struct peer_conn *c = ps->all; c != NULL; c = c->next) {
-		if (c->state != PEER_UP)
-			continue;
-		if (c->paused || (c->id == id && c->in.len > 0 &&
-				  mono_sub_ms(peers_now(ps), c->heard) < PEER_TRICKLE_MS))
+	for (const struct peer_conn *c = ps->all; c != NULL; c = c->next)
+		if (conn_withheld(c) && (c->paused || c->id == id))
 			return true;
-	}
 	return false;
 }
 
@@ -331,7 +339,7 @@ bool peers_room(const struct peers *ps, uint64_t id)
 	const struct peer *p = peer_find(ps, id);
 
 	return p != NULL && p->conn != NULL && p->conn->state == PEER_UP &&
-	       p->conn->out.len - p->conn->out_at <= LIMIT_PEER_INFLIGHT_BYTES;
+	       p->conn->out.len - p->conn->out_at <= LIMIT_PEER_ROOM_BYTES;
 }
 
 /* ---- life */

@@ -40,6 +40,8 @@ struct peers_ops {
 	void (*down)(void *arg, uint64_t id);
 	/* False: this message must wait, and all behind it on its connection, until peers_resume. */
 	bool (*can_take)(void *arg, const struct msg_in *in);
+	/* Called now and then while something of `from` is withheld (see below): it is there, we are slow. */
+	void (*waiting)(void *arg, uint64_t from);
 	/* One message, valid until the call returns. An error closes the connection. */
 	int (*message)(void *arg, uint64_t from, const struct msg_in *in);
 };

@@ -94,6 +94,11 @@ struct stored {
 	bool stopping;
 };
 
+/* driver.c: the life of the daemon */
+int stored_open(struct daemon *d);
+int stored_start(struct daemon *d);
+void stored_stop(struct daemon *d);
+
 /* raftd_ipc.c: entries in, the applied index out */
 int stored_open_raftd(struct stored *s);
 /* Commits the transaction under way, if there is one, and tells everybody. */

@@ -35,6 +35,7 @@
 #define LIMIT_APPEND_ENTRIES 1024u             /* entries of one append message or proposal */
 #define LIMIT_PEER_INFLIGHT_MSGS 64u           /* unacknowledged append messages per peer */
 #define LIMIT_PEER_INFLIGHT_BYTES (8u * MIB)
+#define LIMIT_PEER_ROOM_BYTES (2u * MIB)       /* waiting to be written to one peer: no more entries for now */
 #define LIMIT_PEER_QUEUE_BYTES (16u * MIB)     /* waiting to be written to one peer; then messages are dropped */
 #define LIMIT_PEER_STRANGERS 32u               /* connections to the peer port that have not proved a member's key */
 #define LIMIT_READS_WAITING 65536u             /* read-index requests waiting in raftd */
@@ -123,8 +124,8 @@ _Static_assert(LIMIT_NOISE_REKEY_BYTES / LIMIT_FRAME_BYTES >= 16, "a peer key se
 _Static_assert(LIMIT_APPLY_WINDOW_BYTES + LIMIT_FRAME_BYTES <= LIMIT_LINK_QUEUE_BYTES,
 	       "the apply window never fills the link");
 _Static_assert(LIMIT_APPEND_ENTRIES >= LIMIT_BATCH_ITEMS, "a batch can be proposed at once");
-_Static_assert(LIMIT_PEER_INFLIGHT_BYTES + LIMIT_FRAME_BYTES <= LIMIT_PEER_QUEUE_BYTES,
-	       "a replication window never fills a peer's queue");
+_Static_assert(LIMIT_PEER_ROOM_BYTES + LIMIT_FRAME_BYTES <= LIMIT_PEER_QUEUE_BYTES,
+	       "entries never fill a peer's queue: heartbeats go behind them");
 _Static_assert(LIMIT_KEY_INLINE_BYTES + 2 + 16 + 12 <= 511, "an encoded key fits LMDB's 511 bytes");
 _Static_assert(LIMIT_REQUEST_BYTES + 64u * KIB <= LIMIT_WAL_ENTRY_BYTES, "a request fits a log entry");
 _Static_assert(LIMIT_WAL_ENTRY_BYTES + 64u * KIB <= LIMIT_WAL_BATCH_BYTES, "an entry fits a batch");

@@ -75,6 +75,13 @@ static bool node_can_take(void *arg, const struct msg_in *in)
 	return !n->full || in->row->number != MSG_NO_peer_propose || p->proposals.v[0].command.len <= 1;
 }
 
+static void node_waiting(void *arg, uint64_t from)
+{
+	struct mesh_node *n = arg;
+
+	n->of[from].waits++;
+}
+
 static int node_message(void *arg, uint64_t from, const struct msg_in *in)
 {
 	struct mesh_node *n = arg;
@@ -146,7 +153,7 @@ void mesh_open(struct mesh *t, const struct peer_times *times)
 
 void mesh_start(struct mesh *t, uint64_t id)
 {
-	static const struct peers_ops ops = {node_up, node_down, node_can_take, node_message};
+	static const struct peers_ops ops = {node_up, node_down, node_can_take, node_waiting, node_message};
 	struct mesh_node *n = &t->node[id];
 	struct peers_setup s = {.loop = t->loop, .config = &n->config, .keys = n->keys,
 				.incarnation = ++n->incarnation, .listen_fd = listen_on(&n->port),

@@ -31,7 +31,7 @@ struct mesh_node {
 	bool full;                            /* cannot take messages of more than one byte */
 	int answer;                           /* what `message` says */
 	struct {
-		unsigned ups, downs, got, pings;
+		unsigned ups, downs, got, pings, waits;
 		uint64_t last;                /* number of the newest */
 		bool up, disorder;
 		uint64_t bytes;

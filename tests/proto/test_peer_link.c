@@ -845,6 +845,7 @@ TEST(a_slow_line_is_not_silence)
 	}
 	mid.meddle = NULL;
 	MESH_UNTIL(&net, OF(2, 1).got == 11);
+	OK(OF(2, 1).waits > 10);
 	OK(mono_sub_ms(mono_now(), began) > 300);
 	EQ_INT(OF(2, 1).downs, 0);
 	meddled_end();
@@ -916,6 +917,7 @@ TEST(what_the_owner_cannot_take_waits_and_is_not_silence)
 	mesh_turns(&net, 400);           /* twice what a silent peer is suffered */
 	EQ_INT(OF(2, 1).got, 1);
 	EQ_INT(OF(2, 1).downs + OF(1, 2).downs, 0);
+	OK(OF(2, 1).waits > 10 && OF(2, 3).waits == 0);
 	peers_resume(net.node[2].ps);    /* it still cannot */
 	EQ_INT(OF(2, 1).got, 1);
 	EQ_INT(mesh_send(&net, 3, 2, 1, 1), ERR_OK);

@@ -12,17 +12,19 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import history
 from harness import DAEMONS, Cluster, scaled, tap, until
 
+EACH = 3                  # clients at each node
+EVERYBODY = range(3 * EACH)
 PAUSED_S = 1.0            # longer than the longest election timeout of 0.3 s
 SEED = int(os.environ.get("QUORATE_SEED", random.SystemRandom().randrange(1 << 32)))
 
 
-def loaded(cluster, each=1):
+def loaded(cluster):
     print(f"# QUORATE_SEED={SEED}")
-    return history.Clients([cluster.port(i) for i in range(cluster.n)], random.Random(SEED), each,
+    return history.Clients([cluster.port(i) for i in range(cluster.n)], random.Random(SEED), EACH,
                            pause_s=scaled(0.001, 0.005))
 
 
-def progress(clients, which, more=20):
+def progress(clients, which, more=scaled(60, 10)):
     """These clients get answers again."""
     goal = [(i, clients.done(i) + more) for i in which]
     until(lambda: all(clients.done(i) >= n for i, n in goal), f"clients {list(which)} get answers")
@@ -36,12 +38,12 @@ def roles(cluster):
 def a_kill_of_any_daemon_leaves_a_linearizable_history():
     with Cluster() as c:
         with loaded(c) as clients:
-            for daemon in DAEMONS:
+            for daemon in DAEMONS * scaled(2, 1):
                 for role in ("leader", "follower"):
                     node = roles(c)[role]
                     print(f"# kill -9 {daemon} of the {role}, node {node}")
                     c.reborn(node, daemon, c.kill(node, daemon))
-                    progress(clients, range(3))
+                    progress(clients, EVERYBODY)
         history.verify(c, clients)
 
 
@@ -51,7 +53,7 @@ def a_pause_of_any_daemon_leaves_a_linearizable_history():
             for daemon in DAEMONS:
                 for role in ("leader", "follower"):
                     node = roles(c)[role]
-                    others = [i for i in range(3) if i != node]
+                    others = [i for i in EVERYBODY if i // EACH != node]
                     print(f"# stop {daemon} of the {role}, node {node}, for {PAUSED_S} s")
                     pid = c.kill(node, daemon, signal.SIGSTOP)
                     try:
@@ -60,19 +62,19 @@ def a_pause_of_any_daemon_leaves_a_linearizable_history():
                         time.sleep(max(0, end - time.monotonic()))
                     finally:
                         os.kill(pid, signal.SIGCONT)
-                    progress(clients, range(3))
+                    progress(clients, EVERYBODY)
         history.verify(c, clients)
 
 
 def leaders_that_die_one_after_the_other_leave_a_linearizable_history():
     with Cluster() as c:
-        with loaded(c, each=2) as clients:
+        with loaded(c) as clients:
             for _ in range(scaled(6, 3)):
                 leader = c.wait_leader()
                 pids = c.kill_node(leader)
                 for daemon, pid in zip(DAEMONS, pids):
                     c.reborn(leader, daemon, pid)
-                progress(clients, range(6))
+                progress(clients, EVERYBODY)
         history.verify(c, clients)
 
 
@@ -80,10 +82,10 @@ def everything_killed_at_once_leaves_a_linearizable_history():
     with Cluster() as c:
         with loaded(c) as clients:
             for _ in range(scaled(3, 2)):
-                progress(clients, range(3), 100)
+                progress(clients, EVERYBODY, 50)
                 c.kill_all()
                 c.start()
-                progress(clients, range(3))
+                progress(clients, EVERYBODY)
         history.verify(c, clients)
 
 

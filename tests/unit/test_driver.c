@@ -494,6 +494,30 @@ TEST(a_new_connection_is_an_end_and_a_beginning)
 	fake_close();
 }
 
+TEST(a_leader_that_must_wait_hears_that_we_live)
+{
+	begin();
+	fake.n->term = 7;
+	raftd_peers_ops.waiting(fake.n, 2);          /* not our leader */
+	fake.n->leader = 2;
+	raftd_peers_ops.waiting(fake.n, 3);
+	EQ_STR(fake_journal(), "");
+	raftd_peers_ops.waiting(fake.n, 2);
+	EQ_STR(fake_journal(), "to 2: peer_append_resp{term=7 round=0 reject=false index=0 match=0 hint_index=0 "
+			       "hint_term=0}\n");
+	fx_hard_state_is(3, 8);
+	(void)step(RAFT_EV_TICK);
+	(void)fake_journal();
+	raftd_peers_ops.waiting(fake.n, 2);          /* its term is not durable */
+	EQ_STR(fake_journal(), "");
+	core.n = core.given = 0;
+	durable(3);
+	(void)fake_journal();
+	raftd_peers_ops.waiting(fake.n, 2);
+	OK(strstr(fake_journal(), "peer_append_resp") != NULL);
+	fake_close();
+}
+
 /* ---- the tick */
 
 TEST(what_has_arrived_is_taken_in_before_a_tick)
@@ -553,6 +577,7 @@ TESTS = {
 	T(received_entries_go_into_the_log_behind_those_it_has),
 	T(a_truncation_comes_before_what_replaces_it),
 	T(a_new_connection_is_an_end_and_a_beginning),
+	T(a_leader_that_must_wait_hears_that_we_live),
 	T(what_has_arrived_is_taken_in_before_a_tick),
 	T(a_follower_that_holds_back_messages_does_not_judge_silence),
 	T(a_leader_ticks_whatever_is_held_back),

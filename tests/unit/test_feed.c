@@ -38,10 +38,10 @@ static void have(size_t count, size_t bytes)
 		fake_have(1, WAL_COMMAND, bytes);
 }
 
-/* What a turn's end does. */
+/* What the ends of turns do, until nothing is due. */
 static void turn(void)
 {
-	if (fake.n->feed.due)
+	while (fake.n->feed.due)
 		feed_more(fake.n);
 }
 
@@ -165,6 +165,22 @@ TEST(the_window_holds_the_feed_back_and_answers_move_it)
 	fake_close();
 }
 
+TEST(a_long_way_is_gone_in_many_turns)
+{
+	begin();
+	have(6, MIB);
+	EQ_INT(up(0), ERR_OK);
+	fake.n->commit = 6;
+	fake.n->feed.due = true;
+	feed_more(fake.n);
+	EQ_INT(fake.n->feed.next, 3);
+	OK(fake.n->feed.due);
+	turn();
+	EQ_INT(fake.n->feed.next, 7);
+	OK(!fake.n->feed.due);
+	fake_close();
+}
+
 TEST(thousands_of_small_batches_stay_bounded)
 {
 	begin();
@@ -236,6 +252,7 @@ TESTS = {
 	T(a_stored_that_is_ahead_of_the_log_is_refused),
 	T(answers_that_cannot_be_are_refused),
 	T(the_window_holds_the_feed_back_and_answers_move_it),
+	T(a_long_way_is_gone_in_many_turns),
 	T(thousands_of_small_batches_stay_bounded),
 	T(one_batch_carries_all_that_a_turn_has_committed),
 	T(a_full_link_stops_the_feed_until_it_has_drained),
