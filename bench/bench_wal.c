@@ -106,7 +106,8 @@ static void log_once(struct bench *b, unsigned entries, struct samples *s)
 	struct wal_durable got = {0};
 
 	for (unsigned i = 0; i < entries; i++)
-		CHECK(wal_append_entry(b->w, b->next++, 1, WAL_COMMAND, bytes_of(b->bytes, ENTRY)) == ERR_OK);
+		CHECK(wal_append_entry(b->w, b->next++, 1, WAL_COMMAND, bytes_of(b->bytes,
+			ENTRY)) == ERR_OK);
 	wal_mark(b->w, ++b->seq);
 	wal_kick(b->w);
 	if (!b->threads)
@@ -118,7 +119,8 @@ static void log_once(struct bench *b, unsigned entries, struct samples *s)
 
 static void log_open_empty(struct bench *b)
 {
-	struct wal_options o = {.cluster_id = 1, .node_id = 1, .create = true, .synchronous = !b->threads,
+	struct wal_options o = {.cluster_id = 1, .node_id = 1, .create = true,
+				.synchronous = !b->threads,
 				.segment_bytes = b->segment_bytes};
 	struct wal_recovered rec;
 	struct wal_status st = {.spare = WAL_SPARE_NONE};
@@ -132,12 +134,14 @@ static void log_open_empty(struct bench *b)
 
 static void print_row(const char *name, struct samples *s)
 {
-	printf("%-6s p50 %8.1f  p99 %8.1f  max %9.1f\n", name, quantile(s, 0.50), quantile(s, 0.99), quantile(s, 1.0));
+	printf("%-6s p50 %8.1f  p99 %8.1f  max %9.1f\n", name, quantile(s, 0.50), quantile(s, 0.99),
+	       quantile(s, 1.0));
 }
 
 static void run_size(struct bench *b, unsigned entries)
 {
-	size_t cap = (size_t)b->rounds * PER_ROUND, disk = (72 + entries * (32 + ENTRY) + 4095) / 4096 * 4096;
+	size_t cap = (size_t)b->rounds * PER_ROUND,
+		disk = (72 + entries * (32 + ENTRY) + 4095) / 4096 * 4096;
 	struct samples bare4 = {.cap = cap}, bare = {.cap = cap}, log = {.cap = cap};
 	struct wal_status st;
 
@@ -154,11 +158,13 @@ static void run_size(struct bench *b, unsigned entries)
 			log_once(b, entries, &log);
 	}
 	wal_status(b->w, &st);
-	printf("batches of %u entries of %u bytes, %zu on disk, %zu of each\n", entries, ENTRY, disk, cap);
+	printf("batches of %u entries of %u bytes, %zu on disk, %zu of each\n", entries, ENTRY,
+	       disk, cap);
 	print_row("bare4k", &bare4);
 	print_row("bare", &bare);
 	print_row("log", &log);
-	printf("sync   p50 %8.1f  p99 %8.1f  max %9.1f  segments %" PRIu64 "\n", (double)st.sync_p50_us,
+	printf("sync   p50 %8.1f  p99 %8.1f  max %9.1f  segments %" PRIu64 "\n",
+	       (double)st.sync_p50_us,
 	       (double)st.sync_p99_us, (double)st.sync_max_us, st.segments);
 	wal_close(&b->w);
 	free(bare4.ns);
@@ -178,7 +184,8 @@ static void run_stream(struct bench *b)
 	log_open_empty(b);
 	begin = mono_now();
 	for (end = b->next + STREAM_ENTRIES; b->next < end;) {
-		if (wal_append_entry(b->w, b->next, 1, WAL_COMMAND, bytes_of(b->bytes, ENTRY)) == ERR_OK) {
+		if (wal_append_entry(b->w, b->next, 1, WAL_COMMAND, bytes_of(b->bytes,
+			ENTRY)) == ERR_OK) {
 			wal_mark(b->w, ++b->seq);
 			if (b->next++ % 16 == 0)
 				wal_kick(b->w);
@@ -193,7 +200,8 @@ static void run_stream(struct bench *b)
 	wal_status(b->w, &st);
 	printf("stream %u entries: %.0f entries/s, %.1f MB/s on disk, %" PRIu64 " batches, sync p50 %" PRIu64
 	       " p99 %" PRIu64 " max %" PRIu64 "\n", STREAM_ENTRIES, STREAM_ENTRIES / seconds,
-	       (double)st.batch_bytes / seconds / 1e6, st.batches, st.sync_p50_us, st.sync_p99_us, st.sync_max_us);
+	       (double)st.batch_bytes / seconds / 1e6, st.batches, st.sync_p50_us, st.sync_p99_us,
+		       st.sync_max_us);
 	wal_close(&b->w);
 }
 
@@ -231,7 +239,8 @@ static void run_recovery(struct bench *b)
 	log_open_empty(b);
 	wal_status(b->w, &st);
 	printf("recovery of %" PRIu64 " entries in %" PRIu64 " segments, %" PRIu64 " index points: %.1f ms\n",
-	       st.last_index, st.segments, st.index_points, (double)mono_sub_us(mono_now(), begin) / 1000.0);
+	       st.last_index, st.segments, st.index_points, (double)mono_sub_us(mono_now(),
+		       begin) / 1000.0);
 	wal_close(&b->w);
 }
 
@@ -259,7 +268,8 @@ int main(int argc, char **argv)
 			return EXIT_USAGE;
 	}
 	if (b.dir == NULL || b.rounds == 0 || optind != argc) {
-		(void)fprintf(stderr, "usage: bench_wal --dir DIR [--rounds N] [--threads 0|1] [--segment-mib N]\n");
+		(void)fprintf(stderr,
+			      "usage: bench_wal --dir DIR [--rounds N] [--threads 0|1] [--segment-mib N]\n");
 		return EXIT_USAGE;
 	}
 	bare_open(&b);

@@ -15,6 +15,8 @@ struct admin_options {
 	const char *node;
 };
 
+enum { ADMIN_READ_BYTES = 16384 };
+
 #define ADMIN_RUN_DIR QUORATE_RUNSTATEDIR "/quorate"
 #define ADMIN_UP_DIR "quorate.data"
 
@@ -24,14 +26,6 @@ static const struct flag admin_flags[] = {
 	FLAG(struct admin_options, STR, node, "node", 0, NULL, "N",
 	     "node N of DIR as `quorate up` and `init` make it (default " ADMIN_UP_DIR ")"),
 	FLAG_END
-};
-
-/* An answer being copied: its first bytes tell an error, its last ones the end. */
-struct admin_answer {
-	size_t bytes;
-	char head[8];
-	size_t n_head;
-	char last[2];
 };
 
 /*
@@ -76,65 +70,76 @@ static int admin_line(struct ctl *ctl, int argc, char **argv, struct buf *line)
 	return line->err;
 }
 
-/* True at the end of the answer, an empty line. */
-static bool admin_take(struct ctl *ctl, struct admin_answer *a, const char *data, size_t len)
+/* The answer ends in an empty line, which may be all of it: its length without that, or -1. */
+static ssize_t admin_end(struct bytes a)
 {
-	for (size_t i = 0; i < len; i++) {
-		bool empty = data[i] == '\n' && (a->bytes == 0 || a->last[1] == '\n');
+	const uint8_t *end = a.len > 0 ? memmem(a.data, a.len, "\n\n", 2) : NULL;
 
-		if (a->n_head < sizeof a->head)
-			a->head[a->n_head++] = data[i];
-		a->last[0] = a->last[1];
-		a->last[1] = data[i];
-		a->bytes++;
-		if (empty)
-			return true;
-		fputc(data[i], ctl->out);
-	}
-	return false;
+	if (a.len > 0 && a.data[0] == '\n')
+		return 0;
+	return end != NULL ? end - a.data + 1 : -1;
 }
 
-/* Reads up to the empty line; 0, or an error number. */
-static int admin_read(struct ctl *ctl, int fd, struct admin_answer *a)
+/* Reads the answer and cuts it there; 0, or an error number. */
+static int admin_read(struct ctl *ctl, int fd, struct buf *answer)
 {
 	mono_t deadline = ctl_deadline(ctl);
-	char data[16384];
+	ssize_t end;
 
-	for (;;) {
+	while ((end = admin_end(buf_bytes(answer))) < 0) {
 		struct pollfd p = {.fd = fd, .events = POLLIN};
 		int64_t left = mono_sub_ms(deadline, mono_now());
+		void *to = buf_reserve(answer, ADMIN_READ_BYTES);
 		ssize_t n;
 
-		if (left <= 0 || a->bytes > LIMIT_ADMIN_REPLY_BYTES + 4 * KIB)
+		if (left <= 0 || to == NULL)
 			return left <= 0 ? ETIMEDOUT : EFBIG;
 		if (poll(&p, 1, left > 60000 ? 60000 : (int)left) <= 0)
 			continue;
-		n = read(fd, data, sizeof data);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n == 0 ? EPIPE : errno;
-		if (admin_take(ctl, a, data, (size_t)n))
-			return 0;
+		n = recv(fd, to, ADMIN_READ_BYTES, 0);
+		if (n < 0 && errno != EINTR)
+			return errno;
+		if (n == 0)
+			return EPIPE;
+		answer->len += n > 0 ? (size_t)n : 0;
 	}
+	answer->len = (size_t)end;
+	return 0;
+}
+
+static bool admin_begins(const struct buf *answer, const char *text)
+{
+	size_t n = strlen(text);
+
+	return answer->len >= n && memcmp(answer->data, text, n) == 0;
+}
+
+/* What the daemon calls an error is one, also as JSON. */
+static int admin_print(struct ctl *ctl, const struct buf *answer)
+{
+	if (admin_begins(answer, "error: "))
+		return ctl_fail(ctl, CTL_ERROR, "%.*s", (int)(answer->len - strlen("error: ") - 1),
+				(const char *)answer->data + strlen("error: "));
+	(void)fwrite(answer->data, 1, answer->len, ctl->out);
+	return admin_begins(answer, "{\"error\"") ? CTL_ERROR : CTL_OK;
 }
 
 static int admin_ask(struct ctl *ctl, int fd, struct bytes line, const char *name)
 {
-	struct admin_answer a = {0};
-	int err;
+	struct buf answer;
+	int err, code;
 
-	if (send(fd, line.data, line.len, MSG_NOSIGNAL) != (ssize_t)line.len)
-		return ctl_fail(ctl, CTL_ERROR, "%s: %s", name, strerror(errno));
-	err = admin_read(ctl, fd, &a);
+	buf_init(&answer, LIMIT_ADMIN_REPLY_BYTES + 2 * ADMIN_READ_BYTES);
+	err = send(fd, line.data, line.len, MSG_NOSIGNAL) == (ssize_t)line.len ?
+		      admin_read(ctl, fd, &answer) : errno;
 	if (err == EPIPE)
-		return ctl_fail(ctl, CTL_ERROR, "%s: closed in the middle of the answer", name);
-	if (err != 0)
-		return ctl_fail(ctl, CTL_ERROR, "%s: %s", name, strerror(err));
-	if ((a.n_head >= 6 && memcmp(a.head, "error:", 6) == 0) ||
-	    (a.n_head >= 8 && memcmp(a.head, "{\"error\"", 8) == 0))
-		return CTL_ERROR;
-	return CTL_OK;
+		code = ctl_fail(ctl, CTL_ERROR, "%s: closed in the middle of the answer", name);
+	else if (err != 0)
+		code = ctl_fail(ctl, CTL_ERROR, "%s: %s", name, strerror(err));
+	else
+		code = admin_print(ctl, &answer);
+	buf_free(&answer);
+	return code;
 }
 
 static int admin_run(struct ctl *ctl, const void *options, int argc, char **argv)

@@ -67,8 +67,8 @@ int ctl_fail_client(struct ctl *ctl, const struct client_error *e)
 				e->endpoint[0] ? e->endpoint : ctl->globals.endpoints, e->text);
 	if (e->again == ERR_AGAIN_UNSURE)
 		return ctl_fail(ctl, CTL_ERROR,
-				"%s (%s; it is not known whether the request was carried out)",
-				e->text, e->endpoint);
+				"%s (%s%sit is not known whether the request was carried out)",
+				e->text, e->endpoint, e->endpoint[0] ? "; " : "");
 	return ctl_fail(ctl, CTL_ERROR, "%s", e->text);
 }
 

@@ -85,6 +85,10 @@ static void up_stop(struct up *u, int code)
 		return;
 	u->state = UP_STOPPING;
 	u->code = code;
+	/* That links go down is no news now. */
+	for (size_t i = 0; i < u->cluster.n_children; i++)
+		if (u->cluster.children[i].log.show == UP_LOG_WARNINGS)
+			u->cluster.children[i].log.show = UP_LOG_ERRORS;
 	up_stage(u, 0);
 }
 

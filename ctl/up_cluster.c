@@ -106,7 +106,7 @@ static int cluster_child(struct ctl *ctl, const struct up_wish *w, struct up_clu
 		       (unsigned)node, c->name);
 	c->log.prefix = c->prefix;
 	c->log.terminal = ctl->err;
-	c->log.all = w->verbose;
+	c->log.show = w->verbose ? UP_LOG_ALL : UP_LOG_WARNINGS;
 	if (up_log_open(&c->log) != ERR_OK)
 		return ctl_fail(ctl, CTL_IO, "%s cannot be written", c->log.path);
 	return CTL_OK;

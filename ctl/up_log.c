@@ -44,18 +44,26 @@ static void up_log_turn_over(struct up_log *l)
 	l->size = 0;
 }
 
-bool up_log_is_quiet(struct bytes line)
+static bool up_log_level(struct bytes rest, const char *level)
+{
+	size_t n = strlen(level);
+
+	return rest.len > n && memcmp(rest.data, level, n) == 0 && rest.data[n] == ' ';
+}
+
+bool up_log_shows(enum up_log_show show, struct bytes line)
 {
 	const uint8_t *blank = line.len > 20 ? memchr(line.data, ' ',
 						      32 < line.len ? 32 : line.len) : NULL;
-	size_t left;
+	struct bytes rest;
 
 	/* 2026-01-31T12:34:56.789Z info raftd[1234] ... */
 	if (blank == NULL || line.data[0] < '0' || line.data[0] > '9' || blank[-1] != 'Z')
-		return false;
-	left = line.len - (size_t)(blank - line.data) - 1;
-	return (left >= 5 && memcmp(blank + 1, "info ", 5) == 0) ||
-	       (left >= 6 && memcmp(blank + 1, "debug ", 6) == 0);
+		return true;
+	rest = bytes_of(blank + 1, line.len - (size_t)(blank - line.data) - 1);
+	if (up_log_level(rest, "info") || up_log_level(rest, "debug"))
+		return show == UP_LOG_ALL;
+	return show != UP_LOG_ERRORS || !up_log_level(rest, "warn");
 }
 
 static void up_log_line(struct up_log *l, struct bytes line)
@@ -71,7 +79,7 @@ static void up_log_line(struct up_log *l, struct bytes line)
 		if (l->size > UP_LOG_FILE_BYTES)
 			up_log_turn_over(l);
 	}
-	if (l->all || !up_log_is_quiet(line)) {
+	if (up_log_shows(l->show, line)) {
 		fprintf(l->terminal, "%s", l->prefix);
 		for (size_t i = 0; i < line.len; i++)
 			fputc(line.data[i] >= 0x20 && line.data[i] != 0x7f ? line.data[i] : '?',

@@ -14,6 +14,9 @@
 
 enum { UP_LOG_LINE = 4096, UP_LOG_FILE_BYTES = 64 * 1024 * 1024 };
 
+/* Which lines go to the terminal; what is in no known format always does. */
+enum up_log_show { UP_LOG_WARNINGS, UP_LOG_ALL, UP_LOG_ERRORS };
+
 struct up_log {
 	char path[4096];       /* PATH and, when turned over, PATH.1 */
 	int fd;
@@ -21,7 +24,7 @@ struct up_log {
 	struct buf line;       /* the beginning of one that is not complete */
 	const char *prefix;    /* on the terminal */
 	FILE *terminal;
-	bool all;              /* every line goes to the terminal, not only warnings and errors */
+	enum up_log_show show;
 };
 
 int up_log_open(struct up_log *l);        /* path is set; ERR_OK or ERR_IO */
@@ -29,7 +32,7 @@ void up_log_close(struct up_log *l);
 void up_log_add(struct up_log *l, struct bytes data);
 void up_log_end(struct up_log *l);        /* what is left is a line too */
 
-/* A line below warning, in the format of base/log.h. What is in no format matters. */
-bool up_log_is_quiet(struct bytes line);
+/* Whether a line in the format of base/log.h is shown. */
+bool up_log_shows(enum up_log_show show, struct bytes line);
 
 #endif

@@ -37,12 +37,14 @@ static void fx_hard_state(struct raftd *n, const struct raft_effect *e)
 
 static void fx_truncate(struct raftd *n, const struct raft_effect *e)
 {
-	log_info("log truncated from=%" PRIu64 " last=%" PRIu64, e->truncate.from, wal_last_index(n->wal));
+	log_info("log truncated from=%" PRIu64 " last=%" PRIu64, e->truncate.from,
+		 wal_last_index(n->wal));
 	CHECK(wal_append_truncate(n->wal, e->truncate.from) == ERR_OK);
 	wal_mark(n->wal, e->seq);
 }
 
-static void append_entry(struct raftd *n, uint64_t index, uint64_t term, uint8_t kind, struct bytes payload)
+static void append_entry(struct raftd *n, uint64_t index, uint64_t term, uint8_t kind,
+			 struct bytes payload)
 {
 	int rc = wal_append_entry(n->wal, index, term, kind, payload);
 
@@ -104,7 +106,8 @@ static void held_release(struct raftd *n)
 }
 
 /* As many of the permitted entries as one message carries, at least one; returns their bytes. */
-static uint64_t replicate_entries(struct raftd *n, const struct raft_effect *e, struct peer_entry *out,
+static uint64_t replicate_entries(struct raftd *n, const struct raft_effect *e,
+				  struct peer_entry *out,
 				  size_t *count)
 {
 	uint64_t bytes = 0;
@@ -112,8 +115,9 @@ static uint64_t replicate_entries(struct raftd *n, const struct raft_effect *e, 
 			  LIMIT_APPEND_ENTRIES, &n->list);
 
 	if (rc != ERR_OK)
-		fatal("replace this disk; give the node an empty data directory only under a new node id",
-		      "cannot read the log at index %" PRIu64 ": %s", e->replicate.first, wal_why(n->wal));
+		fatal("replace this disk; an empty data directory needs a new node id",
+		      "cannot read the log at index %" PRIu64 ": %s", e->replicate.first,
+		      wal_why(n->wal));
 	for (size_t i = 0; i < n->list.n; i++) {
 		const struct wal_entry *w = &n->list.entries[i];
 
@@ -126,7 +130,7 @@ static uint64_t replicate_entries(struct raftd *n, const struct raft_effect *e, 
 
 static void fx_replicate(struct raftd *n, const struct raft_effect *e)
 {
-	static struct peer_entry entries[LIMIT_APPEND_ENTRIES];   /* one loop thread, used within this call */
+	static struct peer_entry entries[LIMIT_APPEND_ENTRIES];   /* used within this call */
 	struct peer_append m = {.term = e->replicate.term, .prev_index = e->replicate.prev_index,
 				.prev_term = e->replicate.prev_term, .commit = e->replicate.commit,
 				.round = e->replicate.round};
@@ -139,7 +143,8 @@ static void fx_replicate(struct raftd *n, const struct raft_effect *e)
 	m.entries.v = entries;
 	m.entries.n = count;
 	if (!wants || count > 0)
-		sent = peers_send(n->peers, e->replicate.peer, MSG_NO_peer_append, &peer_append_desc, &m) == ERR_OK;
+		sent = peers_send(n->peers, e->replicate.peer, MSG_NO_peer_append,
+				  &peer_append_desc, &m) == ERR_OK;
 	if (!sent && (!wants || count > 0))
 		counter_inc(&n->counters.sends_dropped);
 	if (!wants)
@@ -162,7 +167,8 @@ static void fx_role(struct raftd *n, const struct raft_effect *e)
 {
 	if (e->role.role != n->role || e->role.leader != n->leader)
 		log_info("%s -> %s, %s term=%" PRIu64 " leader=%" PRIu64, raft_role_name(n->role),
-			 raft_role_name(e->role.role), e->role.reason, e->role.term, e->role.leader);
+			 raft_role_name(e->role.role), e->role.reason, e->role.term,
+			 e->role.leader);
 	if (e->role.leader != n->leader)
 		counter_inc(&n->counters.leader_changes);
 	if (n->role == RAFT_LEADER && e->role.role != RAFT_LEADER)
@@ -209,9 +215,9 @@ static void fx_carry_out(struct raftd *n, const struct raft_effect *e)
 		break;
 	case RAFT_FX_TRANSFER_ABORTED:
 		n->handing_over = false;
-		log_warn("leadership transfer given up: the target did not take over target=%" PRIu64, e->peer.peer);
+		log_warn("leadership transfer given up: no takeover target=%" PRIu64, e->peer.peer);
 		break;
-	case RAFT_FX_RESET:      /* both only once logs are cut behind snapshots, which we never do */
+	case RAFT_FX_RESET:      /* both need a log that was cut behind a snapshot: we never cut it */
 	case RAFT_FX_SNAPSHOT:
 	case RAFT_FX_COUNT:
 		panic("an effect that this driver never asks for");
@@ -255,7 +261,8 @@ int raftd_step(struct raftd *n, struct raft_event *ev)
 
 /*
  * Silence is judged by what was fed to the core (its contract, point 6). So what has arrived is fed
- * first, and if some of it cannot be taken yet (the disk is behind, a long frame is still coming in),
+ * first, and if some of it cannot be taken yet (the disk is behind,
+						 a long frame is still coming in),
  * a node that might lose patience waits a little.
  */
 void raftd_tick(void *arg)

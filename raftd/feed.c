@@ -30,7 +30,7 @@ static int feed_up(void *arg, struct link *l, const struct link_hello *peer)
 	struct feed *f = &n->feed;
 
 	if (peer->resume > wal_last_index(n->wal)) {
-		/* Commits are told only when they are durable here: the log has lost entries, or is another's. */
+		/* Commits are told when they are durable here: so the log lost some, or is another's. */
 		if (f->ahead != peer->resume)    /* it will come again and again */
 			log_error("the store is ahead of the log, is this its log? applied=%" PRIu64
 				  " last=%" PRIu64, peer->resume, wal_last_index(n->wal));
@@ -105,14 +105,14 @@ static bool feed_batch(struct raftd *n)
 		return false;
 	rc = wal_read(n->wal, f->next, n->commit, LIMIT_BATCH_BYTES, LIMIT_BATCH_ITEMS, &f->list);
 	if (rc != ERR_OK)
-		fatal("replace this disk; give the node an empty data directory only under a new node id",
+		fatal("replace this disk; an empty data directory needs a new node id",
 		      "cannot read the log at index %" PRIu64 ": %s", f->next, wal_why(n->wal));
 	CHECK(f->list.n > 0);
 	for (size_t i = 0; i < f->list.n; i++) {
 		const struct wal_entry *w = &f->list.entries[i];
 
-		entries[i] = (struct log_entry){w->index, w->term,
-						w->kind == WAL_NOOP ? LOG_ENTRY_NOOP : LOG_ENTRY_COMMAND, w->data};
+		entries[i] = (struct log_entry){
+			w->index, w->term, w->kind == WAL_NOOP ? LOG_ENTRY_NOOP : LOG_ENTRY_COMMAND, w->data};
 		bytes += w->data.len + 64;
 	}
 	m.entries.v = entries;

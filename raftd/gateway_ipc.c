@@ -90,7 +90,8 @@ static int on_status(struct raftd *n, struct link *l, const struct raftd_status_
 	m.age_ms = mono_sub_ms(mono_now(), n->d->started);
 	m.stored_up = n->feed.link != NULL;
 	for (uint32_t i = 0; i < rs.peer_count; i++)
-		peers[i] = (struct raftd_peer_status){rs.peers[i].id, rs.peers[i].up, rs.peers[i].match,
+		peers[i] = (struct raftd_peer_status){rs.peers[i].id, rs.peers[i].up,
+						      rs.peers[i].match,
 						      rs.peers[i].silent_ms};
 	m.peers.v = peers;
 	m.peers.n = rs.peer_count;
@@ -139,7 +140,8 @@ void gateways_state(struct raftd *n)
 struct link *gateways_find(struct raftd *n, uint64_t incarnation)
 {
 	for (size_t i = 0; i < n->gateways.n; i++)
-		if (link_is_up(n->gateways.links[i]) && link_peer(n->gateways.links[i])->incarnation == incarnation)
+		if (link_is_up(n->gateways.links[i]) &&
+		    link_peer(n->gateways.links[i])->incarnation == incarnation)
 			return n->gateways.links[i];
 	return NULL;
 }
@@ -156,10 +158,12 @@ void gateways_refuse(struct link *l, struct raftd_refused *v, size_t count)
 
 int gateways_open(struct raftd *n)
 {
-	static const struct link_ops ops = {gateway_hello, gateway_up, gateway_msg, gateway_down, NULL};
+	static const struct link_ops ops = {gateway_hello, gateway_up, gateway_msg, gateway_down,
+					    NULL};
 	char *path = daemon_socket(n->d, DAEMON_RAFTD, DAEMON_GATEWAYD);
 	struct link_setup s = {.loop = n->d->loop, .path = path, .messages = &link_raft,
-			       .peer = DAEMON_GATEWAYD, .ops = &ops, .arg = n, .max_links = GATEWAYS_MAX};
+			       .peer = DAEMON_GATEWAYD, .ops = &ops, .arg = n,
+			       .max_links = GATEWAYS_MAX};
 	int rc = link_server_open(&s, &n->gateways.server);
 
 	mem_free(path);

@@ -68,7 +68,8 @@ COUNTER_SET(raftd_counters, RAFTD_COUNTERS);
 #define SMALL_ROOM (64u * KIB)
 _Static_assert(LIMIT_BATCH_BYTES + LIMIT_APPEND_ENTRIES * ENTRY_HEAD_ROOM <= APPEND_ROOM &&
 	       ENTRY_BYTES_MAX + ENTRY_HEAD_ROOM <= APPEND_ROOM, "an append fits its room");
-_Static_assert(APPEND_ROOM + SMALL_ROOM <= LIMIT_WAL_ENTRY_BYTES, "wal_room never says more than that");
+_Static_assert(APPEND_ROOM + SMALL_ROOM <= LIMIT_WAL_ENTRY_BYTES,
+	       "wal_room never says more than that");
 /* The smallest segment whose batches hold it. */
 enum { SEGMENT_MIN_MB = 2 };
 
@@ -99,7 +100,7 @@ struct read_slot {
 	uint32_t serial;          /* odd while in use */
 };
 
-/* Messages that wait for a sync, first in, first out: at worst one waits for the need of the one before. */
+/* Messages that wait for a sync, first in, first out: at worst for the need of the one before. */
 enum { HELD_MAX = 4096 };
 struct held {
 	struct { struct raft_msg msg; uint64_t need_seq; } v[HELD_MAX];
@@ -162,7 +163,7 @@ struct raftd {
 	struct raftd_counters counters;
 	struct loop_timer stop_timer;
 	mono_t stop_began;
-	bool handing_over;            /* stopping: a successor was chosen and has not taken over yet */
+	bool handing_over;            /* stopping: a successor is chosen */
 };
 
 /* driver.c: one event in, its effects carried out in order. Returns what the core said. */

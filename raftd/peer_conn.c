@@ -17,7 +17,7 @@
 enum {
 	CONN_SEALED_MAX = LIMIT_FRAME_BYTES + NOISE_TAG_LEN,
 	CONN_IN_MAX = MSG_FRAME_HEAD + CONN_SEALED_MAX + PEER_READ_BYTES,
-	/* What was written stays in front until it is half of all (peer_conn_flush): hence twice. */
+	/* What was written stays in front until it is half of all (conn_compact): hence twice. */
 	CONN_OUT_MAX = 2 * (LIMIT_PEER_QUEUE_BYTES + MSG_FRAME_HEAD + CONN_SEALED_MAX),
 	CONN_TRACE_BYTES = 4096
 };
@@ -98,7 +98,8 @@ static void conn_events(struct peer_conn *c)
 		loop_io_set(c->ps->s.loop, &c->io, events);
 }
 
-static void conn_trace(const struct peer_conn *c, char arrow, const struct msg_desc *d, const void *msg)
+static void conn_trace(const struct peer_conn *c, char arrow, const struct msg_desc *d,
+		       const void *msg)
 {
 	struct buf text;
 
@@ -124,7 +125,8 @@ static void conn_seal(struct peer_conn *c, size_t start)
 	head = c->out.data + start;
 	body = head + MSG_FRAME_HEAD;
 	put_u32be(head, (uint32_t)(len + NOISE_TAG_LEN));
-	CHECK(noise_cipher_encrypt(&c->session.send, bytes_of(head, MSG_FRAME_HEAD), bytes_of(body, len),
+	CHECK(noise_cipher_encrypt(&c->session.send, bytes_of(head, MSG_FRAME_HEAD),
+				   bytes_of(body, len),
 				   body, len + NOISE_TAG_LEN, &sealed) == ERR_OK);
 	CHECK(sealed == len + NOISE_TAG_LEN);
 	c->out.len += NOISE_TAG_LEN;
@@ -141,7 +143,8 @@ int peer_conn_send(struct peer_conn *c, uint32_t number, const struct msg_desc *
 		return ERR_FULL;
 	rc = msg_frame(&c->out, number, c->seq_out + 1, d, msg);
 	if (rc == ERR_NO_MEMORY)
-		fatal("give the machine more memory or lower the limits", "no memory for a message");
+		fatal("give the machine more memory or lower the limits",
+		      "no memory for a message");
 	if (rc != ERR_OK) {
 		c->out.len = start;
 		c->out.err = ERR_OK;
@@ -193,7 +196,8 @@ static int conn_unseal(struct peer_conn *c, uint8_t *frame, size_t len)
 	int rc;
 
 	put_u32be(head, (uint32_t)len);
-	rc = noise_cipher_decrypt(&c->session.recv, bytes_of(head, sizeof head), bytes_of(frame, len),
+	rc = noise_cipher_decrypt(&c->session.recv, bytes_of(head, sizeof head),
+				  bytes_of(frame, len),
 				  frame, len, &c->plain);
 	c->opened = rc == ERR_OK;
 	return rc;
@@ -303,7 +307,8 @@ bool peer_conn_read(struct peer_conn *c)
 		return false;
 	to = buf_reserve(&c->in, want);
 	if (to == NULL)               /* whole frames were taken out before, so there is room */
-		fatal("give the machine more memory or lower the limits", "no memory for a message");
+		fatal("give the machine more memory or lower the limits",
+		      "no memory for a message");
 	got = recv(c->io.fd, to, want, MSG_DONTWAIT);
 	if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
 		return false;

@@ -15,8 +15,8 @@
  * handshake is done a frame longer than a handshake message closes the connection, as do a
  * handshake that takes too long and an initiator that names an unknown pair.
  *
- *   CONNECTING -> HANDSHAKE -> CONFIRM -> UP -> CLOSED      initiator: CONFIRM waits for the ping, since
- *                 HANDSHAKE ------------> UP -> CLOSED      its own key may still be refused
+ *   CONNECTING -> HANDSHAKE -> CONFIRM -> UP -> CLOSED      initiator: CONFIRM waits for the ping,
+ *                 HANDSHAKE ------------> UP -> CLOSED      since its key may still be refused
  */
 #ifndef QUORATE_PEER_CONN_H
 #define QUORATE_PEER_CONN_H
@@ -87,7 +87,7 @@ struct peers {
 
 /* ---- peer_conn.c */
 
-/* Both take a non-blocking socket and put the connection into the manager's list. A dialled one is still connecting. */
+/* Both take a non-blocking socket, and join the manager's list. A dialled one is connecting. */
 struct peer_conn *peer_conn_dialled(struct peers *ps, int fd, uint64_t id);
 struct peer_conn *peer_conn_accepted(struct peers *ps, int fd);
 void peer_conn_free(struct peer_conn **c);        /* a closed one that is in no list */
@@ -99,7 +99,7 @@ void peer_conn_flush(struct peer_conn *c);
 void peer_conn_resume(struct peer_conn *c);
 bool peer_conn_read(struct peer_conn *c);         /* one read; false: nothing there, or closed */
 
-/* ---- peer_handshake.c: one step. ERR_OK, or an error and c->reason: the connection must be closed. */
+/* ---- peer_handshake.c: one step. ERR_OK, or an error and c->reason: it must be closed. */
 
 int peer_handshake_begin(struct peer_conn *c);                       /* initiator, once connected */
 int peer_handshake_preamble(struct peer_conn *c, const uint8_t *p);  /* responder */
@@ -107,8 +107,8 @@ int peer_handshake_frame(struct peer_conn *c, struct bytes frame);
 
 /* ---- peers.c: what becomes of a connection */
 
-bool peers_may_call(const struct peers *ps, uint64_t id);            /* id is a member that dials us */
+bool peers_may_call(const struct peers *ps, uint64_t id);   /* id is a member that dials us */
 void peers_conn_up(struct peer_conn *c);
-void peers_refused(struct peer_conn *c);                             /* counts and logs; before it is closed */
+void peers_refused(struct peer_conn *c);                    /* logs it; before it is closed */
 
 #endif

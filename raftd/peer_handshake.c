@@ -48,7 +48,8 @@ static int handshake_write(struct peer_conn *c, bool hello)
 	if (hello)
 		(void)msg_encode(&payload, &peer_hello_desc, &m);
 	rc = payload.err != ERR_OK ? payload.err
-				   : noise_hs_write(&c->hs, buf_bytes(&payload), noise, sizeof noise, &len);
+				   : noise_hs_write(&c->hs, buf_bytes(&payload), noise,
+						    sizeof noise, &len);
 	buf_free(&payload);
 	if (rc != ERR_OK)
 		return rc;

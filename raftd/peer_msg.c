@@ -18,7 +18,8 @@ void raftd_send(struct raftd *n, const struct raft_msg *m)
 	}
 	case RAFT_MSG_PREVOTE_RESP:
 	case RAFT_MSG_VOTE_RESP: {
-		struct peer_vote_resp v = {m->term, m->type == RAFT_MSG_PREVOTE_RESP, m->vote_resp.granted};
+		struct peer_vote_resp v = {m->term, m->type == RAFT_MSG_PREVOTE_RESP,
+					   m->vote_resp.granted};
 		rc = peers_send(n->peers, m->to, MSG_NO_peer_vote_resp, &peer_vote_resp_desc, &v);
 		break;
 	}
@@ -26,7 +27,8 @@ void raftd_send(struct raftd *n, const struct raft_msg *m)
 		struct peer_append_resp v = {m->term, m->append_resp.round, m->append_resp.reject,
 					     m->append_resp.index, m->append_resp.match,
 					     m->append_resp.hint_index, m->append_resp.hint_term};
-		rc = peers_send(n->peers, m->to, MSG_NO_peer_append_resp, &peer_append_resp_desc, &v);
+		rc = peers_send(n->peers, m->to, MSG_NO_peer_append_resp, &peer_append_resp_desc,
+				&v);
 		break;
 	}
 	case RAFT_MSG_READ_REQ: {
@@ -41,7 +43,8 @@ void raftd_send(struct raftd *n, const struct raft_msg *m)
 	}
 	case RAFT_MSG_TIMEOUT_NOW: {
 		struct peer_timeout_now v = {m->term};
-		rc = peers_send(n->peers, m->to, MSG_NO_peer_timeout_now, &peer_timeout_now_desc, &v);
+		rc = peers_send(n->peers, m->to, MSG_NO_peer_timeout_now, &peer_timeout_now_desc,
+				&v);
 		break;
 	}
 	case RAFT_MSG_APPEND:     /* built by the driver, which owns the payloads */
@@ -57,7 +60,7 @@ static int peer_recv(struct raftd *n, struct raft_msg *m)
 {
 	struct raft_event ev = {.type = RAFT_EV_RECV, .msg = m};
 
-	/* A refused message is the network's normal life or a counted lie: never a reason to close. */
+	/* Refused messages are the network's normal life or counted lies: no reason to close. */
 	(void)raftd_step(n, &ev);
 	return ERR_OK;
 }
@@ -124,21 +127,23 @@ static bool peer_can_take(void *arg, const struct msg_in *in)
 {
 	const struct raftd *n = arg;
 
-	if (in->row->number == MSG_NO_peer_append && ((const struct peer_append *)in->msg)->entries.n > 0)
+	if (in->row->number == MSG_NO_peer_append &&
+	    ((const struct peer_append *)in->msg)->entries.n > 0)
 		return raftd_can_append(n);
 	return raftd_can_append_small(n);
 }
 
 /*
  * While our disk is behind (or a long frame is still coming in) the leader's heartbeats wait behind
- * its entries, and no answer of ours tells it that we are alive: it would give up the lead, and none
- * better would follow. So it is told: an answer that acknowledges nothing. It reveals our term, so
- * that must be durable.
+ * its entries, and no answer of ours tells it that we are alive: it would give up the lead, and
+ * none better would follow. So it is told, by an answer that acknowledges nothing. It reveals our
+ * term, so that must be durable.
  */
 static void peer_waiting(void *arg, uint64_t from)
 {
 	struct raftd *n = arg;
-	struct raft_msg m = {.type = RAFT_MSG_APPEND_RESP, .from = n->d->config->node_id, .to = from, .term = n->term};
+	struct raft_msg m = {.type = RAFT_MSG_APPEND_RESP, .from = n->d->config->node_id,
+			     .to = from, .term = n->term};
 
 	if (n->role == RAFT_FOLLOWER && n->leader == from && n->durable_seq >= n->hard_seq)
 		raftd_send(n, &m);
@@ -176,7 +181,8 @@ static int peer_message(void *arg, uint64_t from, const struct msg_in *in)
 
 		m.type = RAFT_MSG_APPEND_RESP;
 		m.term = v->term;
-		m.append_resp = (struct raft_msg_append_resp){v->round, v->reject, v->index, v->match,
+		m.append_resp = (struct raft_msg_append_resp){v->round, v->reject, v->index,
+							      v->match,
 							      v->hint_index, v->hint_term};
 		return peer_recv(n, &m);
 	}
@@ -226,4 +232,5 @@ static void peer_down(void *arg, uint64_t id)
 	(void)raftd_step(arg, &down);
 }
 
-const struct peers_ops raftd_peers_ops = {peer_up, peer_down, peer_can_take, peer_waiting, peer_message};
+const struct peers_ops raftd_peers_ops = {peer_up, peer_down, peer_can_take, peer_waiting,
+					  peer_message};

@@ -76,7 +76,8 @@ static void peer_dial(struct peers *ps, struct peer *p)
 		return;
 	}
 	peers_no_delay(fd);
-	if (connect(fd, (const struct sockaddr *)&p->addr, p->addr_len) != 0 && errno != EINPROGRESS) {
+	if (connect(fd, (const struct sockaddr *)&p->addr, p->addr_len) != 0 &&
+	    errno != EINPROGRESS) {
 		p->reason = strerror(errno);
 		(void)close(fd);
 		return;
@@ -116,7 +117,8 @@ static void peers_accept(void *arg, uint32_t events)
 		int fd = accept4(ps->s.listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd < 0) {
-			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+			    errno == ENOMEM) {
 				loop_io_set(ps->s.loop, &ps->listener, 0);
 				ps->accept_paused = true;
 			}
@@ -150,15 +152,17 @@ void peers_refused(struct peer_conn *c)
 	char host[64] = "?", port[16] = "?";
 	mono_t now = peers_now(ps);
 
-	if (ps->refusal_logged.ns != 0 && mono_sub_ms(now, ps->refusal_logged) < PEERS_REFUSAL_LOG_MS) {
+	if (ps->refusal_logged.ns != 0 && mono_sub_ms(now,
+						      ps->refusal_logged) < PEERS_REFUSAL_LOG_MS) {
 		ps->refusals_unsaid++;
 		return;
 	}
 	if (getpeername(c->io.fd, (struct sockaddr *)&from, &len) == 0)
-		(void)getnameinfo((struct sockaddr *)&from, len, host, sizeof host, port, sizeof port,
+		(void)getnameinfo((struct sockaddr *)&from, len, host, sizeof host, port,
+				  sizeof port,
 				  NI_NUMERICHOST | NI_NUMERICSERV);
-	log_warn("connection to the peer port refused from=%s port=%s claims=%" PRIu64 " reason=\"%s\" unsaid=%" PRIu64,
-		 host, port, c->id, c->reason, ps->refusals_unsaid);
+	log_warn("connection to the peer port refused from=%s port=%s claims=%" PRIu64
+		 " reason=\"%s\" unsaid=%" PRIu64, host, port, c->id, c->reason, ps->refusals_unsaid);
 	ps->refusal_logged = now;
 	ps->refusals_unsaid = 0;
 }
@@ -258,7 +262,7 @@ static void conn_watch(struct peer_conn *c, mono_t now)
 	if (c->state != PEER_UP) {
 		if (mono_sub_ms(now, c->began) < t->handshake_ms)
 			return;
-		c->reason = c->state == PEER_CONNECTING ? "no answer" : "its handshake took too long";
+		c->reason = c->state == PEER_CONNECTING ? "no answer" : "handshake took too long";
 		if (c->stranger)
 			peers_refused(c);
 		peer_conn_close(c, c->reason);
@@ -273,15 +277,24 @@ static void conn_watch(struct peer_conn *c, mono_t now)
 		(void)peer_conn_send(c, MSG_NO_peer_ping, &peer_ping_desc, &ping);
 }
 
+static void peer_complain(struct peers *ps, struct peer *p, mono_t now)
+{
+	const char *reason = peer_is_ours_to_dial(ps, p) ? "no answer" : "it has not called";
+
+	if (!mono_before(p->complain_at, now))
+		return;
+	if (p->reason != NULL)
+		reason = p->reason;
+	log_warn("waiting for peer=%s address=%s reason=\"%s\"", p->member->name,
+		 p->member->peer_addr, reason);
+	p->complain_at = mono_add_ms(now, ps->s.times.complain_ms);
+}
+
 static void peer_watch(struct peers *ps, struct peer *p, mono_t now)
 {
 	if (p->conn != NULL)
 		return;
-	if (mono_before(p->complain_at, now)) {
-		log_warn("waiting for peer=%s address=%s reason=\"%s\"", p->member->name, p->member->peer_addr,
-			 p->reason != NULL ? p->reason : peer_is_ours_to_dial(ps, p) ? "no answer" : "it has not called");
-		p->complain_at = mono_add_ms(now, ps->s.times.complain_ms);
-	}
+	peer_complain(ps, p, now);
 	if (peer_is_ours_to_dial(ps, p) && p->dialling == NULL && !mono_before(now, p->retry_at))
 		peer_dial(ps, p);
 }
@@ -323,7 +336,8 @@ bool peers_withheld(const struct peers *ps, uint64_t id)
 
 /* ---- sending */
 
-int peers_send(struct peers *ps, uint64_t id, uint32_t number, const struct msg_desc *d, const void *msg)
+int peers_send(struct peers *ps, uint64_t id, uint32_t number, const struct msg_desc *d,
+	       const void *msg)
 {
 	struct peer *p = peer_find(ps, id);
 
@@ -374,7 +388,7 @@ static int peers_members(struct peers *ps)
 		p->back_off_ms = ps->s.times.retry_min_ms;
 		p->complain_at = mono_add_ms(peers_now(ps), PEERS_FIRST_COMPLAINT_MS);
 		if (config_address(p->member->peer_addr, &p->addr, &p->addr_len) != ERR_OK) {
-			log_error("a peer's address must be numeric, as 10.0.0.1:2380: peer=%s address=%s",
+			log_error("peer addresses are numeric, as 10.0.0.1:2380: peer=%s address=%s",
 				  p->member->name, p->member->peer_addr);
 			return ERR_CONFIG;
 		}

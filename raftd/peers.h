@@ -35,12 +35,12 @@ struct peer_times {
  * call peers_send.
  */
 struct peers_ops {
-	/* A new connection; whatever was sent on an older one may be lost (no `down` was told then). */
+	/* A new connection; what was sent on an older one may be lost (no `down` was told then). */
 	void (*up)(void *arg, uint64_t id);
 	void (*down)(void *arg, uint64_t id);
-	/* False: this message must wait, and all behind it on its connection, until peers_resume. */
+	/* False: this message must wait, and all behind it there, until peers_resume. */
 	bool (*can_take)(void *arg, const struct msg_in *in);
-	/* Called now and then while something of `from` is withheld (see below): it is there, we are slow. */
+	/* Now and then while something of `from` is withheld (see below): it is there, we are slow. */
 	void (*waiting)(void *arg, uint64_t from);
 	/* One message, valid until the call returns. An error closes the connection. */
 	int (*message)(void *arg, uint64_t from, const struct msg_in *in);
@@ -64,7 +64,7 @@ struct peers_setup {
 
 struct peers_stats {
 	uint64_t frames_in, frames_out;
-	uint64_t refused;               /* connections that ended before they had proved themselves */
+	uint64_t refused;               /* connections that ended before they had proved who */
 	uint64_t bad_frames;            /* of members: altered, malformed or impossible */
 	uint64_t connects;
 };
@@ -72,21 +72,28 @@ struct peers_stats {
 struct peers;
 struct admin_reply;
 
-/* ERR_OK, or ERR_CONFIG: a member's address is not numeric (logged). noise_start() was called before. */
+/* ERR_OK, or ERR_CONFIG: a member's address is not numeric (logged). After noise_start(). */
 int peers_open(const struct peers_setup *s, struct peers **out);
 void peers_close(struct peers **ps);
 
-/* ERR_OK: encrypted and queued, in order. ERR_CLOSED: not up. ERR_FULL: its queue is full. ERR_LIMIT: no frame holds it. */
-int peers_send(struct peers *ps, uint64_t id, uint32_t number, const struct msg_desc *d, const void *msg);
+/*
+ * ERR_OK: encrypted and queued, in order. ERR_CLOSED: not up. ERR_FULL: its queue is full.
+ * ERR_LIMIT: no frame holds it.
+ */
+int peers_send(struct peers *ps, uint64_t id, uint32_t number, const struct msg_desc *d,
+	       const void *msg);
 bool peers_room(const struct peers *ps, uint64_t id);   /* up, and the queue takes another batch */
 
-/* The owner's turn-end hook calls this: writes what was gathered, once per peer, and tells of the lost. */
+/* For the owner's turn-end hook: writes what was gathered, once a peer, and tells of the lost. */
 void peers_flush(struct peers *ps);
 /* The owner can take more: goes on with the messages that had to wait. */
 void peers_resume(struct peers *ps);
 /* Takes in what has arrived, now and not at the next turn: before silence is judged. */
 void peers_poll(struct peers *ps);
-/* Something has arrived and was not taken yet: from anybody and told to wait, or from `id` and still in part. */
+/*
+ * Something has arrived and was not taken yet: a message of anybody's that was told to wait, or a
+ * frame of id's that is still coming in.
+ */
 bool peers_withheld(const struct peers *ps, uint64_t id);
 
 const struct peers_stats *peers_stats(const struct peers *ps);

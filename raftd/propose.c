@@ -8,7 +8,8 @@
 #include "base/err.h"
 #include "raftd/node.h"
 
-static void propose_refuse(struct raftd *n, const struct proposal *v, size_t count, struct proposer from, int err)
+static void propose_refuse(struct raftd *n, const struct proposal *v, size_t count,
+			   struct proposer from, int err)
 {
 	counter_add(&n->counters.proposals_refused, (int64_t)count);
 	if (from.link != NULL) {
@@ -29,7 +30,8 @@ static void propose_refuse(struct raftd *n, const struct proposal *v, size_t cou
 	}
 }
 
-static void propose_forward(struct raftd *n, const struct proposal *v, size_t count, struct proposer from)
+static void propose_forward(struct raftd *n, const struct proposal *v, size_t count,
+			    struct proposer from)
 {
 	static struct peer_proposal out[LIMIT_BATCH_ITEMS];
 	struct peer_propose m;
@@ -47,7 +49,8 @@ static void propose_forward(struct raftd *n, const struct proposal *v, size_t co
 }
 
 /* How many of the commands the log and the limits have room for. */
-static size_t propose_fit(const struct raftd *n, const struct proposal *v, size_t count, uint64_t *bytes)
+static size_t propose_fit(const struct raftd *n, const struct proposal *v, size_t count,
+			  uint64_t *bytes)
 {
 	size_t room = wal_room(n->wal), k = 0;
 
@@ -89,7 +92,8 @@ static int propose_append(struct raftd *n, const struct proposal *v, size_t coun
 }
 
 /* In as many steps as it takes: what the log says it has room for is less than a late batch. */
-static void propose_lead(struct raftd *n, const struct proposal *v, size_t count, struct proposer from)
+static void propose_lead(struct raftd *n, const struct proposal *v, size_t count,
+			 struct proposer from)
 {
 	uint64_t bytes;
 	size_t k;

@@ -37,7 +37,7 @@ static void on_durable(void *arg, uint32_t events)
 	peers_resume(n->peers);      /* the batch that was written left room for the next */
 }
 
-/* What the turn has gathered goes out together: one sync, one batch to stored, one write per peer. */
+/* What the turn has gathered goes out together: one sync, one batch to stored, one write a peer. */
 static void on_turn_end(void *arg)
 {
 	struct raftd *n = arg;
@@ -54,21 +54,27 @@ static void on_turn_end(void *arg)
 static void raftd_open_log(struct raftd *n, struct wal_recovered *rec)
 {
 	const struct config *config = n->d->config;
-	char *dir = config->log_dir[0] ? mem_strdup(config->log_dir) : config_path(config->data_dir, "raft");
-	struct wal_options o = {.cluster_id = config->cluster_id, .node_id = config->node_id, .create = true,
-				.segment_bytes = config->segment_mb * MIB, .cache_bytes = config->cache_mb * MIB};
+	char *dir = config->log_dir[0] ? mem_strdup(config->log_dir)
+				       : config_path(config->data_dir, "raft");
+	struct wal_options o = {.cluster_id = config->cluster_id, .node_id = config->node_id,
+				.create = true,
+				.segment_bytes = config->segment_mb * MIB,
+				.cache_bytes = config->cache_mb * MIB};
 	int rc;
 
 	if (config->segment_mb < SEGMENT_MIN_MB)
-		fatal("raise it in the configuration", "segment_mb must be at least %d: a batch must fit a segment",
+		fatal("raise it in the configuration",
+		      "segment_mb must be at least %d: a batch must fit a segment",
 		      SEGMENT_MIN_MB);
 	if (mkdir(dir, 0700) != 0 && errno != EEXIST)
 		fatal("is data_dir there, and ours?", "cannot make %s: %s", dir, strerror(errno));
 	rc = wal_open(dir, &o, &n->wal, rec);
 	if (rc != ERR_OK)
-		fatal("see docs/failure-modes.md, raftd", "cannot open the log in %s: %s: %s", dir, err_text(rc), rec->why);
-	log_info("log opened dir=%s created=%d term=%" PRIu64 " first=%" PRIu64 " last=%" PRIu64 " cut_bytes=%" PRIu64,
-		 dir, rec->created, rec->hard.term, rec->first_index, rec->last_index, rec->cut_bytes);
+		fatal("see docs/failure-modes.md, raftd", "cannot open the log in %s: %s: %s", dir,
+		      err_text(rc), rec->why);
+	log_info("log opened dir=%s created=%d term=%" PRIu64 " first=%" PRIu64 " last=%" PRIu64
+		 " cut_bytes=%" PRIu64, dir, rec->created, rec->hard.term, rec->first_index,
+		 rec->last_index, rec->cut_bytes);
 	mem_free(dir);
 }
 
@@ -83,7 +89,8 @@ static void raftd_make_core(struct raftd *n, const struct wal_recovered *rec)
 	struct raft_run *runs = mem_array(rec->nruns, sizeof *runs);
 	struct raft_state st = {.term = rec->hard.term, .vote = rec->hard.vote,
 				.base_index = rec->first_index - 1, .base_term = rec->prev_term,
-				.last_index = rec->last_index, .runs = runs, .run_count = rec->nruns};
+				.last_index = rec->last_index, .runs = runs,
+				.run_count = rec->nruns};
 
 	for (size_t i = 0; i < config->n_members; i++)
 		rc.voters[i] = config->members[i].id;
@@ -95,9 +102,10 @@ static void raftd_make_core(struct raftd *n, const struct wal_recovered *rec)
 	case ERR_OK:
 		break;
 	case ERR_CONFIG:
-		fatal("heartbeat_ms may be at most a third of election_min_ms", "impossible election times");
+		fatal("heartbeat_ms may be at most a third of election_min_ms",
+		      "impossible election times");
 	default:
-		fatal("the log's content is impossible: restore the node from its peers under a new node id",
+		fatal("rebuild the node from its peers, under a new node id",
 		      "the log does not look like a Raft log");
 	}
 	n->raft = raft_create(&rc, &st, mono_now());
@@ -105,7 +113,8 @@ static void raftd_make_core(struct raftd *n, const struct wal_recovered *rec)
 	mem_free(runs);
 }
 
-static void raftd_read_key(const char *configured, const char *data_dir, const char *name, uint8_t key[KEY_LEN])
+static void raftd_read_key(const char *configured, const char *data_dir, const char *name,
+			   uint8_t key[KEY_LEN])
 {
 	char *path = configured[0] ? mem_strdup(configured) : config_path(data_dir, name);
 	const char *why;
@@ -121,7 +130,8 @@ static void raftd_read_keys(struct raftd *n)
 	uint8_t public[KEY_LEN];
 
 	raftd_read_key(config->key_file, config->data_dir, "node.key", n->keys.secret);
-	raftd_read_key(config->secret_file, config->data_dir, "cluster.secret", n->keys.cluster_secret);
+	raftd_read_key(config->secret_file, config->data_dir, "cluster.secret",
+		       n->keys.cluster_secret);
 	key_public(n->keys.secret, public);
 	if (!key_equal(public, config_self(config)->key))
 		fatal("the member line of this node must carry the public key of its node.key",
@@ -137,11 +147,13 @@ static int raftd_listen(const struct config *config)
 	if (config->n_members == 1)
 		return -1;
 	if (config_address(config->peer_listen, &ss, &len) != ERR_OK)
-		fatal("give an address and port as 10.0.0.1:2380", "bad peer_listen \"%s\"", config->peer_listen);
+		fatal("give an address and port as 10.0.0.1:2380", "bad peer_listen \"%s\"",
+		      config->peer_listen);
 	fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
 	    bind(fd, (const struct sockaddr *)&ss, len) != 0 || listen(fd, SOMAXCONN) != 0)
-		fatal("is another program using it?", "cannot listen for peers on %s: %s", config->peer_listen,
+		fatal("is another program using it?", "cannot listen for peers on %s: %s",
+		      config->peer_listen,
 		      strerror(errno));
 	return fd;
 }
@@ -221,7 +233,8 @@ static void on_stop_timer(void *arg)
 		return;
 	}
 	if (n->handing_over)
-		log_info("leadership handed over to=%" PRIu64, n->role == RAFT_LEADER ? 0 : n->leader);
+		log_info("leadership handed over to=%" PRIu64,
+			 n->role == RAFT_LEADER ? 0 : n->leader);
 	raftd_finish(n);
 }
 
@@ -232,7 +245,8 @@ static void raftd_stop(struct daemon *d)
 	struct raftd *n = d->state;
 
 	n->stop_began = loop_now(d->loop);
-	n->handing_over = n->role == RAFT_LEADER && d->config->n_members > 1 && raftd_step(n, &ev) == ERR_OK;
+	n->handing_over = n->role == RAFT_LEADER && d->config->n_members > 1 &&
+			  raftd_step(n, &ev) == ERR_OK;
 	loop_timer_init(&n->stop_timer, on_stop_timer, n);
 	loop_timer_set(d->loop, &n->stop_timer, n->stop_began);
 }

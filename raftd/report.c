@@ -136,6 +136,7 @@ static void admin_transfer(void *daemon, const char *args, struct admin_reply *r
 
 const struct admin_command raftd_commands[] = {
 	{"peers", "", "connections to the other nodes", admin_peers},
-	{"transfer", "[NODE_ID]", "hand the leadership over; without an id to the most advanced", admin_transfer},
+	{"transfer", "[NODE_ID]", "hand the leadership over; without an id to the most advanced",
+	 admin_transfer},
 	{NULL, NULL, NULL, NULL},
 };

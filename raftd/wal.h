@@ -44,10 +44,14 @@ struct wal_options {
 	uint64_t cluster_id, node_id;   /* a log of another cluster or node is refused */
 	bool create;                    /* no log there: begin one (else ERR_NOT_FOUND) */
 	bool synchronous;               /* no threads, no event fd: only wal_sync_now writes */
-	size_t segment_bytes;           /* 0 = LIMIT_WAL_SEGMENT_BYTES; a multiple of 4 KiB; new segments only */
-	size_t batch_bytes;             /* 0 = LIMIT_WAL_BATCH_BYTES; also at most a segment less 8 KiB */
-	size_t cache_bytes;             /* 0 = LIMIT_WAL_CACHE_BYTES: newest entries kept in memory */
-	uint64_t salt;                  /* 0 = from the system; else every run writes the same bytes */
+	/* 0 = LIMIT_WAL_SEGMENT_BYTES; a multiple of 4 KiB; new segments only */
+	size_t segment_bytes;
+	/* 0 = LIMIT_WAL_BATCH_BYTES; also at most a segment less 8 KiB */
+	size_t batch_bytes;
+	/* 0 = LIMIT_WAL_CACHE_BYTES: newest entries kept in memory */
+	size_t cache_bytes;
+	/* 0 = from the system; else every run writes the same bytes */
+	uint64_t salt;
 	const struct wal_io *io;        /* NULL = the real files; borrowed until wal_close */
 };
 
@@ -66,7 +70,8 @@ struct wal_recovered {
 	size_t nruns;
 	uint64_t cut_bytes;             /* size of the torn batch that was cut off, 0 = none */
 	bool created;
-	char why[512];                  /* when wal_open fails: file, offset, what is wrong, what to do */
+	/* when wal_open fails: file, offset, what is wrong, what to do */
+	char why[512];
 };
 
 /*
@@ -91,9 +96,11 @@ void wal_abandon(struct wal **w);   /* as a crash would: what is only gathered i
  */
 int wal_append_hard_state(struct wal *w, struct wal_hard_state hard);
 int wal_append_entry(struct wal *w, uint64_t index, uint64_t term, uint8_t kind,
-		     struct bytes payload);                     /* index == last_index + 1; copied */
+		     /* index == last_index + 1; copied */
+		     struct bytes payload);
 int wal_append_truncate(struct wal *w, uint64_t from);          /* forget entries >= from */
-int wal_append_reset(struct wal *w, uint64_t index, uint64_t term);   /* a snapshot replaces all: next is index + 1 */
+/* a snapshot replaces all: next is index + 1 */
+int wal_append_reset(struct wal *w, uint64_t index, uint64_t term);
 size_t wal_room(struct wal *w);   /* largest payload that wal_append_entry takes now; 0 = full */
 
 /*
@@ -168,7 +175,8 @@ struct wal_status {
 	uint64_t segment_number, segment_offset;   /* where the next batch goes */
 	uint64_t batches;               /* written since open */
 	uint64_t batch_bytes;           /* their size with padding */
-	uint64_t sync_p50_us, sync_p99_us, sync_max_us;   /* write + sync of the newest batches, thousands */
+	/* write + sync of the newest batches, thousands */
+	uint64_t sync_p50_us, sync_p99_us, sync_max_us;
 	uint64_t cached_entries, cached_bytes;
 	uint64_t index_points;          /* sparse index rows in memory */
 	enum wal_spare spare;

@@ -58,7 +58,8 @@ static void grow(struct wal_cache *c)
 	c->cap = cap;
 }
 
-void wal_cache_add(struct wal_cache *c, uint64_t index, uint64_t term, uint8_t kind, struct bytes payload)
+void wal_cache_add(struct wal_cache *c, uint64_t index, uint64_t term, uint8_t kind,
+		   struct bytes payload)
 {
 	struct wal_cached *e;
 

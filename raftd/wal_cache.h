@@ -27,12 +27,14 @@ struct wal_cache {
 
 void wal_cache_init(struct wal_cache *c, size_t max_bytes, uint64_t next);
 void wal_cache_free(struct wal_cache *c);
-void wal_cache_add(struct wal_cache *c, uint64_t index, uint64_t term, uint8_t kind, struct bytes payload);
+void wal_cache_add(struct wal_cache *c, uint64_t index, uint64_t term, uint8_t kind,
+		   struct bytes payload);
 void wal_cache_truncate(struct wal_cache *c, uint64_t from);   /* the next entry is `from` */
 void wal_cache_reset(struct wal_cache *c, uint64_t next);
 void wal_cache_cut(struct wal_cache *c, uint64_t first);       /* drops entries below first */
 /* Entries below `next` are on disk; lets the oldest of them go until the rest fits. */
 void wal_cache_stable(struct wal_cache *c, uint64_t next);
-struct wal_entry wal_cache_get(const struct wal_cache *c, uint64_t index);   /* first <= index < first + n */
+/* first <= index < first + n */
+struct wal_entry wal_cache_get(const struct wal_cache *c, uint64_t index);
 
 #endif

@@ -41,7 +41,8 @@ struct wal_header {
 	uint64_t salt;            /* no two segments have the same: old bytes never check out */
 	uint64_t segment_bytes;
 	uint32_t batch_bytes;     /* no batch of this segment is larger, padding included */
-	uint32_t seed;            /* the page's checksum; all checksums in the segment start from it */
+	/* the page's checksum; all checksums in the segment start from it */
+	uint32_t seed;
 };
 
 void wal_header_encode(uint8_t page[WAL_PAGE], struct wal_header *h);   /* sets h->seed */
@@ -58,7 +59,8 @@ struct wal_record {
 };
 
 size_t wal_record_bytes(size_t payload);
-void wal_record_put(uint8_t *to, const struct wal_record *r);   /* crc left 0, bytes not looked at */
+/* crc left 0, bytes not looked at */
+void wal_record_put(uint8_t *to, const struct wal_record *r);
 /* Looks at the shape only, within `left` bytes. ERR_OK, ERR_TRUNCATED, ERR_MALFORMED. */
 int wal_record_get(const uint8_t *from, size_t left, struct wal_record *r);
 /* The checksum of the record of `bytes` bytes at `at`, chained to `before`. */
@@ -67,12 +69,15 @@ uint32_t wal_record_crc(uint32_t before, const uint8_t *at, size_t bytes);
 /* What a BATCH record says. */
 struct wal_batch {
 	uint64_t number;          /* counts batches over all segments */
-	uint64_t durable;         /* this segment was synced up to here when the batch was written */
+	/* this segment was synced up to here when the batch was written */
+	uint64_t durable;
 	uint32_t offset;          /* where it lies in its segment */
 	uint32_t bytes;           /* without the padding */
-	uint32_t live_sectors;    /* how many of its sectors are not all zeros: fewer on disk = torn */
+	/* how many of its sectors are not all zeros: fewer on disk = torn */
+	uint32_t live_sectors;
 	uint32_t records;         /* behind this one */
-	uint32_t before;          /* checksum of the last record of the batch before; first: the seed */
+	/* checksum of the last record of the batch before; first: the seed */
+	uint32_t before;
 	uint32_t crc;
 };
 
@@ -93,7 +98,8 @@ bool wal_batch_get(const uint8_t *at, uint32_t seed, uint32_t offset, struct wal
 struct wal_segment_head {
 	struct wal_hard_state hard;
 	uint64_t prev_index, prev_term;   /* last entry before this segment */
-	uint32_t prev_end;                /* where the batches of the segment before end; 0: the first */
+	/* where the batches of the segment before end; 0: the first */
+	uint32_t prev_end;
 	uint32_t prev_crc;                /* checksum of its last record */
 };
 

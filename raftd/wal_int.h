@@ -40,7 +40,8 @@ struct wal_pack {
 	uint8_t *data;
 	uint32_t len;            /* WAL_BATCH_HEAD when empty */
 	uint32_t records;
-	struct wal_segment_head start;   /* the state before its first record; prev_end, prev_crc unused */
+	/* the state before its first record; prev_end, prev_crc unused */
+	struct wal_segment_head start;
 	uint64_t last_index;     /* of the log behind its last record */
 	uint64_t min_from;       /* smallest index its truncations touch; UINT64_MAX = none */
 	bool marked;
@@ -52,7 +53,8 @@ enum wal_op_type { WAL_OP_POINT, WAL_OP_TRUNCATE, WAL_OP_SEGMENT };
 
 struct wal_op {
 	enum wal_op_type type;
-	struct wal_point point;  /* TRUNCATE: only index, the first to go. SEGMENT: segment, offset = prev_end */
+	/* TRUNCATE: only index, the first to go. SEGMENT: segment, offset = prev_end */
+	struct wal_point point;
 	uint32_t size, seed;     /* SEGMENT */
 };
 
@@ -101,7 +103,8 @@ struct wal_shared {
 	pthread_mutex_t lock;
 	pthread_cond_t work;     /* for the writer: pending or stop */
 	pthread_cond_t idle;     /* for wal_sync_now: the writer has nothing */
-	pthread_cond_t prepare;  /* for the preparer: spare wanted, segments to remove, stop_spare */
+	/* for the preparer: spare wanted, segments to remove, stop_spare */
+	pthread_cond_t prepare;
 	pthread_cond_t spare_changed;   /* for the writer */
 	bool stop, stop_spare;
 	bool pending;            /* kicked */
@@ -158,11 +161,14 @@ void wal_path(const struct wal *w, char *path, size_t cap, const char *name);
 #define WAL_PATH_MAX 4352u
 void wal_header_init(const struct wal *w, uint64_t number, struct wal_header *h);
 /* ERR_IO: not made, may be tried again. ERR_INTERNAL: the directory's state is not known, stop. */
-int wal_segment_make(const struct wal *w, uint64_t number, struct wal_file *file, struct wal_why *why);
-int wal_segment_open(const struct wal *w, uint64_t number, struct wal_file *file, struct wal_why *why);
+int wal_segment_make(const struct wal *w, uint64_t number, struct wal_file *file,
+		     struct wal_why *why);
+int wal_segment_open(const struct wal *w, uint64_t number, struct wal_file *file,
+		     struct wal_why *why);
 int wal_segment_remove(const struct wal *w, uint64_t first, uint64_t end, struct wal_why *why);
 void wal_file_close(const struct wal *w, struct wal_file *file);
-int wal_read_full(const struct wal *w, int fd, uint8_t *to, size_t n, uint64_t offset);   /* 0, -errno, or -ENODATA */
+/* 0, -errno, or -ENODATA */
+int wal_read_full(const struct wal *w, int fd, uint8_t *to, size_t n, uint64_t offset);
 
 /* wal_writer.c: batches. ERR_OK, or ERR_IO with tail.why: nothing may be written any more. */
 void wal_pack_init(struct wal_pack *p, uint32_t batch_max);
@@ -170,7 +176,8 @@ void wal_pack_clear(struct wal_pack *p);
 void wal_pack_free(struct wal_pack *p);
 int wal_tail_begin(struct wal *w, const struct wal_segment_head *head, struct wal_ops *ops);
 int wal_tail_write(struct wal *w, struct wal_pack *p, struct wal_ops *ops);
-void wal_tail_index(struct wal_tail *t, const uint8_t *data, const struct wal_batch *b, struct wal_ops *ops);
+void wal_tail_index(struct wal_tail *t, const uint8_t *data, const struct wal_batch *b,
+		    struct wal_ops *ops);
 bool wal_flight_take(struct wal_shared *sh);
 /* Writes `flight`, publishes, and takes the next one if there was a kick meanwhile. */
 int wal_flight_write(struct wal *w);

@@ -77,7 +77,8 @@ int wal_append_hard_state(struct wal *w, struct wal_hard_state hard)
 					      .payload = {vote, sizeof vote}});
 }
 
-int wal_append_entry(struct wal *w, uint64_t index, uint64_t term, uint8_t kind, struct bytes payload)
+int wal_append_entry(struct wal *w, uint64_t index, uint64_t term, uint8_t kind,
+		     struct bytes payload)
 {
 	const struct wal_state *s = &w->state;
 	int rc;
@@ -87,7 +88,8 @@ int wal_append_entry(struct wal *w, uint64_t index, uint64_t term, uint8_t kind,
 		return ERR_LIMIT;
 	if (s->nruns == LIMIT_WAL_TERM_RUNS && term != wal_state_term(s, s->last))
 		return ERR_LIMIT;
-	rc = append(w, &(struct wal_record){.type = WAL_ENTRY, .kind = kind, .index = index, .term = term,
+	rc = append(w, &(struct wal_record){.type = WAL_ENTRY, .kind = kind, .index = index,
+					    .term = term,
 					    .payload = payload});
 	if (rc == ERR_OK)
 		wal_cache_add(&w->cache, index, term, kind, payload);

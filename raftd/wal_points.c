@@ -49,7 +49,8 @@ void wal_points_add(struct wal_points *p, const struct wal_point *point)
 	const struct wal_point *last = p->n ? &p->v[p->n - 1] : NULL;
 
 	CHECK(last == NULL || (last->index < point->index && last->segment <= point->segment));
-	CHECK(last == NULL || point->jump || (last->segment == point->segment && last->offset < point->offset));
+	CHECK(last == NULL || point->jump || (last->segment == point->segment &&
+					      last->offset < point->offset));
 	if (!wanted(p, point))
 		return;
 	if (p->n == p->cap) {

@@ -33,9 +33,12 @@ struct wal_points {
 
 void wal_points_init(struct wal_points *p, size_t limit);
 void wal_points_free(struct wal_points *p);
-void wal_points_add(struct wal_points *p, const struct wal_point *point);   /* not kept if too close */
-void wal_points_truncate(struct wal_points *p, uint64_t from);              /* those of entries >= from */
-void wal_points_cut(struct wal_points *p, uint64_t segment);                /* those in older segments */
+/* not kept if too close */
+void wal_points_add(struct wal_points *p, const struct wal_point *point);
+/* those of entries >= from */
+void wal_points_truncate(struct wal_points *p, uint64_t from);
+/* those in older segments */
+void wal_points_cut(struct wal_points *p, uint64_t segment);
 
 /* The last point at or before `index`, or NULL. */
 const struct wal_point *wal_points_find(const struct wal_points *p, uint64_t index);

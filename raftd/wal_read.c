@@ -38,7 +38,8 @@ static bool reader_takes(struct reader *rd, struct wal_entry e)
 {
 	if (rd->out->n == rd->max_entries)
 		return false;
-	if (rd->out->n > 0 && (e.data.len > rd->max_bytes || rd->bytes > rd->max_bytes - e.data.len))
+	if (rd->out->n > 0 && (e.data.len > rd->max_bytes ||
+			       rd->bytes > rd->max_bytes - e.data.len))
 		return false;
 	rd->bytes += e.data.len;
 	list_add(rd->out, e);
@@ -82,7 +83,8 @@ static enum walked next_record(struct stretch *s, struct wal_record *r)
 
 		if (left < 8)
 			return WALKED_SHORT;
-		if (s->data[s->at + 4] == WAL_PAD || (offset % WAL_PAGE == 0 && s->data[s->at + 4] == WAL_BATCH)) {
+		if (s->data[s->at + 4] == WAL_PAD || (offset % WAL_PAGE == 0 &&
+						      s->data[s->at + 4] == WAL_BATCH)) {
 			rc = (int)next_batch(s);
 			if (rc != WALKED_DONE)
 				return (enum walked)rc;
@@ -108,7 +110,8 @@ static enum walked walk(struct stretch *s, struct reader *rd)
 			return got;
 		if (r.type == WAL_ENTRY && r.index == s->next) {
 			if (r.index >= rd->first &&
-			    !reader_takes(rd, (struct wal_entry){r.index, r.term, r.kind, r.payload}))
+			    !reader_takes(rd, (struct wal_entry){r.index, r.term, r.kind,
+				    r.payload}))
 				return WALKED_DONE;
 			s->next++;
 		} else if (r.type != WAL_HARD_STATE) {
@@ -143,7 +146,8 @@ static int cold_load(struct wal *w, struct wal_list *out, const struct wal_point
 	if (rc == 0)
 		return ERR_OK;
 	wal_name(name, p->segment, false);
-	wal_why_set(&w->why, "%s/%s offset %" PRIu32 ": reading failed: %s", w->dir, name, p->offset, strerror(-rc));
+	wal_why_set(&w->why, "%s/%s offset %" PRIu32 ": reading failed: %s", w->dir, name,
+		    p->offset, strerror(-rc));
 	return ERR_IO;
 }
 
@@ -152,8 +156,10 @@ static int cold_damaged(struct wal *w, const struct wal_point *p, const struct s
 	char name[WAL_NAME_MAX];
 
 	wal_name(name, p->segment, false);
-	wal_why_set(&w->why, "%s/%s offset %zu: entry %" PRIu64 " of the log is damaged; what to do: see "
-		    "docs/log-format.md, \"When the log is damaged\"", w->dir, name, s->base + s->at, s->next);
+	wal_why_set(&w->why,
+		    "%s/%s offset %zu: entry %" PRIu64 " of the log is damaged; what to do: see "
+		    "docs/log-format.md, \"When the log is damaged\"", w->dir, name,
+			    s->base + s->at, s->next);
 	return ERR_CORRUPT;
 }
 
@@ -174,7 +180,8 @@ static int read_cold(struct wal *w, struct reader *rd)
 	want = 2u * (uint64_t)w->points.spacing + rd->max_bytes + rd->max_bytes / 4 + COLD_MORE;
 	rc = cold_open(w, p->segment);
 	while (rc == ERR_OK) {
-		struct stretch s = {.base = p->offset, .seed = seg->seed, .chain = p->before, .next = p->index};
+		struct stretch s = {.base = p->offset, .seed = seg->seed, .chain = p->before,
+				    .next = p->index};
 		enum walked got;
 
 		s.n = want < seg->used - p->offset ? (size_t)want : seg->used - p->offset;
@@ -183,7 +190,8 @@ static int read_cold(struct wal *w, struct reader *rd)
 			break;
 		s.data = rd->out->cold;
 		got = walk(&s, rd);
-		if (got == WALKED_BAD || (got == WALKED_SHORT && rd->out->n == 0 && s.n == seg->used - p->offset))
+		if (got == WALKED_BAD || (got == WALKED_SHORT && rd->out->n == 0 &&
+					  s.n == seg->used - p->offset))
 			return cold_damaged(w, p, &s);
 		if (got == WALKED_DONE || rd->out->n > 0)
 			break;
@@ -196,7 +204,8 @@ int wal_read(struct wal *w, uint64_t first, uint64_t last, size_t max_bytes, siz
 	     struct wal_list *out)
 {
 	struct reader rd = {.out = out, .first = first, .last = last, .max_entries = max_entries,
-			    .max_bytes = max_bytes < LIMIT_WAL_BATCH_BYTES ? max_bytes : LIMIT_WAL_BATCH_BYTES};
+			    .max_bytes =
+				    max_bytes < LIMIT_WAL_BATCH_BYTES ? max_bytes : LIMIT_WAL_BATCH_BYTES};
 
 	CHECK(max_entries > 0);
 	out->n = 0;

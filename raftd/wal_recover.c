@@ -83,7 +83,8 @@ damaged(struct recovery *r, uint64_t number, uint64_t offset, const char *fmt, .
 	(void)vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
 	wal_name(name, number, false);
-	wal_why_set(r->why, "%s/%s offset %" PRIu64 ": %s; " SEE_DAMAGED, r->w->dir, name, offset, text);
+	wal_why_set(r->why, "%s/%s offset %" PRIu64 ": %s; " SEE_DAMAGED, r->w->dir, name, offset,
+		    text);
 	return ERR_CORRUPT;
 }
 
@@ -109,7 +110,8 @@ static int list_segments(struct recovery *r)
 		qsort(r->numbers, r->n, sizeof *r->numbers, by_number);
 	for (size_t i = 1; i < r->n; i++)
 		if (r->numbers[i] != r->numbers[i - 1] + 1)
-			return damaged(r, r->numbers[i - 1] + 1, 0, "the segment is missing, but newer ones exist");
+			return damaged(r, r->numbers[i - 1] + 1, 0,
+				       "the segment is missing, but newer ones exist");
 	if (r->n > LIMIT_WAL_SEGMENTS)
 		return damaged(r, r->numbers[r->n - 1], 0, "there are more segments than may be");
 	return ERR_OK;
@@ -146,7 +148,8 @@ static int load(struct recovery *r, size_t i, struct wal_file *file)
 }
 
 /* A segment's first batch: one SEGMENT_HEAD that agrees with all that came before. */
-static const char *begin_segment(struct recovery *r, const struct wal_record *rec, const struct wal_batch *b)
+static const char *begin_segment(struct recovery *r, const struct wal_record *rec,
+				 const struct wal_batch *b)
 {
 	struct wal_state *s = &r->w->state;
 	struct wal_segment_head h;
@@ -160,7 +163,8 @@ static const char *begin_segment(struct recovery *r, const struct wal_record *re
 		s->hard = h.hard;
 		return NULL;
 	}
-	if (b->number != r->w->tail.number || h.prev_end != r->prev_end || h.prev_crc != r->prev_crc)
+	if (b->number != r->w->tail.number || h.prev_end != r->prev_end ||
+	    h.prev_crc != r->prev_crc)
 		return "the segment before this one does not end where it did";
 	if (h.hard.term != s->hard.term || h.hard.vote != s->hard.vote || h.prev_index != s->last ||
 	    h.prev_term != wal_state_term(s, s->last))
@@ -196,7 +200,8 @@ static int apply_batch(struct recovery *r, const struct wal_scan *s)
 
 static void enter_segment(struct recovery *r, const struct wal_header *h)
 {
-	struct wal_op op = {.type = WAL_OP_SEGMENT, .size = (uint32_t)h->segment_bytes, .seed = h->seed,
+	struct wal_op op = {.type = WAL_OP_SEGMENT, .size = (uint32_t)h->segment_bytes,
+			    .seed = h->seed,
 			    .point = {.segment = h->segment, .offset = r->prev_end}};
 
 	wal_ops_add(&r->ops, &op);
@@ -224,9 +229,11 @@ static int read_segment(struct recovery *r, size_t i, bool newest)
 	if (found == WAL_FOUND_CORRUPT)
 		return damaged(r, r->numbers[i], s.bad, "%s", s.why);
 	if (s.offset == WAL_PAGE)
-		return damaged(r, r->numbers[i], s.offset, "the segment is empty, but newer ones exist");
+		return damaged(r, r->numbers[i], s.offset,
+			       "the segment is empty, but newer ones exist");
 	if (found == WAL_FOUND_TORN && !newest)
-		return damaged(r, r->numbers[i], s.offset, "a batch is not whole, but a newer segment is in use");
+		return damaged(r, r->numbers[i], s.offset,
+			       "a batch is not whole, but a newer segment is in use");
 	r->cut_bytes = found == WAL_FOUND_TORN ? s.torn_end - s.offset : 0;
 	r->any = true;
 	r->prev_end = t->offset = s.offset;
@@ -293,7 +300,8 @@ static int keep_unused(struct recovery *r)
 			return rc;
 		r->cut_bytes = r->unused_torn_end - WAL_PAGE;
 	}
-	if (u->header.batch_bytes >= w->batch_max && u->header.segment_bytes == w->options.segment_bytes) {
+	if (u->header.batch_bytes >= w->batch_max &&
+	    u->header.segment_bytes == w->options.segment_bytes) {
 		sh->spare_file = *u;
 		sh->spare = WAL_SPARE_READY;
 		u->fd = -1;
@@ -311,7 +319,8 @@ static int create(struct recovery *r)
 	int rc;
 
 	if (!w->options.create) {
-		wal_why_set(r->why, "there is no log in %s; what to do: check the data directory, or "
+		wal_why_set(r->why,
+			    "there is no log in %s; what to do: check the data directory, or "
 			    "initialise this node", w->dir);
 		return ERR_NOT_FOUND;
 	}
@@ -350,12 +359,14 @@ static int recover(struct recovery *r, bool *created)
 	if (*created) {
 		rc = create(r);
 	} else if (r->n == 0) {
-		return damaged(r, r->unused.header.segment - 1, 0, "the segment is missing, but a newer one exists");
+		return damaged(r, r->unused.header.segment - 1, 0,
+			       "the segment is missing, but a newer one exists");
 	} else {
 		for (size_t i = 0; rc == ERR_OK && i < r->n; i++)
 			rc = read_segment(r, i, i + 1 == r->n);
 		if (rc == ERR_OK && r->cut_bytes > 0)
-			rc = zero_out(r, &w->tail.file, w->tail.offset, w->tail.offset + r->cut_bytes);
+			rc = zero_out(r, &w->tail.file, w->tail.offset,
+				      w->tail.offset + r->cut_bytes);
 		if (rc == ERR_OK)
 			rc = keep_unused(r);
 	}

@@ -8,7 +8,8 @@
 #include "base/check.h"
 #include "base/err.h"
 
-void wal_scan_open(struct wal_scan *s, const uint8_t *image, const struct wal_header *h, uint64_t number)
+void wal_scan_open(struct wal_scan *s, const uint8_t *image, const struct wal_header *h,
+		   uint64_t number)
 {
 	CHECK(h->segment_bytes <= LIMIT_WAL_SEGMENT_MAX);
 	*s = (struct wal_scan){.image = image, .size = (uint32_t)h->segment_bytes, .header = *h,
@@ -46,7 +47,10 @@ static uint32_t written_end(const struct wal_scan *s, uint32_t from)
 	return end;
 }
 
-/* The batch at s->offset lacks sectors; it could be as long as `length`. Is it the last thing written? */
+/*
+ * The batch at s->offset lacks sectors; it could be as long as `length`. Is it the last thing
+ * written?
+ */
 static enum wal_found torn(struct wal_scan *s, uint32_t length)
 {
 	struct wal_batch later;
@@ -57,7 +61,9 @@ static enum wal_found torn(struct wal_scan *s, uint32_t length)
 			       "a batch is not whole, but the valid batch at offset %" PRIu32
 			       " says that it was durable", at);
 	if (at != 0)
-		return corrupt(s, s->offset, "a batch is not whole, but a valid batch follows at offset %" PRIu32, at);
+		return corrupt(s, s->offset,
+			       "a batch is not whole, but a valid batch follows at offset %" PRIu32,
+				       at);
 	if (end - s->offset > length)
 		return corrupt(s, end - WAL_PAGE, "there are bytes where nothing was ever written");
 	s->torn_end = end;
@@ -70,7 +76,8 @@ static bool head_is_sane(struct wal_scan *s, const struct wal_batch *b, const ch
 		*why = "a valid batch does not continue the one before it";
 	else if (s->number != 0 && b->number != s->number)
 		*why = "a valid batch has the wrong number";
-	else if (wal_padded(b->bytes) > s->header.batch_bytes || wal_padded(b->bytes) > s->size - s->offset)
+	else if (wal_padded(b->bytes) > s->header.batch_bytes ||
+		 wal_padded(b->bytes) > s->size - s->offset)
 		*why = "a valid batch is larger than may be";
 	else
 		return true;
@@ -121,7 +128,8 @@ enum wal_found wal_scan_next(struct wal_scan *s)
 	if (wal_live_sectors(p, padded) < b->live_sectors)
 		return torn(s, padded);
 	if (!body_is_whole(p, b, &last))
-		return corrupt(s, s->offset, "all sectors of a batch are there, but its checksum is wrong");
+		return corrupt(s, s->offset,
+			       "all sectors of a batch are there, but its checksum is wrong");
 	s->chain = last;
 	s->number = b->number + 1;
 	s->offset += padded;

@@ -35,7 +35,8 @@ struct wal_scan {
 };
 
 /* image[0..size) with a header that has been decoded; the offset starts behind the header page. */
-void wal_scan_open(struct wal_scan *s, const uint8_t *image, const struct wal_header *h, uint64_t number);
+void wal_scan_open(struct wal_scan *s, const uint8_t *image, const struct wal_header *h,
+		   uint64_t number);
 enum wal_found wal_scan_next(struct wal_scan *s);
 
 #endif

@@ -62,7 +62,8 @@ static uint64_t salt_of(const struct wal *w, uint64_t number)
 void wal_header_init(const struct wal *w, uint64_t number, struct wal_header *h)
 {
 	*h = (struct wal_header){
-		.segment = number, .cluster_id = w->options.cluster_id, .node_id = w->options.node_id,
+		.segment = number, .cluster_id = w->options.cluster_id,
+			.node_id = w->options.node_id,
 		.salt = salt_of(w, number), .segment_bytes = w->options.segment_bytes,
 		.batch_bytes = w->batch_max};
 }
@@ -73,7 +74,8 @@ static int write_full(const struct wal *w, int fd, const uint8_t *from, size_t n
 
 	if (put < 0)
 		return (int)put;
-	return (size_t)put == n ? 0 : -ENOSPC;   /* a short write of a file is a full disk or a limit */
+	/* a short write of a file is a full disk or a limit */
+	return (size_t)put == n ? 0 : -ENOSPC;
 }
 
 /* All blocks written once, so that overwriting them later changes no metadata. */
@@ -118,7 +120,8 @@ static int fill(const struct wal *w, struct wal_file *file, const char **step)
 }
 
 /* A file that failed is thrown away and the next try begins with a new one: no sync is retried. */
-int wal_segment_make(const struct wal *w, uint64_t number, struct wal_file *file, struct wal_why *why)
+int wal_segment_make(const struct wal *w, uint64_t number, struct wal_file *file,
+		     struct wal_why *why)
 {
 	char tmp[WAL_PATH_MAX], path[WAL_PATH_MAX];
 	const char *step = "open";
@@ -170,7 +173,8 @@ static int check_header(const struct wal *w, const char *path, uint64_t number, 
 	int rc = wal_header_decode(page, h);
 
 	if (rc == ERR_VERSION) {
-		wal_why_set(why, "%s has a log format that this program does not know; what to do: run "
+		wal_why_set(why,
+			    "%s has a log format that this program does not know; what to do: run "
 			    "the version that wrote it, or a newer one", path);
 		return rc;
 	}
@@ -181,14 +185,16 @@ static int check_header(const struct wal *w, const char *path, uint64_t number, 
 	}
 	if (h->cluster_id != w->options.cluster_id || h->node_id != w->options.node_id) {
 		wal_why_set(why, "%s belongs to node %016" PRIx64 " of cluster %016" PRIx64
-			    ", not to this one; what to do: give every node a directory of its own", path,
+			    ", not to this one; what to do: give every node a directory of its own",
+				    path,
 			    h->node_id, h->cluster_id);
 		return ERR_CONFIG;
 	}
 	return ERR_OK;
 }
 
-int wal_segment_open(const struct wal *w, uint64_t number, struct wal_file *file, struct wal_why *why)
+int wal_segment_open(const struct wal *w, uint64_t number, struct wal_file *file,
+		     struct wal_why *why)
 {
 	char path[WAL_PATH_MAX];
 	uint8_t page[WAL_PAGE];
@@ -211,8 +217,10 @@ int wal_segment_open(const struct wal *w, uint64_t number, struct wal_file *file
 		rc = check_header(w, path, number, page, &file->header, why);
 	}
 	if (rc == ERR_OK && (uint64_t)size != file->header.segment_bytes) {
-		wal_why_set(why, "%s has %" PRId64 " bytes instead of %" PRIu64 ", and no crash can do that; "
-			    "what to do: see docs/log-format.md, \"When the log is damaged\"", path, size,
+		wal_why_set(why,
+			    "%s has %" PRId64 " bytes instead of %" PRIu64 ", and no crash can do that; "
+			    "what to do: see docs/log-format.md, \"When the log is damaged\"", path,
+				    size,
 			    file->header.segment_bytes);
 		rc = ERR_CORRUPT;
 	}

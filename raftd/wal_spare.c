@@ -35,9 +35,11 @@ static bool work_wanted(const struct wal_shared *sh)
 static void spare_set(struct wal_shared *sh, enum wal_spare to, const char *reason)
 {
 	if (to == WAL_SPARE_FAILED && !sh->stop_spare && strcmp(sh->spare_why.text, reason) != 0)
-		log_error("no next log segment could be made: %s; what to do: free disk space", reason);
+		log_error("no next log segment could be made: %s; what to do: free disk space",
+			  reason);
 	if (to == WAL_SPARE_READY && sh->spare_why.text[0] != 0)
-		log_info("the next log segment could be made after all segment=%" PRIu64, sh->spare_next);
+		log_info("the next log segment could be made after all segment=%" PRIu64,
+			 sh->spare_next);
 	sh->spare = to;
 	wal_why_set(&sh->spare_why, "%s", reason);
 	pthread_cond_signal(&sh->spare_changed);
@@ -55,7 +57,8 @@ static int make_one(struct wal *w)
 	sh->spare = WAL_SPARE_MAKING;
 	pthread_mutex_unlock(&sh->lock);
 	if (count >= LIMIT_WAL_SEGMENTS)
-		wal_why_set(&why, "the log has %" PRIu64 " segments, the most there may be: no snapshot cuts it",
+		wal_why_set(&why,
+			    "the log has %" PRIu64 " segments, the most there may be: no snapshot cuts it",
 			    count);
 	else
 		rc = wal_segment_make(w, number, &file, &why);

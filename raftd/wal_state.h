@@ -31,8 +31,10 @@ const char *wal_state_hard(struct wal_state *s, struct wal_hard_state hard);
 const char *wal_state_entry(struct wal_state *s, uint64_t index, uint64_t term);
 const char *wal_state_truncate(struct wal_state *s, uint64_t from, uint64_t prev_term);
 const char *wal_state_reset(struct wal_state *s, uint64_t index, uint64_t term);
-const char *wal_state_apply(struct wal_state *s, const struct wal_record *r);   /* any of the four */
+/* any of the four */
+const char *wal_state_apply(struct wal_state *s, const struct wal_record *r);
 
-void wal_state_cut(struct wal_state *s, uint64_t first);   /* forgets entries below first <= last + 1 */
+/* forgets entries below first <= last + 1 */
+void wal_state_cut(struct wal_state *s, uint64_t first);
 
 #endif

@@ -6,7 +6,10 @@
 #include "base/check.h"
 #include "raftd/wal_int.h"
 
-/* Eight buckets to each doubling: at most an eighth above the truth. Bucket b ends at hist_end(b). */
+/*
+ * Eight buckets to each doubling: at most an eighth above the truth. Bucket b ends at
+ * hist_end(b).
+ */
 static uint32_t hist_bucket(uint64_t us)
 {
 	uint32_t log2 = 63 - (uint32_t)__builtin_clzll(us | 1), b;
@@ -68,7 +71,8 @@ static void status_shared(struct wal *w, struct wal_status *st)
 	st->sync_p99_us = wal_hist_quantile(&sh->hist, 99);
 	st->sync_max_us = hist_max(&sh->hist);
 	st->spare = sh->spare;
-	(void)snprintf(st->spare_error, sizeof st->spare_error, "%.*s", (int)sizeof st->spare_error - 1,
+	(void)snprintf(st->spare_error, sizeof st->spare_error, "%.*s",
+		       (int)sizeof st->spare_error - 1,
 		       sh->spare_why.text[0] ? sh->spare_why.text : sh->remove_why.text);
 	pthread_mutex_unlock(&sh->lock);
 }
@@ -78,9 +82,11 @@ void wal_status(struct wal *w, struct wal_status *st)
 	const struct wal_segment *last = &w->segments[w->nsegments - 1];
 
 	*st = (struct wal_status){
-		.segments = w->nsegments, .first_index = w->state.first, .last_index = w->state.last,
+		.segments = w->nsegments, .first_index = w->state.first,
+			.last_index = w->state.last,
 		.durable_index = w->durable_index, .segment_number = last->number,
-		.segment_offset = last->used, .cached_entries = w->cache.n, .cached_bytes = w->cache.bytes,
+		.segment_offset = last->used, .cached_entries = w->cache.n,
+			.cached_bytes = w->cache.bytes,
 		.index_points = w->points.n};
 	for (size_t i = 0; i < w->nsegments; i++)
 		st->bytes += w->segments[i].size;
@@ -89,8 +95,10 @@ void wal_status(struct wal *w, struct wal_status *st)
 
 const char *wal_spare_name(enum wal_spare spare)
 {
-	static const char *const names[] = {[WAL_SPARE_NONE] = "none", [WAL_SPARE_MAKING] = "making",
-					    [WAL_SPARE_READY] = "ready", [WAL_SPARE_FAILED] = "failed"};
+	static const char *const names[] = {[WAL_SPARE_NONE] = "none",
+					    [WAL_SPARE_MAKING] = "making",
+					    [WAL_SPARE_READY] = "ready",
+						    [WAL_SPARE_FAILED] = "failed"};
 
 	CHECK((size_t)spare < ARRAY_LEN(names));
 	return names[spare];

@@ -41,7 +41,8 @@ void wal_ops_add(struct wal_ops *ops, const struct wal_op *op)
 	ops->v[ops->n++] = *op;
 }
 
-void wal_tail_index(struct wal_tail *t, const uint8_t *data, const struct wal_batch *b, struct wal_ops *ops)
+void wal_tail_index(struct wal_tail *t, const uint8_t *data, const struct wal_batch *b,
+		    struct wal_ops *ops)
 {
 	struct wal_walk walk = wal_walk_of(data, b);
 	struct wal_record r;
@@ -49,9 +50,11 @@ void wal_tail_index(struct wal_tail *t, const uint8_t *data, const struct wal_ba
 
 	while (wal_walk_next(&walk, &r, &at, &before)) {
 		uint32_t offset = b->offset + at;
-		struct wal_op op = {.point = {r.index, t->file.header.segment, offset, before, t->jump}};
+		struct wal_op op = {.point = {r.index, t->file.header.segment, offset, before,
+					      t->jump}};
 
-		if (r.type == WAL_ENTRY && (t->jump || offset - t->point_offset >= WAL_POINT_SPACING)) {
+		if (r.type == WAL_ENTRY &&
+		    (t->jump || offset - t->point_offset >= WAL_POINT_SPACING)) {
 			op.type = WAL_OP_POINT;
 			t->point_offset = offset;
 			t->jump = false;
@@ -72,7 +75,8 @@ static int tail_failed(struct wal *w, const char *step, int rc)
 	char name[WAL_NAME_MAX];
 
 	wal_name(name, t->file.header.segment, false);
-	wal_why_set(&t->why, "%s/%s offset %" PRIu32 ": %s of the log failed: %s", w->dir, name, t->offset, step,
+	wal_why_set(&t->why, "%s/%s offset %" PRIu32 ": %s of the log failed: %s", w->dir, name,
+		    t->offset, step,
 		    rc < 0 ? strerror(-rc) : "the write came out short");
 	return ERR_IO;
 }
@@ -110,8 +114,10 @@ int wal_tail_begin(struct wal *w, const struct wal_segment_head *head, struct wa
 	const struct wal_header *h = &t->file.header;
 	uint8_t page[WAL_PAGE];
 	struct wal_batch b = {.records = 1,
-			      .bytes = WAL_BATCH_HEAD + (uint32_t)wal_record_bytes(WAL_SEGMENT_HEAD_PAYLOAD)};
-	struct wal_op op = {.type = WAL_OP_SEGMENT, .size = (uint32_t)h->segment_bytes, .seed = h->seed,
+			      .bytes =
+				      WAL_BATCH_HEAD + (uint32_t)wal_record_bytes(WAL_SEGMENT_HEAD_PAYLOAD)};
+	struct wal_op op = {.type = WAL_OP_SEGMENT, .size = (uint32_t)h->segment_bytes,
+			    .seed = h->seed,
 			    .point = {.segment = h->segment, .offset = head->prev_end}};
 
 	t->offset = WAL_PAGE;
@@ -143,7 +149,8 @@ static int roll(struct wal *w, struct wal_segment_head head, struct wal_ops *ops
 
 static bool fits(const struct wal_tail *t, uint32_t padded)
 {
-	return padded <= t->file.header.batch_bytes && padded <= t->file.header.segment_bytes - t->offset;
+	return padded <= t->file.header.batch_bytes &&
+		padded <= t->file.header.segment_bytes - t->offset;
 }
 
 int wal_tail_write(struct wal *w, struct wal_pack *p, struct wal_ops *ops)
@@ -162,7 +169,8 @@ int wal_tail_write(struct wal *w, struct wal_pack *p, struct wal_ops *ops)
 	return write_sealed(w, p->data, &b, ops);
 }
 
-static void publish(struct wal_shared *sh, const struct wal_ops *ops, uint32_t end, uint32_t padded, uint64_t us)
+static void publish(struct wal_shared *sh, const struct wal_ops *ops, uint32_t end, uint32_t padded,
+		    uint64_t us)
 {
 	struct wal_news *news = &sh->news;
 

@@ -48,7 +48,8 @@ static void make_config(void)
 	config.cluster_id = 1;
 	config.node_id = 2;
 	for (uint64_t id = 1; id <= 3; id++)
-		config.members[config.n_members++] = (struct config_member){.id = id, .name = names[id], .peer_addr = addr};
+		config.members[config.n_members++] = (struct config_member){
+			.id = id, .name = names[id], .peer_addr = addr};
 }
 
 static void world_open(const struct peers_ops *ops)
@@ -104,7 +105,8 @@ static void never_up(void *arg, uint64_t id)
 static void stranger(struct cur *in)
 {
 	static const struct peers_ops ops = {.up = never_up};
-	static const char preamble[] = "QUORPEER\0\0\0\1" "\0\0\0\0\0\0\0\1" "\0\0\0\0\0\0\0\1" "\0\0\0\0\0\0\0\2";
+	static const char preamble[] = "QUORPEER\0\0\0\1" "\0\0\0\0\0\0\0\1"
+				       "\0\0\0\0\0\0\0\1" "\0\0\0\0\0\0\0\2";
 	struct peer_conn *c;
 	uint8_t sink[4096];
 	int fd;
@@ -154,7 +156,8 @@ static void member_send(struct member *m, struct bytes plain)
 
 	CHECK(plain.len <= 8192);
 	put_u32be(frame, (uint32_t)plain.len + NOISE_TAG_LEN);
-	CHECK(noise_cipher_encrypt(&m->seal, bytes_of(frame, MSG_FRAME_HEAD), plain, frame + MSG_FRAME_HEAD,
+	CHECK(noise_cipher_encrypt(&m->seal, bytes_of(frame, MSG_FRAME_HEAD), plain, frame +
+				   MSG_FRAME_HEAD,
 				   sizeof frame - MSG_FRAME_HEAD, &len) == ERR_OK);
 	(void)send(m->fd, frame, MSG_FRAME_HEAD + len, MSG_NOSIGNAL | MSG_DONTWAIT);
 	turn();
@@ -190,7 +193,8 @@ static void member_raw(struct member *m, struct cur *in)
 /* Small numbers are likely, and a few that are at the edge of what can be. */
 static uint64_t number_of(struct cur *in)
 {
-	static const uint64_t edges[] = {UINT64_MAX, UINT64_MAX >> 2, (UINT64_MAX >> 2) - 1, (UINT64_MAX >> 2) + 1,
+	static const uint64_t edges[] = {UINT64_MAX, UINT64_MAX >> 2, (UINT64_MAX >> 2) - 1,
+					 (UINT64_MAX >> 2) + 1,
 					 UINT32_MAX, 1ull << 32, 1024, 1025};
 	uint8_t v = cur_u8(in);
 
@@ -200,13 +204,15 @@ static uint64_t number_of(struct cur *in)
 static void member_append(struct member *m, struct cur *in)
 {
 	static struct peer_entry entries[40];
-	struct peer_append a = {.term = number_of(in), .prev_index = number_of(in), .prev_term = number_of(in),
+	struct peer_append a = {.term = number_of(in), .prev_index = number_of(in),
+				.prev_term = number_of(in),
 				.commit = number_of(in), .round = number_of(in)};
 
 	a.entries.v = entries;
 	a.entries.n = cur_u8(in) % ARRAY_LEN(entries);
 	for (size_t i = 0; i < a.entries.n; i++)
-		entries[i] = (struct peer_entry){number_of(in), 1 + cur_u8(in) % 2, bytes_of(NULL, 0)};
+		entries[i] = (struct peer_entry){number_of(in), 1 + cur_u8(in) % 2,
+						 bytes_of(NULL, 0)};
 	member_message(m, MSG_NO_peer_append, &a);
 }
 
@@ -246,17 +252,20 @@ static void member_likely(struct member *m, struct cur *in)
 			       &(struct peer_vote){v[0], bits & 1, bits & 2, v[1], v[2]});
 		break;
 	case 2:
-		member_message(m, MSG_NO_peer_vote_resp, &(struct peer_vote_resp){v[0], bits & 1, bits & 2});
+		member_message(m, MSG_NO_peer_vote_resp,
+			       &(struct peer_vote_resp){v[0], bits & 1, bits & 2});
 		break;
 	case 3:
 		member_message(m, MSG_NO_peer_append_resp,
-			       &(struct peer_append_resp){v[0], v[1], bits & 1, v[2], v[3], v[4], v[5]});
+			       &(struct peer_append_resp){v[0], v[1], bits & 1, v[2], v[3], v[4],
+							  v[5]});
 		break;
 	case 4:
 		member_message(m, MSG_NO_peer_read, &(struct peer_read){v[0], v[1]});
 		break;
 	case 5:
-		member_message(m, MSG_NO_peer_read_resp, &(struct peer_read_resp){v[0], v[1], bits & 1, v[2]});
+		member_message(m, MSG_NO_peer_read_resp,
+			       &(struct peer_read_resp){v[0], v[1], bits & 1, v[2]});
 		break;
 	case 6:
 		member_message(m, MSG_NO_peer_timeout_now, &(struct peer_timeout_now){v[0]});
@@ -274,9 +283,11 @@ static void member_grants(struct member *m)
 
 	raft_status(fake.n->raft, mono_now(), &st);
 	if (st.role == RAFT_PRECANDIDATE)
-		member_message(m, MSG_NO_peer_vote_resp, &(struct peer_vote_resp){st.term + 1, true, true});
+		member_message(m, MSG_NO_peer_vote_resp,
+			       &(struct peer_vote_resp){st.term + 1, true, true});
 	else if (st.role == RAFT_CANDIDATE)
-		member_message(m, MSG_NO_peer_vote_resp, &(struct peer_vote_resp){st.term, false, true});
+		member_message(m, MSG_NO_peer_vote_resp,
+			       &(struct peer_vote_resp){st.term, false, true});
 	else
 		member_message(m, MSG_NO_peer_append_resp,
 			       &(struct peer_append_resp){.term = st.term, .index = st.last_index,
@@ -322,7 +333,8 @@ static void ours(struct cur *in)
 		fake.room = n * 1024u;
 		break;
 	default:
-		(void)raftd_step(fake.n, &(struct raft_event){.type = RAFT_EV_TRANSFER, .peer = n % 4});
+		(void)raftd_step(fake.n, &(struct raft_event){.type = RAFT_EV_TRANSFER,
+							      .peer = n % 4});
 		break;
 	}
 	turn();

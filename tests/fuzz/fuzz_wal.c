@@ -35,7 +35,8 @@ static void image_init(struct image *im)
 {
 	memset(im, 0, sizeof *im);
 	im->header = (struct wal_header){.segment = 1, .cluster_id = 1, .node_id = 2, .salt = 3,
-					 .segment_bytes = IMAGE, .batch_bytes = IMAGE - 2 * WAL_PAGE};
+					 .segment_bytes = IMAGE,
+						 .batch_bytes = IMAGE - 2 * WAL_PAGE};
 	wal_header_encode(im->bytes, &im->header);
 	im->end = WAL_PAGE;
 	im->chain = im->header.seed;
@@ -45,7 +46,8 @@ static void image_init(struct image *im)
 /* Seals what stands at im->end: `bytes` with the room for its head. */
 static void image_seal(struct image *im, uint32_t bytes, uint32_t records)
 {
-	struct wal_batch b = {.number = im->number++, .durable = im->end, .offset = im->end, .bytes = bytes,
+	struct wal_batch b = {.number = im->number++, .durable = im->end, .offset = im->end,
+			      .bytes = bytes,
 			      .records = records, .before = im->chain};
 
 	im->last = im->end;
@@ -115,7 +117,8 @@ static uint64_t make_honest(struct image *im, struct bytes in)
 	image_head(im);
 	while (last < 1u + in.len % 5) {
 		struct wal_record r = {.type = WAL_ENTRY, .kind = 2, .index = ++last, .term = 1,
-				       .payload = bytes_of(im->header.segment ? in.data : NULL, in.len % 700)};
+				       .payload = bytes_of(im->header.segment ? in.data : NULL,
+							   in.len % 700)};
 
 		if (in.len == 0)
 			r.payload = bytes_of(NULL, 0);
@@ -157,8 +160,10 @@ static void check_scan(struct image *im)
 
 static struct wal_options options_of(struct wal_disk *d)
 {
-	return (struct wal_options){.cluster_id = 1, .node_id = 2, .create = true, .synchronous = true,
-				    .segment_bytes = IMAGE, .cache_bytes = 1, .salt = 3, .io = wal_disk_io(d)};
+	return (struct wal_options){.cluster_id = 1, .node_id = 2, .create = true,
+				    .synchronous = true,
+				    .segment_bytes = IMAGE, .cache_bytes = 1, .salt = 3,
+					    .io = wal_disk_io(d)};
 }
 
 static struct wal_disk *disk_of(const struct image *im)
@@ -198,11 +203,13 @@ static int check_open(const struct image *im, struct wal_recovered *rec)
 	CHECK((rc == ERR_OK) == (w != NULL) && (rc == ERR_OK) == (rec->why[0] == 0));
 	if (rc == ERR_OK && rec->last_index < UINT64_MAX - 1) {
 		read_all(w, rec);
-		CHECK(wal_append_entry(w, rec->last_index + 1, rec->last_term, 2, bytes_str("more")) == ERR_OK);
+		CHECK(wal_append_entry(w, rec->last_index + 1, rec->last_term, 2,
+				       bytes_str("more")) == ERR_OK);
 		CHECK(wal_sync_now(w) == ERR_OK);
 		wal_abandon(&w);
 		CHECK(wal_open("/log", &o, &w, &again) == ERR_OK);
-		CHECK(again.last_index == rec->last_index + 1 && again.first_index == rec->first_index);
+		CHECK(again.last_index == rec->last_index + 1 &&
+		      again.first_index == rec->first_index);
 		CHECK(again.cut_bytes == 0);
 		read_all(w, &again);
 	}
@@ -225,7 +232,8 @@ static void damage_honest(struct image *im, uint64_t last, struct bytes in)
 	int rc;
 
 	for (unsigned n = 0; n < 4 && cur_left(&c) >= 3; n++) {
-		uint32_t at = (cur_u8(&c) | (uint32_t)cur_u8(&c) << 8) % (im->end - WAL_PAGE) + WAL_PAGE;
+		uint32_t at =
+			(cur_u8(&c) | (uint32_t)cur_u8(&c) << 8) % (im->end - WAL_PAGE) + WAL_PAGE;
 		uint8_t how = cur_u8(&c);
 
 		if (how & 8)
@@ -241,7 +249,8 @@ static void damage_honest(struct image *im, uint64_t last, struct bytes in)
 	if (memcmp(old.bytes, im->bytes, IMAGE) == 0)
 		CHECK(rc == ERR_OK && rec.last_index == last);
 	else if (before)
-		CHECK(rc == ERR_CORRUPT || head);   /* both first sectors lost: nothing is left to tell */
+		/* both first sectors lost: nothing is left to tell */
+		CHECK(rc == ERR_CORRUPT || head);
 	else if (!lost)
 		CHECK(rc == ERR_CORRUPT);
 	else if (!head)

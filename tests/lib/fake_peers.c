@@ -3,7 +3,8 @@
 #include "base/err.h"
 #include "tests/lib/fake_raftd.h"
 
-int peers_send(struct peers *ps, uint64_t id, uint32_t number, const struct msg_desc *d, const void *msg)
+int peers_send(struct peers *ps, uint64_t id, uint32_t number, const struct msg_desc *d,
+	       const void *msg)
 {
 	struct buf frame;
 	int rc = fake.peer_answer[id];

@@ -62,7 +62,8 @@ void fake_open(void)
 	fake = (struct fake_world){.room = plenty};
 	fake_config.node_id = 1;
 	fake_config.run_dir = nowhere;
-	fake_daemon = (struct daemon){.loop = loop_new(), .config = &fake_config, .incarnation = 111};
+	fake_daemon = (struct daemon){.loop = loop_new(), .config = &fake_config,
+				      .incarnation = 111};
 	fake_wal = (struct wal){0};
 	buf_clear(&journal);
 	fake.n = mem_alloc(sizeof *fake.n);
@@ -98,7 +99,8 @@ static void fake_add(struct wal *w, uint64_t term, uint8_t kind, struct bytes pa
 		w->cap = w->cap ? 2 * w->cap : 64;
 		w->v = mem_grow(w->v, w->cap, sizeof *w->v);
 	}
-	w->v[w->n++] = (struct fake_entry){term, kind, mem_dup(payload.data, payload.len), payload.len};
+	w->v[w->n++] = (struct fake_entry){term, kind, mem_dup(payload.data, payload.len),
+					   payload.len};
 }
 
 void fake_have(uint64_t term, uint8_t kind, size_t bytes)
@@ -136,11 +138,13 @@ int wal_append_hard_state(struct wal *w, struct wal_hard_state hard)
 	return fake_use(48);
 }
 
-int wal_append_entry(struct wal *w, uint64_t index, uint64_t term, uint8_t kind, struct bytes payload)
+int wal_append_entry(struct wal *w, uint64_t index, uint64_t term, uint8_t kind,
+		     struct bytes payload)
 {
 	CHECK(index == w->n + 1);
 	fake_say("entry %" PRIu64 " term=%" PRIu64 " kind=%d %.*s", index, term, kind,
-		 (int)(payload.len < 16 ? payload.len : 16), payload.data ? (const char *)payload.data : "");
+		 (int)(payload.len < 16 ? payload.len : 16),
+		 payload.data ? (const char *)payload.data : "");
 	fake_add(w, term, kind, payload);
 	return fake_use(payload.len + 40);
 }
@@ -189,7 +193,8 @@ int wal_read(struct wal *w, uint64_t first, uint64_t last, size_t max_bytes, siz
 			out->cap = out->cap ? 2 * out->cap : 64;
 			out->entries = mem_grow(out->entries, out->cap, sizeof *out->entries);
 		}
-		out->entries[out->n++] = (struct wal_entry){i, e->term, e->kind, bytes_of(e->data, e->len)};
+		out->entries[out->n++] = (struct wal_entry){i, e->term, e->kind,
+							    bytes_of(e->data, e->len)};
 	}
 	return ERR_OK;
 }

@@ -39,7 +39,7 @@ void fake_say_message(const char *to, uint64_t id, const struct msg_desc *d, con
 const char *fake_journal(void);
 /* An entry is there and durable, without a word in the journal. */
 void fake_have(uint64_t term, uint8_t kind, size_t bytes);
-/* The newest mark becomes durable: true with what wal_collect would say, and the log has room again. */
+/* The newest mark becomes durable: true with what wal_collect would say. There is room again. */
 bool fake_sync(struct wal_durable *done);
 
 #endif

@@ -208,8 +208,9 @@ def admin(path, command):
 class Cluster:
     """`quorate up` with N nodes: it restarts what dies, as an operator's supervisor would."""
 
-    def __init__(self, nodes=3, extra=()):
-        self.n = nodes
+    def __init__(self, nodes=3, extra=(), env=None):
+        self.n, self.env = nodes, {**os.environ, **(env or {})}
+        self.expected = None             # a pattern of log lines that are trouble, and meant to be
         self.dir = tempfile.mkdtemp(prefix="quorate-system-")
         self.base = free_base_port(10 * nodes)
         self.extra = list(extra)
@@ -233,7 +234,7 @@ class Cluster:
             if kind is None:
                 assert code in (0, None), f"quorate up ended with {code}"
                 assert not left, f"processes left behind: {left}"
-                check_logs(self.dir)
+                check_logs(self.dir, self.expected)
         except AssertionError:
             kind = AssertionError
             raise
@@ -252,7 +253,7 @@ class Cluster:
 
     def start(self):
         self.up = subprocess.Popen(self.up_command(), stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
-                                   start_new_session=True, preexec_fn=die_with_parent)
+                                   start_new_session=True, preexec_fn=die_with_parent, env=self.env)
         self.wait_ready()
 
     def stop(self, sig=signal.SIGINT):

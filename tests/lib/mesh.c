@@ -72,7 +72,8 @@ static bool node_can_take(void *arg, const struct msg_in *in)
 	const struct mesh_node *n = arg;
 	const struct peer_propose *p = in->msg;
 
-	return !n->full || in->row->number != MSG_NO_peer_propose || p->proposals.v[0].command.len <= 1;
+	return !n->full || in->row->number != MSG_NO_peer_propose ||
+	       p->proposals.v[0].command.len <= 1;
 }
 
 static void node_waiting(void *arg, uint64_t from)
@@ -128,7 +129,8 @@ static void node_config(struct mesh *t, uint64_t id, uint8_t keys[][KEY_LEN])
 void mesh_open(struct mesh *t, const struct peer_times *times)
 {
 	static const struct peer_times fast = {.handshake_ms = 300, .ping_ms = 20, .dead_ms = 200,
-					       .retry_min_ms = 1, .retry_max_ms = 20, .complain_ms = 1000};
+					       .retry_min_ms = 1, .retry_max_ms = 20,
+					       .complain_ms = 1000};
 	static uint8_t keys[MESH_NODES + 1][KEY_LEN], secret[KEY_LEN];
 
 	log_set_level(LOG_ERROR);
@@ -153,7 +155,8 @@ void mesh_open(struct mesh *t, const struct peer_times *times)
 
 void mesh_start(struct mesh *t, uint64_t id)
 {
-	static const struct peers_ops ops = {node_up, node_down, node_can_take, node_waiting, node_message};
+	static const struct peers_ops ops = {node_up, node_down, node_can_take, node_waiting,
+					     node_message};
 	struct mesh_node *n = &t->node[id];
 	struct peers_setup s = {.loop = t->loop, .config = &n->config, .keys = n->keys,
 				.incarnation = ++n->incarnation, .listen_fd = listen_on(&n->port),
@@ -303,7 +306,8 @@ static void meddler_accept(void *arg, uint32_t events)
 	m->connections++;
 	m->frames[0] = m->frames[1] = 0;
 	loop_io_add(m->net->loop, &m->side[0], fd, EPOLLIN, meddler_ready_0, m);
-	loop_io_add(m->net->loop, &m->side[1], connect_to(m->net->node[m->to].port), EPOLLIN | EPOLLOUT,
+	loop_io_add(m->net->loop, &m->side[1], connect_to(m->net->node[m->to].port),
+		    EPOLLIN | EPOLLOUT,
 		    meddler_ready_1, m);
 }
 
@@ -385,7 +389,8 @@ void caller_preamble(struct caller *c, uint64_t from, uint64_t to, const struct 
 void caller_write(struct caller *c, bool hello, const struct caller_face *face)
 {
 	struct peer_hello m = {face && face->version ? face->version : PEER_VERSION,
-			       face && face->version_min ? face->version_min : PEER_VERSION_MIN, 99};
+			       face && face->version_min ? face->version_min : PEER_VERSION_MIN,
+			       99};
 	uint8_t noise[NOISE_HS_MSG_MAX];
 	struct buf payload, frame;
 	size_t len;
@@ -428,12 +433,14 @@ bool caller_read(struct caller *c)
 
 	if (!caller_fill(c, 4) || !caller_fill(c, 4 + get_u32be(c->in.data)))
 		return false;
-	CHECK(noise_hs_read(&c->hs, bytes_of(c->in.data + 4, c->in.len - 4), payload, sizeof payload, &len) == ERR_OK);
+	CHECK(noise_hs_read(&c->hs, bytes_of(c->in.data + 4, c->in.len - 4), payload,
+			    sizeof payload, &len) == ERR_OK);
 	buf_clear(&c->in);
 	return true;
 }
 
-bool caller_shake(struct caller *c, struct mesh *t, uint64_t from, uint64_t to, const struct caller_face *face)
+bool caller_shake(struct caller *c, struct mesh *t, uint64_t from, uint64_t to,
+		  const struct caller_face *face)
 {
 	caller_connect(c, t, to);
 	caller_preamble(c, from, to, face);
@@ -459,7 +466,8 @@ void caller_seal(struct caller *c, struct bytes plain, struct buf *frame)
 	frame->len += len;
 }
 
-void caller_message(struct caller *c, uint64_t seq, uint32_t number, const struct msg_desc *d, const void *msg,
+void caller_message(struct caller *c, uint64_t seq, uint32_t number, const struct msg_desc *d,
+		    const void *msg,
 		    struct buf *frame)
 {
 	struct buf plain;

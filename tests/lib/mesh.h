@@ -77,7 +77,8 @@ struct meddler {
 	struct buf in[2], out[2];
 	uint64_t frames[2];
 	bool preamble_seen, open, stuck[2];   /* stuck: nothing is read from there */
-	void (*meddle)(struct meddler *m, int side, uint64_t frame, struct bytes data, struct buf *out);
+	void (*meddle)(struct meddler *m, int side, uint64_t frame, struct bytes data,
+		       struct buf *out);
 	uint64_t a, b;                        /* meddle's own */
 	struct buf kept;
 	unsigned connections;
@@ -107,9 +108,11 @@ void caller_put(struct caller *c, const void *data, size_t len);
 /* One handshake message of ours as a frame; `hello` for the third. */
 void caller_write(struct caller *c, bool hello, const struct caller_face *face);
 bool caller_read(struct caller *c);           /* their handshake message; false: closed instead */
-bool caller_shake(struct caller *c, struct mesh *t, uint64_t from, uint64_t to, const struct caller_face *face);
+bool caller_shake(struct caller *c, struct mesh *t, uint64_t from, uint64_t to,
+		  const struct caller_face *face);
 void caller_seal(struct caller *c, struct bytes plain, struct buf *frame);
-void caller_message(struct caller *c, uint64_t seq, uint32_t number, const struct msg_desc *d, const void *msg,
+void caller_message(struct caller *c, uint64_t seq, uint32_t number, const struct msg_desc *d,
+		    const void *msg,
 		    struct buf *frame);
 bool caller_closed(struct caller *c);         /* reads and forgets what is there */
 void caller_hang_up(struct caller *c);

@@ -132,7 +132,8 @@ static void sync_changes(struct wal_disk *d, size_t n)
 	d->nchanges = 0;
 }
 
-static void change(struct wal_disk *d, enum change_type type, const char *name, const char *to, struct node *n)
+static void change(struct wal_disk *d, enum change_type type, const char *name, const char *to,
+		   struct node *n)
 {
 	struct change *c = &d->changes[d->nchanges++];
 
@@ -341,7 +342,8 @@ static int disk_sync_dir(void *ctx, const char *dir)
 	return 0;
 }
 
-static int disk_list(void *ctx, const char *dir, void (*each)(void *arg, const char *name), void *arg)
+static int disk_list(void *ctx, const char *dir, void (*each)(void *arg, const char *name),
+		     void *arg)
 {
 	struct wal_disk *d = ctx;
 
@@ -372,10 +374,12 @@ struct wal_disk *wal_disk_new(uint64_t seed)
 
 	d->random = seed;
 	d->io = (struct wal_io){
-		.ctx = d, .open = disk_open, .close = disk_close, .size = disk_size, .pread = disk_pread,
+		.ctx = d, .open = disk_open, .close = disk_close, .size = disk_size,
+			.pread = disk_pread,
 		.pwrite = disk_pwrite, .allocate = disk_allocate, .fdatasync = disk_fdatasync,
 		.fsync = disk_fsync, .drop_cache = disk_drop_cache, .rename = disk_rename,
-		.unlink = disk_unlink, .sync_dir = disk_sync_dir, .list = disk_list, .lock = disk_lock};
+		.unlink = disk_unlink, .sync_dir = disk_sync_dir, .list = disk_list,
+			.lock = disk_lock};
 	return d;
 }
 
@@ -443,7 +447,8 @@ struct wal_disk *wal_disk_clone(const struct wal_disk *d)
 		if (d->medium.node[i] == NULL)
 			continue;
 		dir_add(&c->medium, d->medium.name[i], node_copy(d->medium.node[i]));
-		dir_add(&c->now, d->medium.name[i], c->medium.node[dir_find(&c->medium, d->medium.name[i])]);
+		dir_add(&c->now, d->medium.name[i], c->medium.node[dir_find(&c->medium,
+			d->medium.name[i])]);
 	}
 	return c;
 }

@@ -17,13 +17,15 @@
 struct wal_disk;
 
 enum wal_disk_op {
-	WAL_DISK_OPEN, WAL_DISK_PWRITE, WAL_DISK_PREAD, WAL_DISK_ALLOCATE, WAL_DISK_FDATASYNC, WAL_DISK_FSYNC,
+	WAL_DISK_OPEN, WAL_DISK_PWRITE, WAL_DISK_PREAD, WAL_DISK_ALLOCATE, WAL_DISK_FDATASYNC,
+		WAL_DISK_FSYNC,
 	WAL_DISK_RENAME, WAL_DISK_UNLINK, WAL_DISK_SYNC_DIR, WAL_DISK_OPS
 };
 
 struct wal_disk *wal_disk_new(uint64_t seed);
 void wal_disk_free(struct wal_disk *d);
-struct wal_disk *wal_disk_clone(const struct wal_disk *d);   /* of the medium, as after a clean power-off */
+/* of the medium, as after a clean power-off */
+struct wal_disk *wal_disk_clone(const struct wal_disk *d);
 const struct wal_io *wal_disk_io(struct wal_disk *d);
 
 /* The power goes now. All descriptors and locks are gone. */

@@ -6,8 +6,10 @@
 
 struct wal_options wal_fill_options(const struct wal_io *io)
 {
-	return (struct wal_options){.cluster_id = 1, .node_id = 2, .create = true, .synchronous = io != NULL,
-				    .segment_bytes = WAL_FILL_SEGMENT, .cache_bytes = 1, .salt = 99, .io = io};
+	return (struct wal_options){.cluster_id = 1, .node_id = 2, .create = true,
+				    .synchronous = io != NULL,
+				    .segment_bytes = WAL_FILL_SEGMENT, .cache_bytes = 1, .salt = 99,
+					    .io = io};
 }
 
 struct wal *wal_fill_open(const char *dir, struct wal_options o, struct wal_recovered *rec)
@@ -41,7 +43,8 @@ size_t wal_fill_len(uint64_t index)
 void wal_fill(struct wal *w, uint64_t from, uint64_t to, uint64_t term)
 {
 	for (uint64_t i = from; i <= to; i++) {
-		EQ_INT(wal_append_entry(w, i, term, WAL_COMMAND, wal_fill_payload(i, term, wal_fill_len(i))), ERR_OK);
+		EQ_INT(wal_append_entry(w, i, term, WAL_COMMAND, wal_fill_payload(i, term,
+			wal_fill_len(i))), ERR_OK);
 		if (i % 7 == 0 || i == to)
 			EQ_INT(wal_sync_now(w), ERR_OK);
 	}

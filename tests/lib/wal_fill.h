@@ -10,7 +10,8 @@
 
 /* Small segments and next to no cache; with `io` without threads, else on real files with them. */
 struct wal_options wal_fill_options(const struct wal_io *io);
-struct wal *wal_fill_open(const char *dir, struct wal_options o, struct wal_recovered *rec);   /* must succeed */
+/* must succeed */
+struct wal *wal_fill_open(const char *dir, struct wal_options o, struct wal_recovered *rec);
 
 /* The payload of entry (index, term), at another length if one wishes; static storage. */
 size_t wal_fill_len(uint64_t index);

@@ -74,7 +74,8 @@ TEST(what_no_frame_holds_is_refused_and_the_link_lives)
 	mesh_start_all(&net);
 	m.proposals.v = &p;
 	m.proposals.n = 1;
-	EQ_INT(peers_send(net.node[1].ps, 2, MSG_NO_peer_propose, &peer_propose_desc, &m), ERR_LIMIT);
+	EQ_INT(peers_send(net.node[1].ps, 2, MSG_NO_peer_propose, &peer_propose_desc, &m),
+	       ERR_LIMIT);
 	exchange(1, 2, 1, 3);
 	EQ_INT(OF(1, 2).downs, 0);
 	mesh_close(&net);
@@ -272,7 +273,8 @@ TEST(an_id_that_is_no_member_is_refused)
 
 TEST(versions_without_overlap_are_refused)
 {
-	face_is_refused(1, &(struct caller_face){.version = PEER_VERSION + 5, .version_min = PEER_VERSION + 1});
+	face_is_refused(1, &(struct caller_face){.version = PEER_VERSION + 5,
+						 .version_min = PEER_VERSION + 1});
 }
 
 TEST(a_newer_version_that_speaks_ours_gets_in)
@@ -667,7 +669,8 @@ static void meddled_end(void)
 enum meddling { ALTER, ALTER_LENGTH, REPEAT, DROP, SWAP, CUT_SHORT };
 
 /* Does it once, to the frame that comes next from side m->b. */
-static void meddle_once(struct meddler *m, int side, uint64_t number, struct bytes frame, struct buf *out)
+static void meddle_once(struct meddler *m, int side, uint64_t number, struct bytes frame,
+			struct buf *out)
 {
 	size_t start = out->len;
 
@@ -755,7 +758,8 @@ TEST(a_missing_byte_is_noticed)
 }
 
 /* Bit by bit through the handshake: no flip of any byte lets it succeed. */
-static void meddle_handshake(struct meddler *m, int side, uint64_t number, struct bytes frame, struct buf *out)
+static void meddle_handshake(struct meddler *m, int side, uint64_t number, struct bytes frame,
+			     struct buf *out)
 {
 	size_t start = out->len;
 
@@ -816,7 +820,8 @@ TEST(a_silent_peer_is_dropped_by_both_ends)
 }
 
 /* A frame of a megabyte over a line that takes longer for it than the silence that is suffered. */
-static void meddle_trickle(struct meddler *m, int side, uint64_t number, struct bytes frame, struct buf *out)
+static void meddle_trickle(struct meddler *m, int side, uint64_t number, struct bytes frame,
+			   struct buf *out)
 {
 	(void)number;
 	if (side == 0)
@@ -867,13 +872,15 @@ TEST(a_full_queue_says_so_and_the_link_survives)
 	mid.stuck[0] = true;             /* node 1's bytes go nowhere */
 	loop_io_set(net.loop, &mid.side[0], 0);
 	for (int round = 0; round < 3; round++) {
-		for (int i = 0; i < 1000 && (rc = mesh_send(&net, 1, 2, ++number, 100000)) == ERR_OK; i++)
+		for (int i = 0; i < 1000 && (rc = mesh_send(&net, 1, 2, ++number,
+							    100000)) == ERR_OK; i++)
 			sent++;
 		EQ_INT(rc, ERR_FULL);
 		OK(!peers_room(net.node[1].ps, 2));
 		mesh_turns(&net, 20);    /* a part of it leaves, and more is put behind it */
 	}
-	OK(sent * 100000 > LIMIT_PEER_QUEUE_BYTES && sent * 100000 < LIMIT_PEER_QUEUE_BYTES + 16 * MIB);
+	OK(sent * 100000 > LIMIT_PEER_QUEUE_BYTES && sent * 100000 < LIMIT_PEER_QUEUE_BYTES +
+	   16 * MIB);
 	mid.stuck[0] = false;
 	loop_io_set(net.loop, &mid.side[0], EPOLLIN);
 	MESH_UNTIL(&net, OF(2, 1).got == sent);
@@ -952,7 +959,8 @@ TEST(a_peer_that_dies_while_it_waits_is_noticed_without_a_spin)
 	before = net.turns;
 	mesh_turns(&net, 100);
 	OK(net.turns - before < 200);
-	OK(setsockopt(c.fd, SOL_SOCKET, SO_LINGER, &(struct linger){1, 0}, sizeof(struct linger)) == 0);
+	OK(setsockopt(c.fd, SOL_SOCKET, SO_LINGER, &(struct linger){1, 0},
+		      sizeof(struct linger)) == 0);
 	caller_hang_up(&c);                    /* a reset */
 	MESH_UNTIL(&net, OF(2, 1).downs == 1);
 	mesh_close(&net);

@@ -317,7 +317,8 @@ TEST(an_admin_error_is_an_exit_code)
 
 	admin_run(&a, "raftd frobnicate");
 	EQ_INT(got.code, CTL_ERROR);
-	EQ_STR(got.out, "error: no such command\n");
+	EQ_STR(got.out, "");
+	EQ_STR(got.err, "Error: no such command\n");
 	a.answer = "{\"error\": \"no\"}\n\n";
 	admin_run(&a, "raftd json frobnicate");
 	EQ_INT(got.code, CTL_ERROR);

@@ -33,7 +33,8 @@ int raft_step(struct raft *r, const struct raft_event *ev, struct raft_effects *
 	CHECK(r == &core && !mono_before(ev->now, r->now));
 	r->now = ev->now;
 	if (ev->type == RAFT_EV_SENT)
-		fake_say("step SENT peer=%d grant=%d last=%d bytes=%d", (int)ev->peer, (int)ev->grant,
+		fake_say("step SENT peer=%d grant=%d last=%d bytes=%d", (int)ev->peer,
+			 (int)ev->grant,
 			 (int)ev->last, (int)ev->bytes);
 	else
 		fake_say("step %s", event_name(ev->type));

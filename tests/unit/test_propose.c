@@ -18,14 +18,16 @@ int raftd_step(struct raftd *n, struct raft_event *ev)
 		return core_answer;
 	fake_say("step PROPOSE n=%u", ev->n);
 	for (uint32_t i = 0; i < ev->n; i++)
-		CHECK(wal_append_entry(n->wal, wal_last_index(n->wal) + 1, 1, WAL_COMMAND, n->own[i].command) == ERR_OK);
+		CHECK(wal_append_entry(n->wal, wal_last_index(n->wal) + 1, 1, WAL_COMMAND,
+				       n->own[i].command) == ERR_OK);
 	n->own = NULL;
 	return ERR_OK;
 }
 
 void gateways_refuse(struct link *l, struct raftd_refused *v, size_t count)
 {
-	fake_say("%s refused %zu from seq=%d err=%s", l->name, count, (int)v[0].seq, err_name((int)v[0].error));
+	fake_say("%s refused %zu from seq=%d err=%s", l->name, count, (int)v[0].seq,
+		 err_name((int)v[0].error));
 }
 
 static struct proposal batch[LIMIT_BATCH_ITEMS];

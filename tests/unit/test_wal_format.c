@@ -11,7 +11,8 @@
 
 static struct wal_header header_of(uint64_t segment)
 {
-	return (struct wal_header){.segment = segment, .cluster_id = 0xc1, .node_id = 3, .salt = 0x5a17,
+	return (struct wal_header){.segment = segment, .cluster_id = 0xc1, .node_id = 3,
+				   .salt = 0x5a17,
 				   .segment_bytes = 65536, .batch_bytes = 16384};
 }
 
@@ -46,7 +47,8 @@ TEST(every_flipped_bit_of_a_header_shows)
 
 TEST(a_header_with_impossible_sizes_is_refused)
 {
-	const uint64_t sizes[] = {0, 4096, 12288, 16385, 65536 + 512, (uint64_t)LIMIT_WAL_SEGMENT_MAX + 4096};
+	const uint64_t sizes[] = {0, 4096, 12288, 16385, 65536 + 512,
+				  (uint64_t)LIMIT_WAL_SEGMENT_MAX + 4096};
 	uint8_t page[WAL_PAGE];
 	struct wal_header h, got;
 
@@ -92,17 +94,21 @@ static uint32_t sample(uint8_t *data, uint8_t vote[8])
 	uint32_t at = WAL_BATCH_HEAD;
 
 	put_u64(vote, 2);
-	at = put(data, at, (struct wal_record){.type = WAL_HARD_STATE, .term = 9, .payload = {vote, 8}});
+	at = put(data, at, (struct wal_record){.type = WAL_HARD_STATE, .term = 9, .payload = {vote,
+		8}});
 	at = put(data, at, (struct wal_record){.type = WAL_TRUNCATE, .index = 41, .term = 8});
-	at = put(data, at, (struct wal_record){.type = WAL_ENTRY, .kind = WAL_COMMAND, .index = 41, .term = 9,
+	at = put(data, at, (struct wal_record){.type = WAL_ENTRY, .kind = WAL_COMMAND, .index = 41,
+					       .term = 9,
 					       .payload = bytes_str("hello")});
-	return put(data, at, (struct wal_record){.type = WAL_ENTRY, .kind = WAL_NOOP, .index = 42, .term = 9});
+	return put(data, at, (struct wal_record){.type = WAL_ENTRY, .kind = WAL_NOOP, .index = 42,
+						 .term = 9});
 }
 
 TEST(a_batch_comes_back)
 {
 	uint8_t data[WAL_PAGE] = {0}, vote[8];
-	struct wal_batch b = {.number = 12, .durable = 8192, .offset = 8192, .records = 4, .before = 77}, got;
+	struct wal_batch b = {.number = 12, .durable = 8192, .offset = 8192, .records = 4,
+			      .before = 77}, got;
 	struct wal_walk walk;
 	struct wal_record r;
 	uint32_t at, before, last, n = 0;
@@ -129,7 +135,8 @@ TEST(a_batch_comes_back)
 TEST(a_batch_head_is_believed_only_in_its_own_place)
 {
 	uint8_t data[WAL_PAGE] = {0}, vote[8];
-	struct wal_batch b = {.number = 12, .durable = 8192, .offset = 8192, .records = 4, .before = 77}, got;
+	struct wal_batch b = {.number = 12, .durable = 8192, .offset = 8192, .records = 4,
+			      .before = 77}, got;
 
 	b.bytes = sample(data, vote);
 	(void)wal_batch_seal(data, &b, 0x1234);
@@ -142,23 +149,35 @@ TEST(a_batch_head_is_believed_only_in_its_own_place)
 	}
 }
 
-/* The bytes are a promise: logs of older programs must stay readable. Computed apart from this code. */
+/*
+ * The bytes are a promise: logs of older programs must stay readable. Computed apart from this
+ * code.
+ */
 TEST(golden_bytes)
 {
 	static const uint8_t want[] = {
-		0xd1, 0x22, 0x9d, 0x4c, 0x01, 0x00, 0x00, 0x00, 0x28, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
-		0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
-		0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x10, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
-		0x00, 0x10, 0x00, 0x00, 0x70, 0x00, 0x00, 0x00, 0x08, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00,
-		0x05, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xf1, 0xec, 0x04, 0xc1, 0x04, 0x02, 0x00, 0x00,
-		0x05, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x29, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
-		0x09, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x68, 0x65, 0x6c, 0x6c, 0x6f, 0x00, 0x00, 0x00,
+		0xd1, 0x22, 0x9d, 0x4c, 0x01, 0x00, 0x00, 0x00, 0x28, 0x00, 0x00, 0x00, 0x00, 0x00,
+			0x00, 0x00,
+		0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+			0x00, 0x00,
+		0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x10, 0x00, 0x00, 0x00, 0x00,
+			0x00, 0x00,
+		0x00, 0x10, 0x00, 0x00, 0x70, 0x00, 0x00, 0x00, 0x08, 0x00, 0x00, 0x00, 0x01, 0x00,
+			0x00, 0x00,
+		0x05, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xf1, 0xec, 0x04, 0xc1, 0x04, 0x02,
+			0x00, 0x00,
+		0x05, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x29, 0x00, 0x00, 0x00, 0x00, 0x00,
+			0x00, 0x00,
+		0x09, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x68, 0x65, 0x6c, 0x6c, 0x6f, 0x00,
+			0x00, 0x00,
 		0xa5};
 	uint8_t data[WAL_PAGE] = {0};
-	struct wal_batch b = {.number = 1, .durable = 4096, .offset = 4096, .records = 1, .before = 5};
+	struct wal_batch b = {.number = 1, .durable = 4096, .offset = 4096, .records = 1,
+			      .before = 5};
 
 	b.bytes = put(data, WAL_BATCH_HEAD,
-		      (struct wal_record){.type = WAL_ENTRY, .kind = WAL_COMMAND, .index = 41, .term = 9,
+		      (struct wal_record){.type = WAL_ENTRY, .kind = WAL_COMMAND, .index = 41,
+					  .term = 9,
 					  .payload = bytes_str("hello")});
 	EQ_INT(wal_batch_seal(data, &b, 0x1234), 0xc104ecf1u);
 	EQ_MEM(data, want, sizeof want);
@@ -172,11 +191,13 @@ TEST(a_record_of_wrong_shape_is_refused)
 	EQ_INT(wal_record_get(data, sizeof data, &r), ERR_MALFORMED);   /* type 0 */
 	wal_record_put(data, &(struct wal_record){.type = WAL_ENTRY, .index = 0});
 	EQ_INT(wal_record_get(data, sizeof data, &r), ERR_MALFORMED);
-	wal_record_put(data, &(struct wal_record){.type = WAL_HARD_STATE, .kind = 1, .payload = {vote, 8}});
+	wal_record_put(data, &(struct wal_record){.type = WAL_HARD_STATE, .kind = 1,
+						  .payload = {vote, 8}});
 	EQ_INT(wal_record_get(data, sizeof data, &r), ERR_MALFORMED);
 	wal_record_put(data, &(struct wal_record){.type = WAL_HARD_STATE, .payload = {vote, 7}});
 	EQ_INT(wal_record_get(data, sizeof data, &r), ERR_MALFORMED);
-	wal_record_put(data, &(struct wal_record){.type = WAL_ENTRY, .index = 1, .payload = {vote, 8}});
+	wal_record_put(data, &(struct wal_record){.type = WAL_ENTRY, .index = 1, .payload = {vote,
+		8}});
 	EQ_INT(wal_record_get(data, 39, &r), ERR_TRUNCATED);
 	EQ_INT(wal_record_get(data, 31, &r), ERR_TRUNCATED);
 	EQ_INT(wal_record_get(data, 40, &r), ERR_OK);
@@ -193,9 +214,11 @@ TEST(zeros_in_a_payload_are_not_counted_as_live)
 	struct wal_batch b = {.number = 1, .offset = 4096, .records = 1};
 
 	b.bytes = put(data, WAL_BATCH_HEAD,
-		      (struct wal_record){.type = WAL_ENTRY, .index = 1, .payload = {zeros, sizeof zeros}});
+		      (struct wal_record){.type = WAL_ENTRY, .index = 1, .payload = {zeros,
+			      sizeof zeros}});
 	(void)wal_batch_seal(data, &b, 1);
-	EQ_INT(b.live_sectors, 1 + 8);   /* the head's, and the second page from its end of payload on */
+	/* the head's, and the second page from its end of payload on */
+	EQ_INT(b.live_sectors, 1 + 8);
 	EQ_INT(wal_live_sectors(data, 2 * WAL_PAGE), b.live_sectors);
 	free(data);
 }

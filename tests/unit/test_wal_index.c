@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The log's three small tables in memory: terms (wal_state), places (wal_points), entries (wal_cache). */
+/*
+ * The log's three small tables in memory: terms (wal_state), places (wal_points), entries
+ * (wal_cache).
+ */
 #include "raftd/wal_cache.h"
 #include "raftd/wal_points.h"
 #include "raftd/wal_state.h"
@@ -65,7 +68,8 @@ TEST(what_no_log_may_say_is_refused_and_changes_nothing)
 static void fill_points(struct wal_points *p, uint64_t from, uint64_t to)
 {
 	for (uint64_t i = from; i <= to; i++)
-		wal_points_add(p, &(struct wal_point){i, 1, (uint32_t)(4096 + 100 * i), 0, i == from});
+		wal_points_add(p, &(struct wal_point){i, 1, (uint32_t)(4096 + 100 * i), 0,
+						      i == from});
 }
 
 TEST(points_are_sparse_and_the_nearest_is_found)

@@ -60,7 +60,8 @@ TEST(what_was_written_comes_back_over_many_segments)
 	OK(st.segments > 5 && st.bytes == st.segments * WAL_FILL_SEGMENT);
 	OK(st.cached_entries == 0 && st.index_points >= st.segments);
 	EQ_INT(st.spare, WAL_SPARE_READY);
-	OK(st.batches >= 143 && st.sync_max_us >= st.sync_p99_us && st.sync_p99_us >= st.sync_p50_us);
+	OK(st.batches >= 143 && st.sync_max_us >= st.sync_p99_us &&
+	   st.sync_p99_us >= st.sync_p50_us);
 	wal_fill_expect(w, 1, 1000, 3, 5000);
 	wal_abandon(&w);
 	wal_disk_crash(d);
@@ -128,7 +129,8 @@ TEST(a_pending_truncation_is_seen_by_readers)
 
 	wal_fill(w, 1, 50, 1);
 	EQ_INT(wal_append_truncate(w, 41), ERR_OK);
-	EQ_INT(wal_append_entry(w, 41, 2, WAL_COMMAND, wal_fill_payload(41, 2, wal_fill_len(41))), ERR_OK);
+	EQ_INT(wal_append_entry(w, 41, 2, WAL_COMMAND, wal_fill_payload(41, 2, wal_fill_len(41))),
+	       ERR_OK);
 	OK(!wal_collect(w, &got));   /* of the batches up to 50 */
 	wal_fill_expect(w, 1, 40, 1, 9000);
 	wal_fill_expect(w, 41, 41, 2, 9000);
@@ -179,10 +181,13 @@ TEST(a_full_batch_pushes_back)
 	uint64_t i = 1;
 	size_t room;
 
-	EQ_INT(wal_append_entry(w, 1, 1, WAL_COMMAND, wal_fill_payload(1, 1, WAL_FILL_SEGMENT)), ERR_LIMIT);
-	EQ_INT(wal_append_entry(w, 1, 1, WAL_COMMAND, wal_fill_payload(1, 1, wal_room(w) + 1)), ERR_LIMIT);
+	EQ_INT(wal_append_entry(w, 1, 1, WAL_COMMAND, wal_fill_payload(1, 1, WAL_FILL_SEGMENT)),
+	       ERR_LIMIT);
+	EQ_INT(wal_append_entry(w, 1, 1, WAL_COMMAND, wal_fill_payload(1, 1, wal_room(w) + 1)),
+	       ERR_LIMIT);
 	for (; wal_room(w) >= 1000; i++)
-		EQ_INT(wal_append_entry(w, i, 1, WAL_COMMAND, wal_fill_payload(i, 1, 1000)), ERR_OK);
+		EQ_INT(wal_append_entry(w, i, 1, WAL_COMMAND, wal_fill_payload(i, 1, 1000)),
+		       ERR_OK);
 	room = wal_room(w);
 	EQ_INT(wal_append_entry(w, i, 1, WAL_COMMAND, wal_fill_payload(i, 1, room + 1)), ERR_FULL);
 	EQ_INT(wal_last_index(w), i - 1);
@@ -192,7 +197,8 @@ TEST(a_full_batch_pushes_back)
 	EQ_INT(wal_room(w), 0);
 	EQ_INT(wal_sync_now(w), ERR_OK);
 	room = wal_room(w);   /* an entry that fills a whole batch */
-	EQ_INT(wal_append_entry(w, i + 1, 1, WAL_COMMAND, wal_fill_payload(i + 1, 1, room)), ERR_OK);
+	EQ_INT(wal_append_entry(w, i + 1, 1, WAL_COMMAND, wal_fill_payload(i + 1, 1, room)),
+	       ERR_OK);
 	wal_close(&w);
 	w = wal_fill_open("/log", wal_fill_options(wal_disk_io(d)), &rec);
 	EQ_INT(rec.last_index, i + 1);
@@ -202,7 +208,8 @@ TEST(a_full_batch_pushes_back)
 
 TEST(large_entries_fill_segments_and_come_back)
 {
-	const size_t sizes[] = {4096 - 32 - 72, 4096, 5000, 65536, LIMIT_REQUEST_BYTES, LIMIT_WAL_ENTRY_BYTES};
+	const size_t sizes[] = {4096 - 32 - 72, 4096, 5000, 65536, LIMIT_REQUEST_BYTES,
+				LIMIT_WAL_ENTRY_BYTES};
 	struct wal_disk *d = wal_disk_new(1);
 	struct wal_options o = wal_fill_options(wal_disk_io(d));
 	struct wal_recovered rec;
@@ -212,10 +219,12 @@ TEST(large_entries_fill_segments_and_come_back)
 	o.segment_bytes = 4u * MIB;
 	w = wal_fill_open("/log", o, &rec);
 	for (uint64_t i = 1; i <= 24; i++) {
-		EQ_INT(wal_append_entry(w, i, 1, WAL_COMMAND, wal_fill_payload(i, 1, sizes[i % 6])), ERR_OK);
+		EQ_INT(wal_append_entry(w, i, 1, WAL_COMMAND, wal_fill_payload(i, 1, sizes[i % 6])),
+		       ERR_OK);
 		EQ_INT(wal_sync_now(w), ERR_OK);
 	}
-	EQ_INT(wal_append_entry(w, 25, 1, WAL_COMMAND, wal_fill_payload(25, 1, LIMIT_WAL_ENTRY_BYTES)), ERR_OK);
+	EQ_INT(wal_append_entry(w, 25, 1, WAL_COMMAND, wal_fill_payload(25, 1,
+		LIMIT_WAL_ENTRY_BYTES)), ERR_OK);
 	wal_close(&w);
 	w = wal_fill_open("/log", o, &rec);
 	EQ_INT(rec.last_index, 25);
@@ -336,7 +345,8 @@ TEST(sizes_may_change_from_start_to_start)
 		o.segment_bytes = round % 2 ? 32768 : 131072;
 		w = wal_fill_open("/log", o, &rec);
 		EQ_INT(rec.last_index, next - 1);
-		EQ_INT(wal_append_entry(w, next, 1, WAL_COMMAND, wal_fill_payload(next, 1, wal_room(w))), ERR_OK);
+		EQ_INT(wal_append_entry(w, next, 1, WAL_COMMAND, wal_fill_payload(next, 1,
+			wal_room(w))), ERR_OK);
 		next++;
 		EQ_INT(wal_sync_now(w), ERR_OK);
 		wal_close(&w);
@@ -406,7 +416,8 @@ TEST(the_writer_thread_makes_all_durable_in_order)
 	o.cache_bytes = 30000;
 	w = wal_fill_open(tap_dir(), o, &rec);
 	for (uint64_t i = 1; i <= 4000;) {
-		int rc = wal_append_entry(w, i, 1, WAL_COMMAND, wal_fill_payload(i, 1, wal_fill_len(i)));
+		int rc = wal_append_entry(w, i, 1, WAL_COMMAND, wal_fill_payload(i, 1,
+			wal_fill_len(i)));
 
 		if (rc == ERR_FULL) {
 			struct pollfd p = {.fd = wal_event_fd(w), .events = POLLIN};

@@ -120,16 +120,20 @@ static int do_op(struct world *v, struct op *op)
 static struct op random_op(struct world *v)
 {
 	const struct model *m = v->now;
-	uint64_t last_term = model_term(m, m->last), dice = below(v, 100), held = m->last + 1 - m->first;
+	uint64_t last_term = model_term(m, m->last), dice = below(v, 100),
+		held = m->last + 1 - m->first;
 
 	if (dice < 80 || held == 0)
-		return (struct op){.type = OP_ENTRY, .index = m->last + 1, .term = last_term + (below(v, 20) == 0)};
+		return (struct op){.type = OP_ENTRY, .index = m->last + 1,
+				   .term = last_term + (below(v, 20) == 0)};
 	if (dice < 92)
-		return (struct op){.type = OP_HARD, .term = m->hard.term + below(v, 2), .vote = below(v, 4)};
+		return (struct op){.type = OP_HARD, .term = m->hard.term + below(v, 2),
+				   .vote = below(v, 4)};
 	if (dice < 99 || below(v, 10) > 0)
 		return (struct op){.type = OP_TRUNCATE,
 				   .index = m->last + 1 - 1 - below(v, held < 30 ? held : 30)};
-	return (struct op){.type = OP_RESET, .index = m->last + below(v, 50), .term = last_term + 1};
+	return (struct op){.type = OP_RESET, .index = m->last + below(v, 50),
+			   .term = last_term + 1};
 }
 
 static void append_some(struct world *v)
@@ -197,7 +201,8 @@ static void check_entry(struct world *v, const struct model *m, const struct wal
 static void check_range(struct world *v, const struct model *m, uint64_t from, uint64_t to)
 {
 	while (from <= to) {
-		EQ_INT(wal_read(v->w, from, to, (size_t)below(v, 50000), 1 + (size_t)below(v, 60), &v->list), ERR_OK);
+		EQ_INT(wal_read(v->w, from, to, (size_t)below(v, 50000), 1 + (size_t)below(v, 60),
+				&v->list), ERR_OK);
 		OK(v->list.n > 0);
 		for (size_t i = 0; i < v->list.n; i++) {
 			EQ_INT(v->list.entries[i].index, from++);
@@ -236,10 +241,14 @@ static void cut_some(struct world *v)
 	}
 }
 
-/* A cut that a crash undid brings old entries back in front; the model may not know them any more. */
+/*
+ * A cut that a crash undid brings old entries back in front; the model may not know them any
+ * more.
+ */
 static bool same(const struct model *m, const struct wal_recovered *rec, struct world *v)
 {
-	if (m->last != rec->last_index || m->hard.term != rec->hard.term || m->hard.vote != rec->hard.vote ||
+	if (m->last != rec->last_index || m->hard.term != rec->hard.term ||
+	    m->hard.vote != rec->hard.vote ||
 	    rec->first_index > m->first || model_term(m, m->last) != rec->last_term)
 		return false;
 	if (rec->first_index == m->first && rec->prev_term != m->prev_term)
@@ -349,7 +358,8 @@ static void world_open(struct world *v, uint64_t seed)
 	v->base = mem_alloc(sizeof *v->base);
 	v->now = mem_alloc(sizeof *v->now);
 	v->ops = mem_array(OPS_MAX, sizeof *v->ops);
-	v->o = (struct wal_options){.cluster_id = 1, .node_id = 2, .create = true, .synchronous = true,
+	v->o = (struct wal_options){.cluster_id = 1, .node_id = 2, .create = true,
+				    .synchronous = true,
 				    .segment_bytes = 65536, .cache_bytes = 5000, .salt = seed + 5,
 				    .io = wal_disk_io(v->disk)};
 	v->base->first = v->now->first = 1;
@@ -387,7 +397,8 @@ static void run(uint64_t seed, uint64_t steps)
 TEST(a_log_is_always_a_prefix_that_holds_what_was_acknowledged)
 {
 	const char *seed = getenv("QUORATE_WAL_SEED"), *steps = getenv("QUORATE_WAL_STEPS");
-	uint64_t first = seed ? strtoull(seed, NULL, 10) : 1, n = steps ? strtoull(steps, NULL, 10) : 4000;
+	uint64_t first = seed ? strtoull(seed, NULL, 10) : 1, n = steps ? strtoull(steps, NULL,
+		10) : 4000;
 
 	log_set_level(LOG_ERROR);
 	for (uint64_t i = 0; i < 8; i++)

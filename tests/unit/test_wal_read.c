@@ -127,7 +127,10 @@ TEST(limits_of_a_read_are_kept)
 	wal_disk_free(d);
 }
 
-/* Many batches without entries lie between two entries: the second has its own place in the index. */
+/*
+ * Many batches without entries lie between two entries: the second has its own place in the
+ * index.
+ */
 TEST(a_read_is_short_however_far_apart_entries_lie)
 {
 	struct wal_disk *d = wal_disk_new(1);

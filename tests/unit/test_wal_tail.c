@@ -18,8 +18,10 @@
 
 static struct wal_options small_log(struct wal_disk *d)
 {
-	return (struct wal_options){.cluster_id = 1, .node_id = 2, .create = true, .synchronous = true,
-				    .segment_bytes = SMALL, .cache_bytes = 1, .salt = 99, .io = wal_disk_io(d)};
+	return (struct wal_options){.cluster_id = 1, .node_id = 2, .create = true,
+				    .synchronous = true,
+				    .segment_bytes = SMALL, .cache_bytes = 1, .salt = 99,
+					    .io = wal_disk_io(d)};
 }
 
 static struct wal *open_ok(struct wal_disk *d, struct wal_recovered *rec)
@@ -118,7 +120,8 @@ TEST(a_batch_cut_off_at_any_sector_is_cut)
 		c = wal_disk_clone(d);
 		for (uint32_t s = from; s < end; s += WAL_SECTOR)
 			zero_sector(c, s);
-		expect_last(c, 3, from > at);   /* with nothing left of it there is nothing to cut */
+		/* with nothing left of it there is nothing to cut */
+		expect_last(c, 3, from > at);
 		wal_disk_free(c);
 	}
 	wal_disk_free(d);
@@ -196,7 +199,8 @@ TEST(a_flipped_bit_anywhere_in_the_log_is_corruption)
 
 		flip(d, FIRST, offset, bit);
 		EQ_INT(open_rc(d, &rec), ERR_CORRUPT);
-		OK(strstr(rec.why, "/log/" FIRST " offset ") != NULL && strstr(rec.why, "what to do") != NULL);
+		OK(strstr(rec.why, "/log/" FIRST " offset ") != NULL &&
+		   strstr(rec.why, "what to do") != NULL);
 		flip(d, FIRST, offset, bit);
 	}
 	EQ_INT(open_rc(d, &rec), ERR_OK);
@@ -225,7 +229,10 @@ TEST(a_missing_sector_before_the_last_batch_is_corruption)
 	wal_disk_free(d);
 }
 
-/* A batch that misses a sector was never acknowledged: what else is wrong with it is all the same... */
+/*
+ * A batch that misses a sector was never acknowledged: what else is wrong with it is all the
+ * same...
+ */
 TEST(a_flipped_bit_in_a_torn_batch_is_cut_with_it)
 {
 	uint32_t at, end;
@@ -284,7 +291,8 @@ TEST(bytes_far_behind_the_end_are_corruption)
 }
 
 /* Copies the pages [from, from + n) of one file over `to` of another. */
-static void copy_pages(struct wal_disk *to, uint32_t at, struct wal_disk *from, uint32_t begin, uint32_t n)
+static void copy_pages(struct wal_disk *to, uint32_t at, struct wal_disk *from, uint32_t begin,
+		       uint32_t n)
 {
 	size_t size;
 	uint8_t *p = wal_disk_bytes(to, FIRST, &size), *q = wal_disk_bytes(from, FIRST, &size);
@@ -350,7 +358,8 @@ TEST(a_torn_first_batch_of_a_new_segment_is_undone)
 	const struct wal_io *io = wal_disk_io(d);
 	size_t size;
 
-	EQ_INT(io->unlink(io->ctx, "/log/0000000000000003.seg"), 0);   /* made only after that batch */
+	/* made only after that batch */
+	EQ_INT(io->unlink(io->ctx, "/log/0000000000000003.seg"), 0);
 	EQ_INT(io->sync_dir(io->ctx, "/log"), 0);
 	for (unsigned keep = 0; keep < 255; keep++) {
 		uint8_t *p;
@@ -402,7 +411,8 @@ static uint32_t page_of(uint8_t *image, const struct wal_header *h, struct wal_b
 
 	b.bytes = WAL_BATCH_HEAD + WAL_RECORD_HEAD;
 	b.records = 1;
-	wal_record_put(at + WAL_BATCH_HEAD, &(struct wal_record){.type = WAL_ENTRY, .index = b.number, .term = 1});
+	wal_record_put(at + WAL_BATCH_HEAD, &(struct wal_record){.type = WAL_ENTRY,
+		.index = b.number, .term = 1});
 	return wal_batch_seal(at, &b, h->seed);
 }
 
@@ -410,12 +420,14 @@ static uint32_t page_of(uint8_t *image, const struct wal_header *h, struct wal_b
 TEST(a_batch_behind_a_broken_one_is_never_dropped)
 {
 	uint8_t *image = mem_alloc(SMALL);
-	struct wal_header h = {.segment = 1, .salt = 1, .segment_bytes = SMALL, .batch_bytes = 16384};
+	struct wal_header h = {.segment = 1, .salt = 1, .segment_bytes = SMALL,
+			       .batch_bytes = 16384};
 	struct wal_scan s;
 	uint32_t before;
 
 	wal_header_encode(image, &h);
-	before = page_of(image, &h, (struct wal_batch){.number = 1, .offset = 4096, .before = h.seed});
+	before = page_of(image, &h, (struct wal_batch){.number = 1, .offset = 4096,
+						       .before = h.seed});
 	(void)page_of(image, &h, (struct wal_batch){.number = 2, .offset = 8192, .before = before});
 	wal_scan_open(&s, image, &h, 0);
 	EQ_INT(wal_scan_next(&s), WAL_FOUND_BATCH);
@@ -432,14 +444,17 @@ TEST(a_batch_behind_a_broken_one_is_never_dropped)
 TEST(a_batch_of_another_history_is_corruption)
 {
 	uint8_t *image = mem_alloc(SMALL);
-	struct wal_header h = {.segment = 1, .salt = 1, .segment_bytes = SMALL, .batch_bytes = 16384};
+	struct wal_header h = {.segment = 1, .salt = 1, .segment_bytes = SMALL,
+			       .batch_bytes = 16384};
 	struct wal_scan s;
 	uint32_t before;
 
 	wal_header_encode(image, &h);
-	before = page_of(image, &h, (struct wal_batch){.number = 1, .offset = 4096, .before = h.seed});
+	before = page_of(image, &h, (struct wal_batch){.number = 1, .offset = 4096,
+						       .before = h.seed});
 	for (uint32_t wrong = 0; wrong < 3; wrong++) {
-		(void)page_of(image, &h, (struct wal_batch){.number = 2 + (wrong == 1), .offset = 8192,
+		(void)page_of(image, &h, (struct wal_batch){.number = 2 + (wrong == 1),
+							    .offset = 8192,
 							    .before = before ^ (wrong == 2)});
 		wal_scan_open(&s, image, &h, 1);
 		EQ_INT(wal_scan_next(&s), WAL_FOUND_BATCH);

@@ -1,0 +1,176 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Damage on disk: found, named, never served; what can be built again is built again."""
+import glob
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import uuid
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+
+from harness import PATIENCE_S, QUORATE, Cluster, scaled, tap, until
+from rpc import H_REVISION, S_APPLIED, S_APPLY_HASH, Pipeline, Request, RpcError
+
+CORRUPT, CHECKSUM = 36, 68
+N = scaled(2000, 500)
+
+
+def fill(c, through=0, prefix=b"/damage/"):
+    """{key: value}; every value is found in a file by its own bytes."""
+    data = {prefix + b"%06d" % i: b"value %d %s" % (i, os.urandom(40).hex().encode()) for i in range(N)}
+    line = Pipeline(c.port(through), [Request("put", [k, v]) for k, v in data.items()])
+    line.start()
+    line.finish()
+    return data
+
+
+def everything(c, i, prefix=b"/damage/", **kw):
+    with c.rpc(i) as r:
+        return r.get(prefix, prefix[:-1] + b"0", **kw)
+
+
+def equal_everywhere(c):
+    def equal():
+        states = [c.status(i) for i in range(c.n)]
+        return None not in states and len({s[S_APPLIED] for s in states}) == 1 and states
+    states = until(equal, "all nodes have applied the same index")
+    assert len({s[S_APPLY_HASH] for s in states}) == 1
+    hashes = set()
+    for i in range(c.n):
+        with c.rpc(i) as r:
+            hashes.add(r.call("hash", states[0][0][H_REVISION])[1])
+    assert len(hashes) == 1, "the nodes' data differ"
+
+
+def flip(pattern, needle):
+    """Flips one bit in the middle of the needle, in every place of the files where it is; their names."""
+    found = []
+    for path in glob.glob(pattern):
+        with open(path, "r+b") as f:
+            data, at = f.read(), -1
+            while (at := data.find(needle, at + 1)) >= 0:
+                f.seek(at + len(needle) // 2)
+                f.write(bytes([needle[len(needle) // 2] ^ 4]))
+                found.append(path)
+    return found
+
+
+def a_flipped_bit_in_the_store_is_never_served():
+    with Cluster() as c:
+        data = fill(c)
+        equal_everywhere(c)
+        key = b"/damage/%06d" % (N // 2)
+        assert flip(os.path.join(c.node_dir(2), "data", "store", "gen-*", "data.mdb"), data[key]), "no such value"
+        for kw in ({}, {"serializable": True}):
+            with c.rpc(2) as r:
+                try:
+                    served = r.get(key, **kw)
+                    raise AssertionError(f"it was served: {served}")
+                except RpcError as e:
+                    assert e.code in (CORRUPT, CHECKSUM), e
+        for i in (0, 1):
+            assert everything(c, i) == data
+        with open(os.path.join(c.node_dir(2), "log", "gatewayd.log"), encoding="utf-8") as f:
+            assert " error " in f.read(), "the log does not say so"
+        compared = subprocess.run([QUORATE, "hash", "--endpoints", c.endpoints()], stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=PATIENCE_S, text=True,
+                                  check=False)
+        print("".join(f"# {line}\n" for line in compared.stdout.splitlines()), end="")
+        assert compared.returncode != 0, "`quorate hash` finds nothing wrong"
+
+        assert c.stop() == 0                             # as docs/operations.md says: it is a view
+        shutil.move(os.path.join(c.node_dir(2), "data", "store"), os.path.join(c.dir, "damaged-store"))
+        c.start()
+        until(lambda: everything(c, 2) == data, "the store was built again from the log")
+        equal_everywhere(c)
+
+
+def a_flipped_bit_in_the_log_stops_that_node_and_names_the_place():
+    with Cluster() as c:
+        data = fill(c)
+        node = (c.wait_leader() + 1) % 3
+        key = b"/damage/%06d" % (N // 2)
+        places = flip(os.path.join(c.node_dir(node), "data", "raft", "*"), data[key])
+        assert len(places) == 1, places
+        c.expected = rb"fatal: cannot open the log"
+        c.kill(node, "raftd")
+        log = os.path.join(c.node_dir(node), "log", "raftd.log")
+
+        def said():
+            with open(log, encoding="utf-8") as f:
+                return [line for line in f if "fatal: cannot open the log" in line]
+        line = until(said, "raftd says what is wrong")[0]
+        print(f"# {line.strip()}")
+        assert os.path.basename(places[0]) in line and "offset" in line, line
+        others = [i for i in range(3) if i != node]
+        with c.rpc(others[0]) as r:
+            assert r.put(b"/goes", b"on") > 0
+        for i in others:
+            assert everything(c, i) == data
+        assert everything(c, node, serializable=True) == data, "what its store has is still right"
+
+
+def tail_of(path):
+    """Where the zeros begin that were prepared behind the last record."""
+    with open(path, "rb") as f:
+        return len(f.read().rstrip(b"\0"))
+
+
+def newest_segment(c, i):
+    found = [p for p in glob.glob(os.path.join(c.node_dir(i), "data", "raft", "*")) if os.path.getsize(p) > 1 << 20
+             and tail_of(p) > 100]
+    return max(found, key=os.path.getmtime)
+
+
+def a_torn_tail_is_cut_and_nothing_acknowledged_is_lost():
+    with Cluster() as c:
+        data = fill(c)
+        c.kill_all()
+        for i in range(3):                               # docs/log-format.md, "Torn or corrupt"
+            path = newest_segment(c, i)
+            at = (tail_of(path) + 4095) // 4096 * 4096
+            with open(path, "r+b") as f:
+                f.seek(at + 512)                         # of a batch in flight the first sector did not make it
+                f.write(os.urandom(1024 * (i + 1)))
+        c.start()
+        for i in range(3):
+            assert everything(c, i) == data
+        more = fill(c, 1, b"/later/")
+        assert everything(c, 2, b"/later/") == more
+        equal_everywhere(c)
+
+
+def the_store_is_built_again_after_a_crash_of_the_system():
+    with tempfile.NamedTemporaryFile("w", prefix="quorate-boot-") as boot:
+        def reboot():
+            boot.seek(0)
+            boot.truncate()
+            boot.write(f"{uuid.uuid4()}\n")
+            boot.flush()
+
+        reboot()
+        with Cluster(env={"QUORATE_BOOT_ID_FILE": boot.name}) as c:
+            data = fill(c)
+            c.kill_all()
+            c.start()                                    # only the processes died: the file goes on
+            assert everything(c, 2) == data
+            generations = [glob.glob(os.path.join(c.node_dir(i), "data", "store", "gen-*")) for i in range(3)]
+            c.kill_all()
+            reboot()
+            for i in range(3):                           # unsynced pages are lost in any pattern
+                with open(glob.glob(os.path.join(c.node_dir(i), "data", "store", "gen-*", "data.mdb"))[0], "r+b") as f:
+                    f.seek(4096 * (2 + i))
+                    f.write(os.urandom(4096 * 20))
+            c.start()
+            for i in range(3):
+                assert everything(c, i) == data
+                assert glob.glob(os.path.join(c.node_dir(i), "data", "store", "gen-*")) != generations[i]
+            equal_everywhere(c)
+
+
+if __name__ == "__main__":
+    tap([a_flipped_bit_in_the_store_is_never_served, a_flipped_bit_in_the_log_stops_that_node_and_names_the_place,
+         a_torn_tail_is_cut_and_nothing_acknowledged_is_lost, the_store_is_built_again_after_a_crash_of_the_system])
