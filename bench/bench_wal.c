@@ -198,10 +198,11 @@ static void run_stream(struct bench *b)
 	CHECK(wal_sync_now(b->w) == ERR_OK);
 	seconds = (double)mono_sub_ns(mono_now(), begin) / 1e9;
 	wal_status(b->w, &st);
-	printf("stream %u entries: %.0f entries/s, %.1f MB/s on disk, %" PRIu64 " batches, sync p50 %" PRIu64
-	       " p99 %" PRIu64 " max %" PRIu64 "\n", STREAM_ENTRIES, STREAM_ENTRIES / seconds,
+	printf("stream %u entries: %.0f entries/s, %.1f MB/s on disk, %" PRIu64 " batches, "
+	       "sync p50 %" PRIu64 " p99 %" PRIu64 " max %" PRIu64 "\n", STREAM_ENTRIES,
+	       STREAM_ENTRIES / seconds,
 	       (double)st.batch_bytes / seconds / 1e6, st.batches, st.sync_p50_us, st.sync_p99_us,
-		       st.sync_max_us);
+	       st.sync_max_us);
 	wal_close(&b->w);
 }
 
@@ -238,9 +239,9 @@ static void run_recovery(struct bench *b)
 	b->threads = false;
 	log_open_empty(b);
 	wal_status(b->w, &st);
-	printf("recovery of %" PRIu64 " entries in %" PRIu64 " segments, %" PRIu64 " index points: %.1f ms\n",
-	       st.last_index, st.segments, st.index_points, (double)mono_sub_us(mono_now(),
-		       begin) / 1000.0);
+	printf("recovery of %" PRIu64 " entries in %" PRIu64 " segments, %" PRIu64
+	       " index points: %.1f ms\n", st.last_index, st.segments, st.index_points,
+		       (double)mono_sub_us(mono_now(), begin) / 1000.0);
 	wal_close(&b->w);
 }
 
@@ -268,8 +269,8 @@ int main(int argc, char **argv)
 			return EXIT_USAGE;
 	}
 	if (b.dir == NULL || b.rounds == 0 || optind != argc) {
-		(void)fprintf(stderr,
-			      "usage: bench_wal --dir DIR [--rounds N] [--threads 0|1] [--segment-mib N]\n");
+		(void)fprintf(stderr, "usage: bench_wal --dir DIR [--rounds N] [--threads 0|1]"
+				      " [--segment-mib N]\n");
 		return EXIT_USAGE;
 	}
 	bare_open(&b);

@@ -113,9 +113,11 @@ void conn_answer_error(struct conn *c, uint32_t id, int err);
 
 /*
  * An answer in pieces: one at a time per connection; false: another is being written, and `room`
- * is called when it has ended. Others' answers wait for that too. Write only while conn_room.
+ * is called when it has ended. Others' answers are held until then. Write only while
+ * conn_stream_room: that looks at what is on its way to the client, not at what is held.
  */
 bool conn_stream_begin(struct conn *c);
+bool conn_stream_room(const struct conn *c);
 struct buf *conn_stream(struct conn *c);      /* append; then conn_touch */
 void conn_stream_end(struct conn *c);         /* settles one request */
 void conn_touch(struct conn *c);

@@ -21,6 +21,18 @@ bool conn_room(const struct conn *c)
 	return conn_pending(c) < LIMIT_CONN_OUT_HIGH;
 }
 
+/* What is held waits for the stream's end, so it must not hold the stream up. */
+static size_t conn_unwritten(const struct conn *c)
+{
+	return c->streaming ? c->out.len - c->out_pos : conn_pending(c);
+}
+
+bool conn_stream_room(const struct conn *c)
+{
+	CHECK(c->streaming);
+	return conn_unwritten(c) < LIMIT_CONN_OUT_HIGH;
+}
+
 void conn_want_room(struct conn *c)
 {
 	c->wants_room = true;
@@ -196,7 +208,7 @@ static void conn_output(struct conn *c)
 		return;
 	}
 	conn_watch(c);
-	if (c->wants_room && conn_pending(c) <= LIMIT_CONN_OUT_LOW) {
+	if (c->wants_room && conn_unwritten(c) <= LIMIT_CONN_OUT_LOW) {
 		c->wants_room = false;
 		c->set->ops->room(c->set->arg, c);
 	}

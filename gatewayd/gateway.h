@@ -83,6 +83,7 @@ struct reads {
 	size_t work;                           /* memory of those under way */
 	struct buf kept;
 	mono_t complain_at;
+	struct loop_timer retry;               /* armed: the store could not be viewed just now */
 };
 
 struct gateway {

@@ -18,6 +18,12 @@
 
 #define READ_OF_RUN(l) container_of((l), struct read, run)
 
+/* The turn that the timer has begun reads at its end. */
+static void read_retry(void *arg)
+{
+	(void)arg;
+}
+
 void read_init(struct gateway *g)
 {
 	struct reads *rs = &g->reads;
@@ -27,12 +33,14 @@ void read_init(struct gateway *g)
 	list_init(&rs->slow);
 	list_init(&rs->spent);
 	buf_init(&rs->kept, 0);
+	loop_timer_init(&rs->retry, read_retry, g);
 }
 
 void read_free(struct gateway *g)
 {
 	CHECK(g->reads.n == 0 && g->reads.work == 0 && g->reads.bytes == 0);
 	read_reap(g, SIZE_MAX);
+	loop_timer_clear(g->loop, &g->reads.retry);
 	buf_free(&g->reads.kept);
 }
 

@@ -13,7 +13,7 @@
 #include "base/mem.h"
 #include "gatewayd/read_own.h"
 
-enum { READ_REAP_ROWS = 1000, READ_COMPLAIN_MS = 1000 };
+enum { READ_REAP_ROWS = 1000, READ_COMPLAIN_MS = 1000, READ_RETRY_MS = 10 };
 
 /* ---- memory ---- */
 
@@ -261,7 +261,7 @@ static void read_step(struct gateway *g, struct read *rd, struct mvcc_view *v, m
 	struct step s;
 	int err;
 
-	if (!conn_room(c)) {
+	if (!(rd->streaming ? conn_stream_room(c) : conn_room(c))) {
 		read_park(rd);
 		conn_want_room(c);
 		return;
@@ -301,12 +301,36 @@ static void read_list(struct gateway *g, struct list *from, struct mvcc_view *v,
 	list_splice(from, &todo);
 }
 
+/* stored was killed or stopped in the middle of a commit: what is ready waits until it is back. */
+static void read_later(struct gateway *g)
+{
+	struct reads *rs = &g->reads;
+	struct list todo, *l;
+
+	list_init(&todo);
+	list_splice(&todo, &rs->slow);
+	list_splice(&todo, &rs->fast);
+	while ((l = list_pop(&todo)) != NULL) {
+		struct read *rd = container_of(l, struct read, run);
+
+		if (rd->streaming || mono_before(loop_now(g->loop), rd->r.deadline))
+			list_push(rd->begun ? &rs->slow : &rs->fast, &rd->run);
+		else
+			read_fail(g, rd, ERR_STORE_DOWN);
+	}
+	loop_timer_set(g->loop, &rs->retry, mono_add_ms(loop_now(g->loop), READ_RETRY_MS));
+}
+
 /* No view, no answers: all that is ready fails, since the next view will hardly be better. */
 static void read_no_view(struct gateway *g, int err)
 {
 	struct reads *rs = &g->reads;
 	struct list *l;
 
+	if (err == ERR_STORE_DOWN) {
+		read_later(g);
+		return;
+	}
 	read_complain(g, err);
 	list_splice(&rs->fast, &rs->slow);
 	while ((l = list_pop(&rs->fast)) != NULL) {
@@ -333,6 +357,8 @@ void read_turn(struct gateway *g)
 	int err;
 
 	read_reap(g, READ_REAP_ROWS);
+	if (rs->retry.slot != 0)                 /* armed: not yet */
+		return;
 	if (g->map.env != NULL && (!list_empty(&rs->fast) || !list_empty(&rs->slow) || read_must_look(g))) {
 		err = mvcc_view_begin(g->map.env, &v);
 		if (err != ERR_OK) {

@@ -107,8 +107,7 @@ static void held_release(struct raftd *n)
 
 /* As many of the permitted entries as one message carries, at least one; returns their bytes. */
 static uint64_t replicate_entries(struct raftd *n, const struct raft_effect *e,
-				  struct peer_entry *out,
-				  size_t *count)
+				  struct peer_entry *out, size_t *count)
 {
 	uint64_t bytes = 0;
 	int rc = wal_read(n->wal, e->replicate.first, e->replicate.last, LIMIT_BATCH_BYTES,
@@ -261,9 +260,8 @@ int raftd_step(struct raftd *n, struct raft_event *ev)
 
 /*
  * Silence is judged by what was fed to the core (its contract, point 6). So what has arrived is fed
- * first, and if some of it cannot be taken yet (the disk is behind,
-						 a long frame is still coming in),
- * a node that might lose patience waits a little.
+ * first, and if some of it cannot be taken yet (the disk is behind, a long frame is still coming
+ * in), a node that might lose patience waits a little.
  */
 void raftd_tick(void *arg)
 {

@@ -42,17 +42,14 @@ struct wal_hard_state {
 
 struct wal_options {
 	uint64_t cluster_id, node_id;   /* a log of another cluster or node is refused */
-	bool create;                    /* no log there: begin one (else ERR_NOT_FOUND) */
-	bool synchronous;               /* no threads, no event fd: only wal_sync_now writes */
-	/* 0 = LIMIT_WAL_SEGMENT_BYTES; a multiple of 4 KiB; new segments only */
-	size_t segment_bytes;
-	/* 0 = LIMIT_WAL_BATCH_BYTES; also at most a segment less 8 KiB */
-	size_t batch_bytes;
-	/* 0 = LIMIT_WAL_CACHE_BYTES: newest entries kept in memory */
-	size_t cache_bytes;
-	/* 0 = from the system; else every run writes the same bytes */
-	uint64_t salt;
-	const struct wal_io *io;        /* NULL = the real files; borrowed until wal_close */
+	bool create;               /* no log there: begin one (else ERR_NOT_FOUND) */
+	bool synchronous;          /* no threads, no event fd: only wal_sync_now writes */
+	/* 0 in these three: the limit of base/limits.h that has the name. */
+	size_t segment_bytes;      /* of new segments; a multiple of 4 KiB */
+	size_t batch_bytes;        /* also at most a segment less 8 KiB */
+	size_t cache_bytes;        /* newest entries kept in memory */
+	uint64_t salt;             /* 0 = from the system; else every run writes the same bytes */
+	const struct wal_io *io;   /* NULL = the real files; borrowed until wal_close */
 };
 
 /* A stretch of entries of one term; the next run, or last_index, says where it ends. */
@@ -70,7 +67,7 @@ struct wal_recovered {
 	size_t nruns;
 	uint64_t cut_bytes;             /* size of the torn batch that was cut off, 0 = none */
 	bool created;
-	/* when wal_open fails: file, offset, what is wrong, what to do */
+	/* wal_open failed: file, offset, what is wrong, what to do */
 	char why[512];
 };
 
@@ -95,11 +92,11 @@ void wal_abandon(struct wal **w);   /* as a crash would: what is only gathered i
  * ERR_IO: the log is dead (synchronous mode). Out-of-order indexes are the caller's bug: CHECK.
  */
 int wal_append_hard_state(struct wal *w, struct wal_hard_state hard);
+/* index == last_index + 1; the payload is copied. */
 int wal_append_entry(struct wal *w, uint64_t index, uint64_t term, uint8_t kind,
-		     /* index == last_index + 1; copied */
 		     struct bytes payload);
-int wal_append_truncate(struct wal *w, uint64_t from);          /* forget entries >= from */
-/* a snapshot replaces all: next is index + 1 */
+int wal_append_truncate(struct wal *w, uint64_t from);   /* forget entries >= from */
+/* A snapshot replaces all entries, the next is index + 1. */
 int wal_append_reset(struct wal *w, uint64_t index, uint64_t term);
 size_t wal_room(struct wal *w);   /* largest payload that wal_append_entry takes now; 0 = full */
 
@@ -165,7 +162,7 @@ enum wal_spare {
 	WAL_SPARE_NONE,     /* about to be made */
 	WAL_SPARE_MAKING,
 	WAL_SPARE_READY,
-	WAL_SPARE_FAILED    /* alarm: status.spare_error; tried again every second and at the latest when needed */
+	WAL_SPARE_FAILED    /* alarm: spare_error; tried again each second and when it is needed */
 };
 
 struct wal_status {
@@ -175,8 +172,7 @@ struct wal_status {
 	uint64_t segment_number, segment_offset;   /* where the next batch goes */
 	uint64_t batches;               /* written since open */
 	uint64_t batch_bytes;           /* their size with padding */
-	/* write + sync of the newest batches, thousands */
-	uint64_t sync_p50_us, sync_p99_us, sync_max_us;
+	uint64_t sync_p50_us, sync_p99_us, sync_max_us;   /* write + sync; newest 8,192 or more */
 	uint64_t cached_entries, cached_bytes;
 	uint64_t index_points;          /* sparse index rows in memory */
 	enum wal_spare spare;

@@ -11,23 +11,23 @@
 
 static const char wal_magic[8] = {'Q', 'R', 'A', 'F', 'T', 'L', 'O', 'G'};
 
-/*
- * Offsets in a record's head. crc and type share a word: its sector is never zero whatever the
- * crc.
- */
-enum { REC_CRC = 0, REC_TYPE = 4, REC_KIND = 5, REC_ZERO = 6, REC_LEN = 8, REC_ZERO2 = 12,
-      REC_INDEX = 16,
-       REC_TERM = 24 };
+/* Offsets in a record's head. crc and type share a word: whatever the crc, it is not zero. */
+enum {
+	REC_CRC = 0, REC_TYPE = 4, REC_KIND = 5, REC_ZERO = 6, REC_LEN = 8, REC_ZERO2 = 12,
+	REC_INDEX = 16, REC_TERM = 24
+};
 
 /* Offsets in a BATCH record's payload. */
-enum { BAT_NUMBER = 0, BAT_DURABLE = 8, BAT_OFFSET = 16, BAT_BYTES = 20, BAT_LIVE = 24,
-      BAT_RECORDS = 28,
-       BAT_BEFORE = 32, BAT_ZERO = 36, BAT_PAYLOAD = 40 };
+enum {
+	BAT_NUMBER = 0, BAT_DURABLE = 8, BAT_OFFSET = 16, BAT_BYTES = 20, BAT_LIVE = 24,
+	BAT_RECORDS = 28, BAT_BEFORE = 32, BAT_ZERO = 36, BAT_PAYLOAD = 40
+};
 
 /* Offsets in the header page. */
-enum { HDR_MAGIC = 0, HDR_VERSION = 8, HDR_CRC = 12, HDR_SEGMENT = 16, HDR_CLUSTER = 24,
-      HDR_NODE = 32,
-       HDR_SALT = 40, HDR_BYTES = 48, HDR_BATCH = 56, HDR_END = 64 };
+enum {
+	HDR_MAGIC = 0, HDR_VERSION = 8, HDR_CRC = 12, HDR_SEGMENT = 16, HDR_CLUSTER = 24,
+	HDR_NODE = 32, HDR_SALT = 40, HDR_BYTES = 48, HDR_BATCH = 56, HDR_END = 64
+};
 
 _Static_assert(WAL_BATCH_HEAD == WAL_RECORD_HEAD + BAT_PAYLOAD, "the head of a batch");
 _Static_assert(WAL_BATCH_HEAD <= WAL_SECTOR, "a batch head is torn as a whole");
@@ -135,8 +135,7 @@ int wal_record_get(const uint8_t *from, size_t left, struct wal_record *r)
 		.payload = {from + WAL_RECORD_HEAD, len}, .crc = get_u32(from + REC_CRC),
 		.bytes = wal_record_bytes(len)};
 	if (!wal_is_zero(from + REC_ZERO, 2) || !wal_is_zero(from + REC_ZERO2, 4) ||
-	    !record_shape(r) ||
-	    (r->kind != 0 && r->type != WAL_ENTRY))
+	    !record_shape(r) || (r->kind != 0 && r->type != WAL_ENTRY))
 		return ERR_MALFORMED;
 	return r->bytes > left ? ERR_TRUNCATED : ERR_OK;
 }
@@ -186,10 +185,7 @@ static void batch_head_put(uint8_t *to, const struct wal_batch *b)
 	wal_record_put(to, &r);
 }
 
-/*
- * A BATCH record's checksum starts from the seed, so that it can be believed without what is
- * before it.
- */
+/* A BATCH record's checksum starts from the seed: it is believed without what is before it. */
 uint32_t wal_batch_seal(uint8_t *data, struct wal_batch *b, uint32_t seed)
 {
 	uint32_t padded = wal_padded(b->bytes), crc, count = 0;
@@ -227,7 +223,7 @@ bool wal_batch_get(const uint8_t *at, uint32_t seed, uint32_t offset, struct wal
 		.live_sectors = get_u32(p + BAT_LIVE), .records = get_u32(p + BAT_RECORDS),
 		.before = get_u32(p + BAT_BEFORE), .crc = r.crc};
 	return b->offset == offset && b->bytes > WAL_BATCH_HEAD &&
-		b->bytes <= LIMIT_WAL_SEGMENT_MAX &&
+	       b->bytes <= LIMIT_WAL_SEGMENT_MAX &&
 	       b->durable <= offset && wal_is_zero(p + BAT_ZERO, 4) && r.index == 0 && r.term == 0;
 }
 

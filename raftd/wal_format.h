@@ -41,8 +41,7 @@ struct wal_header {
 	uint64_t salt;            /* no two segments have the same: old bytes never check out */
 	uint64_t segment_bytes;
 	uint32_t batch_bytes;     /* no batch of this segment is larger, padding included */
-	/* the page's checksum; all checksums in the segment start from it */
-	uint32_t seed;
+	uint32_t seed;            /* the page's checksum; all of the segment start from it */
 };
 
 void wal_header_encode(uint8_t page[WAL_PAGE], struct wal_header *h);   /* sets h->seed */
@@ -69,15 +68,12 @@ uint32_t wal_record_crc(uint32_t before, const uint8_t *at, size_t bytes);
 /* What a BATCH record says. */
 struct wal_batch {
 	uint64_t number;          /* counts batches over all segments */
-	/* this segment was synced up to here when the batch was written */
-	uint64_t durable;
+	uint64_t durable;         /* the segment was synced up to here when it was written */
 	uint32_t offset;          /* where it lies in its segment */
 	uint32_t bytes;           /* without the padding */
-	/* how many of its sectors are not all zeros: fewer on disk = torn */
-	uint32_t live_sectors;
+	uint32_t live_sectors;    /* its sectors that are not all zeros: fewer on disk = torn */
 	uint32_t records;         /* behind this one */
-	/* checksum of the last record of the batch before; first: the seed */
-	uint32_t before;
+	uint32_t before;          /* checksum of the record before; in the first: the seed */
 	uint32_t crc;
 };
 
@@ -98,8 +94,7 @@ bool wal_batch_get(const uint8_t *at, uint32_t seed, uint32_t offset, struct wal
 struct wal_segment_head {
 	struct wal_hard_state hard;
 	uint64_t prev_index, prev_term;   /* last entry before this segment */
-	/* where the batches of the segment before end; 0: the first */
-	uint32_t prev_end;
+	uint32_t prev_end;                /* end of the segment before; 0: there is none */
 	uint32_t prev_crc;                /* checksum of its last record */
 };
 

@@ -40,8 +40,7 @@ struct wal_pack {
 	uint8_t *data;
 	uint32_t len;            /* WAL_BATCH_HEAD when empty */
 	uint32_t records;
-	/* the state before its first record; prev_end, prev_crc unused */
-	struct wal_segment_head start;
+	struct wal_segment_head start;   /* before its first record; prev_end, prev_crc unused */
 	uint64_t last_index;     /* of the log behind its last record */
 	uint64_t min_from;       /* smallest index its truncations touch; UINT64_MAX = none */
 	bool marked;
@@ -53,7 +52,7 @@ enum wal_op_type { WAL_OP_POINT, WAL_OP_TRUNCATE, WAL_OP_SEGMENT };
 
 struct wal_op {
 	enum wal_op_type type;
-	/* TRUNCATE: only index, the first to go. SEGMENT: segment, offset = prev_end */
+	/* TRUNCATE: only index, the first to go. SEGMENT: segment, and offset is prev_end. */
 	struct wal_point point;
 	uint32_t size, seed;     /* SEGMENT */
 };
@@ -103,8 +102,7 @@ struct wal_shared {
 	pthread_mutex_t lock;
 	pthread_cond_t work;     /* for the writer: pending or stop */
 	pthread_cond_t idle;     /* for wal_sync_now: the writer has nothing */
-	/* for the preparer: spare wanted, segments to remove, stop_spare */
-	pthread_cond_t prepare;
+	pthread_cond_t prepare;  /* for the preparer: spare wanted, removal wanted, stop_spare */
 	pthread_cond_t spare_changed;   /* for the writer */
 	bool stop, stop_spare;
 	bool pending;            /* kicked */

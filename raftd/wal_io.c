@@ -143,5 +143,5 @@ const struct wal_io wal_io_posix = {
 	.open = io_open, .close = io_close, .size = io_size, .pread = io_pread, .pwrite = io_pwrite,
 	.allocate = io_allocate, .fdatasync = io_fdatasync, .fsync = io_fsync,
 	.drop_cache = io_drop_cache, .rename = io_rename, .unlink = io_unlink,
-		.sync_dir = io_sync_dir,
+	.sync_dir = io_sync_dir,
 	.list = io_list, .lock = io_lock};

@@ -15,15 +15,12 @@
 struct wal_io {
 	void *ctx;
 	/* Paths are "<dir>/<name>" with the dir given to wal_open. */
-	/* read and write; create: must be new */
-	int (*open)(void *ctx, const char *path, bool create);
+	int (*open)(void *ctx, const char *path, bool create);   /* create: it must be new */
 	int (*close)(void *ctx, int fd);
 	int64_t (*size)(void *ctx, int fd);
-	/* 0 at the end */
-	int64_t (*pread)(void *ctx, int fd, void *to, size_t n, uint64_t offset);
+	int64_t (*pread)(void *ctx, int fd, void *to, size_t n, uint64_t offset);   /* 0: the end */
 	int64_t (*pwrite)(void *ctx, int fd, const void *from, size_t n, uint64_t offset);
-	/* room ahead; -EOPNOTSUPP is no harm */
-	int (*allocate)(void *ctx, int fd, uint64_t bytes);
+	int (*allocate)(void *ctx, int fd, uint64_t bytes);   /* -EOPNOTSUPP is no harm */
 	int (*fdatasync)(void *ctx, int fd);
 	int (*fsync)(void *ctx, int fd);
 	int (*drop_cache)(void *ctx, int fd);   /* next reads come from the disk; may do nothing */
@@ -33,8 +30,7 @@ struct wal_io {
 	/* Calls each(arg, name) for every name in dir, in any order. */
 	int (*list)(void *ctx, const char *dir, void (*each)(void *arg, const char *name),
 		    void *arg);
-	/* fd that holds the lock until closed; -EWOULDBLOCK = taken */
-	int (*lock)(void *ctx, const char *path);
+	int (*lock)(void *ctx, const char *path);   /* fd that holds it; -EWOULDBLOCK: taken */
 };
 
 extern const struct wal_io wal_io_posix;

@@ -46,7 +46,7 @@ static int lock_dir(struct wal *w)
 	if (rc == -EWOULDBLOCK) {
 		wal_why_set(&w->why,
 			    "%s is in use by another process; what to do: stop that one first",
-				    w->dir);
+			    w->dir);
 		return ERR_EXISTS;
 	}
 	wal_why_set(&w->why, "cannot lock %s: %s", path, strerror(-rc));

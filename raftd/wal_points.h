@@ -33,12 +33,10 @@ struct wal_points {
 
 void wal_points_init(struct wal_points *p, size_t limit);
 void wal_points_free(struct wal_points *p);
-/* not kept if too close */
-void wal_points_add(struct wal_points *p, const struct wal_point *point);
-/* those of entries >= from */
+void wal_points_add(struct wal_points *p, const struct wal_point *point);   /* unless too close */
+/* drops those of entries >= from */
 void wal_points_truncate(struct wal_points *p, uint64_t from);
-/* those in older segments */
-void wal_points_cut(struct wal_points *p, uint64_t segment);
+void wal_points_cut(struct wal_points *p, uint64_t segment);     /* drops those in older segments */
 
 /* The last point at or before `index`, or NULL. */
 const struct wal_point *wal_points_find(const struct wal_points *p, uint64_t index);

@@ -80,11 +80,12 @@ static enum walked next_record(struct stretch *s, struct wal_record *r)
 		size_t left = s->n - s->at;
 		uint32_t offset = s->base + (uint32_t)s->at;
 		int rc = WALKED_DONE;
+		uint8_t type;
 
 		if (left < 8)
 			return WALKED_SHORT;
-		if (s->data[s->at + 4] == WAL_PAD || (offset % WAL_PAGE == 0 &&
-						      s->data[s->at + 4] == WAL_BATCH)) {
+		type = s->data[s->at + 4];
+		if (type == WAL_PAD || (offset % WAL_PAGE == 0 && type == WAL_BATCH)) {
 			rc = (int)next_batch(s);
 			if (rc != WALKED_DONE)
 				return (enum walked)rc;
@@ -109,9 +110,9 @@ static enum walked walk(struct stretch *s, struct reader *rd)
 		if (got != WALKED_DONE)
 			return got;
 		if (r.type == WAL_ENTRY && r.index == s->next) {
-			if (r.index >= rd->first &&
-			    !reader_takes(rd, (struct wal_entry){r.index, r.term, r.kind,
-				    r.payload}))
+			struct wal_entry e = {r.index, r.term, r.kind, r.payload};
+
+			if (r.index >= rd->first && !reader_takes(rd, e))
 				return WALKED_DONE;
 			s->next++;
 		} else if (r.type != WAL_HARD_STATE) {
@@ -159,7 +160,7 @@ static int cold_damaged(struct wal *w, const struct wal_point *p, const struct s
 	wal_why_set(&w->why,
 		    "%s/%s offset %zu: entry %" PRIu64 " of the log is damaged; what to do: see "
 		    "docs/log-format.md, \"When the log is damaged\"", w->dir, name,
-			    s->base + s->at, s->next);
+		    s->base + s->at, s->next);
 	return ERR_CORRUPT;
 }
 
@@ -204,10 +205,11 @@ int wal_read(struct wal *w, uint64_t first, uint64_t last, size_t max_bytes, siz
 	     struct wal_list *out)
 {
 	struct reader rd = {.out = out, .first = first, .last = last, .max_entries = max_entries,
-			    .max_bytes =
-				    max_bytes < LIMIT_WAL_BATCH_BYTES ? max_bytes : LIMIT_WAL_BATCH_BYTES};
+			    .max_bytes = max_bytes};
 
 	CHECK(max_entries > 0);
+	if (rd.max_bytes > LIMIT_WAL_BATCH_BYTES)
+		rd.max_bytes = LIMIT_WAL_BATCH_BYTES;
 	out->n = 0;
 	if (first < w->state.first)
 		return ERR_COMPACTED;

@@ -47,10 +47,7 @@ static uint32_t written_end(const struct wal_scan *s, uint32_t from)
 	return end;
 }
 
-/*
- * The batch at s->offset lacks sectors; it could be as long as `length`. Is it the last thing
- * written?
- */
+/* The batch at s->offset lacks sectors and is `length` long at most. Was it the last written? */
 static enum wal_found torn(struct wal_scan *s, uint32_t length)
 {
 	struct wal_batch later;
@@ -63,7 +60,7 @@ static enum wal_found torn(struct wal_scan *s, uint32_t length)
 	if (at != 0)
 		return corrupt(s, s->offset,
 			       "a batch is not whole, but a valid batch follows at offset %" PRIu32,
-				       at);
+			       at);
 	if (end - s->offset > length)
 		return corrupt(s, end - WAL_PAGE, "there are bytes where nothing was ever written");
 	s->torn_end = end;

@@ -63,7 +63,7 @@ void wal_header_init(const struct wal *w, uint64_t number, struct wal_header *h)
 {
 	*h = (struct wal_header){
 		.segment = number, .cluster_id = w->options.cluster_id,
-			.node_id = w->options.node_id,
+		.node_id = w->options.node_id,
 		.salt = salt_of(w, number), .segment_bytes = w->options.segment_bytes,
 		.batch_bytes = w->batch_max};
 }
@@ -186,7 +186,7 @@ static int check_header(const struct wal *w, const char *path, uint64_t number, 
 	if (h->cluster_id != w->options.cluster_id || h->node_id != w->options.node_id) {
 		wal_why_set(why, "%s belongs to node %016" PRIx64 " of cluster %016" PRIx64
 			    ", not to this one; what to do: give every node a directory of its own",
-				    path,
+			    path,
 			    h->node_id, h->cluster_id);
 		return ERR_CONFIG;
 	}
@@ -218,10 +218,9 @@ int wal_segment_open(const struct wal *w, uint64_t number, struct wal_file *file
 	}
 	if (rc == ERR_OK && (uint64_t)size != file->header.segment_bytes) {
 		wal_why_set(why,
-			    "%s has %" PRId64 " bytes instead of %" PRIu64 ", and no crash can do that; "
-			    "what to do: see docs/log-format.md, \"When the log is damaged\"", path,
-				    size,
-			    file->header.segment_bytes);
+			    "%s has %" PRId64 " bytes instead of %" PRIu64 ", which no crash does; "
+			    "what to do: see docs/log-format.md, \"When the log is damaged\"",
+			    path, size, file->header.segment_bytes);
 		rc = ERR_CORRUPT;
 	}
 	if (rc != ERR_OK)

@@ -57,9 +57,7 @@ static int make_one(struct wal *w)
 	sh->spare = WAL_SPARE_MAKING;
 	pthread_mutex_unlock(&sh->lock);
 	if (count >= LIMIT_WAL_SEGMENTS)
-		wal_why_set(&why,
-			    "the log has %" PRIu64 " segments, the most there may be: no snapshot cuts it",
-			    count);
+		wal_why_set(&why, "the log has %" PRIu64 " segments, the most there may be", count);
 	else
 		rc = wal_segment_make(w, number, &file, &why);
 	pthread_mutex_lock(&sh->lock);

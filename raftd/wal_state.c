@@ -104,8 +104,8 @@ const char *wal_state_apply(struct wal_state *s, const struct wal_record *r)
 {
 	switch (r->type) {
 	case WAL_HARD_STATE:
-		return wal_state_hard(s, (struct wal_hard_state){r->term,
-			get_u64(r->payload.data)});
+		return wal_state_hard(
+			s, (struct wal_hard_state){r->term, get_u64(r->payload.data)});
 	case WAL_ENTRY:
 		return wal_state_entry(s, r->index, r->term);
 	case WAL_TRUNCATE:

@@ -6,10 +6,7 @@
 #include "base/check.h"
 #include "raftd/wal_int.h"
 
-/*
- * Eight buckets to each doubling: at most an eighth above the truth. Bucket b ends at
- * hist_end(b).
- */
+/* Eight buckets to each doubling: at most an eighth too high. Bucket b ends at hist_end(b). */
 static uint32_t hist_bucket(uint64_t us)
 {
 	uint32_t log2 = 63 - (uint32_t)__builtin_clzll(us | 1), b;
@@ -83,10 +80,10 @@ void wal_status(struct wal *w, struct wal_status *st)
 
 	*st = (struct wal_status){
 		.segments = w->nsegments, .first_index = w->state.first,
-			.last_index = w->state.last,
+		.last_index = w->state.last,
 		.durable_index = w->durable_index, .segment_number = last->number,
 		.segment_offset = last->used, .cached_entries = w->cache.n,
-			.cached_bytes = w->cache.bytes,
+		.cached_bytes = w->cache.bytes,
 		.index_points = w->points.n};
 	for (size_t i = 0; i < w->nsegments; i++)
 		st->bytes += w->segments[i].size;
@@ -98,7 +95,7 @@ const char *wal_spare_name(enum wal_spare spare)
 	static const char *const names[] = {[WAL_SPARE_NONE] = "none",
 					    [WAL_SPARE_MAKING] = "making",
 					    [WAL_SPARE_READY] = "ready",
-						    [WAL_SPARE_FAILED] = "failed"};
+					    [WAL_SPARE_FAILED] = "failed"};
 
 	CHECK((size_t)spare < ARRAY_LEN(names));
 	return names[spare];

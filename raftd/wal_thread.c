@@ -42,7 +42,7 @@ static void *writer_main(void *arg)
 			break;
 		pthread_mutex_unlock(&sh->lock);
 		if (wal_flight_write(w) != ERR_OK)
-			fatal("look at the disk (is it full?) and the kernel's log, then start this node again",
+			fatal("look at the disk (full?) and the kernel's log, then start again",
 			      "%s", w->tail.why.text);
 		wal_wake(w);
 		pthread_mutex_lock(&sh->lock);

@@ -113,9 +113,8 @@ int wal_tail_begin(struct wal *w, const struct wal_segment_head *head, struct wa
 	struct wal_tail *t = &w->tail;
 	const struct wal_header *h = &t->file.header;
 	uint8_t page[WAL_PAGE];
-	struct wal_batch b = {.records = 1,
-			      .bytes =
-				      WAL_BATCH_HEAD + (uint32_t)wal_record_bytes(WAL_SEGMENT_HEAD_PAYLOAD)};
+	size_t record = wal_record_bytes(WAL_SEGMENT_HEAD_PAYLOAD);
+	struct wal_batch b = {.records = 1, .bytes = WAL_BATCH_HEAD + (uint32_t)record};
 	struct wal_op op = {.type = WAL_OP_SEGMENT, .size = (uint32_t)h->segment_bytes,
 			    .seed = h->seed,
 			    .point = {.segment = h->segment, .offset = head->prev_end}};

@@ -43,7 +43,10 @@ struct mvcc_info {
 	uint8_t apply_hash[16];
 };
 
-/* ERR_TOO_MANY_REQUESTS: LIMIT_STORE_READERS views are open on this node. ERR_IO, ERR_CORRUPT. */
+/*
+ * ERR_TOO_MANY_REQUESTS: LIMIT_STORE_READERS views are open on this node. ERR_STORE_DOWN: stored
+ * died or was stopped in the middle of a commit; try again a little later. ERR_IO, ERR_CORRUPT.
+ */
 int mvcc_view_begin(struct mvcc_env *env, struct mvcc_view **out);
 void mvcc_view_end(struct mvcc_view **v);
 const struct mvcc_info *mvcc_view_info(const struct mvcc_view *v);

@@ -7,7 +7,8 @@
  * valid until its end; in a write transaction only until the next put, append or del in it.
  *
  * Results: ERR_OK, ERR_NOT_FOUND, ERR_EXISTS (append out of order), ERR_FULL (the map is full),
- * ERR_NO_SPACE (the disk is), ERR_CORRUPT, ERR_IO, ERR_NO_MEMORY. After any but the first two a
+ * ERR_NO_SPACE (the disk is), ERR_CORRUPT, ERR_IO, ERR_NO_MEMORY; a read transaction also
+ * ERR_STORE_DOWN (the writer stopped in the middle of a commit: try again a little later). After any but the first two a
  * write transaction can only be ended.
  */
 #ifndef QUORATE_OKV_H

@@ -154,8 +154,8 @@ static int okv_lmdb_renew(struct okv_lmdb *l, MDB_txn *txn)
 			return rc;
 		mdb_txn_reset(txn);
 	}
-	log_error("store reader found no quiet moment tries=%d", OKV_RENEW_TRIES);
-	return ERR_IO;
+	/* The writer was killed or stopped between its last write and saying so: until it is back. */
+	return ERR_STORE_DOWN;
 }
 
 static int okv_lmdb_begin_read(struct okv_lmdb *l, struct okv_lmdb_txn **out)

@@ -36,7 +36,7 @@ static void image_init(struct image *im)
 	memset(im, 0, sizeof *im);
 	im->header = (struct wal_header){.segment = 1, .cluster_id = 1, .node_id = 2, .salt = 3,
 					 .segment_bytes = IMAGE,
-						 .batch_bytes = IMAGE - 2 * WAL_PAGE};
+					 .batch_bytes = IMAGE - 2 * WAL_PAGE};
 	wal_header_encode(im->bytes, &im->header);
 	im->end = WAL_PAGE;
 	im->chain = im->header.seed;
@@ -163,7 +163,7 @@ static struct wal_options options_of(struct wal_disk *d)
 	return (struct wal_options){.cluster_id = 1, .node_id = 2, .create = true,
 				    .synchronous = true,
 				    .segment_bytes = IMAGE, .cache_bytes = 1, .salt = 3,
-					    .io = wal_disk_io(d)};
+				    .io = wal_disk_io(d)};
 }
 
 static struct wal_disk *disk_of(const struct image *im)

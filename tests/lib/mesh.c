@@ -216,6 +216,24 @@ void mesh_turns(struct mesh *t, int ms)
 		loop_turn(t->loop, 5);
 }
 
+void mesh_exchange(struct mesh *t, uint64_t a, uint64_t b, uint64_t first, uint64_t last)
+{
+	for (uint64_t i = first; i <= last; i++)
+		EQ_INT(mesh_send(t, a, b, i, 100), ERR_OK);
+	MESH_UNTIL(t, t->node[b].of[a].last == last);
+	OK(!t->node[b].of[a].disorder);
+}
+
+uint64_t mesh_refused(const struct mesh *t, uint64_t id)
+{
+	return peers_stats(t->node[id].ps)->refused;
+}
+
+uint64_t mesh_bad_frames(const struct mesh *t, uint64_t id)
+{
+	return peers_stats(t->node[id].ps)->bad_frames;
+}
+
 /* ---- meddler */
 
 static size_t meddler_whole(struct meddler *m, int side)
@@ -494,4 +512,10 @@ void caller_hang_up(struct caller *c)
 	buf_free(&c->in);
 	noise_hs_wipe(&c->hs);
 	noise_session_wipe(&c->session);
+}
+
+void caller_expect_out(struct caller *c)
+{
+	MESH_UNTIL(c->net, caller_closed(c));
+	caller_hang_up(c);
 }

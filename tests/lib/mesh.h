@@ -54,7 +54,11 @@ void mesh_close(struct mesh *t);
 bool mesh_all_up(const struct mesh *t);
 /* A forwarded proposal with that number and so many bytes; what peers_send says. */
 int mesh_send(struct mesh *t, uint64_t from, uint64_t to, uint64_t number, size_t bytes);
+/* Messages `first` to `last` from a to b arrive, in order and whole. */
+void mesh_exchange(struct mesh *t, uint64_t a, uint64_t b, uint64_t first, uint64_t last);
 void mesh_turns(struct mesh *t, int ms);   /* for so long */
+uint64_t mesh_refused(const struct mesh *t, uint64_t id);
+uint64_t mesh_bad_frames(const struct mesh *t, uint64_t id);
 
 #define MESH_UNTIL(t, cond) do { \
 		mono_t until_ = mono_add_ms(mono_now(), 20000); \
@@ -115,6 +119,7 @@ void caller_message(struct caller *c, uint64_t seq, uint32_t number, const struc
 		    const void *msg,
 		    struct buf *frame);
 bool caller_closed(struct caller *c);         /* reads and forgets what is there */
+void caller_expect_out(struct caller *c);     /* waits until it is closed */
 void caller_hang_up(struct caller *c);
 
 #endif

@@ -375,11 +375,11 @@ struct wal_disk *wal_disk_new(uint64_t seed)
 	d->random = seed;
 	d->io = (struct wal_io){
 		.ctx = d, .open = disk_open, .close = disk_close, .size = disk_size,
-			.pread = disk_pread,
+		.pread = disk_pread,
 		.pwrite = disk_pwrite, .allocate = disk_allocate, .fdatasync = disk_fdatasync,
 		.fsync = disk_fsync, .drop_cache = disk_drop_cache, .rename = disk_rename,
 		.unlink = disk_unlink, .sync_dir = disk_sync_dir, .list = disk_list,
-			.lock = disk_lock};
+		.lock = disk_lock};
 	return d;
 }
 

@@ -9,7 +9,7 @@ struct wal_options wal_fill_options(const struct wal_io *io)
 	return (struct wal_options){.cluster_id = 1, .node_id = 2, .create = true,
 				    .synchronous = io != NULL,
 				    .segment_bytes = WAL_FILL_SEGMENT, .cache_bytes = 1, .salt = 99,
-					    .io = io};
+				    .io = io};
 }
 
 struct wal *wal_fill_open(const char *dir, struct wal_options o, struct wal_recovered *rec)

@@ -24,8 +24,10 @@
 
 #define SMALL 65536u
 
-enum fault { FAULT_NONE, FAULT_PWRITE, FAULT_SHORT, FAULT_FDATASYNC, FAULT_ALLOCATE, FAULT_RENAME, FAULT_SYNC_DIR,
-	     FAULT_FSYNC };
+enum fault {
+	FAULT_NONE, FAULT_PWRITE, FAULT_SHORT, FAULT_FDATASYNC, FAULT_ALLOCATE, FAULT_RENAME,
+	FAULT_SYNC_DIR, FAULT_FSYNC
+};
 
 /* The real files, with the nth call of one kind failing, and all later ones if `forever`. */
 struct faulty {
@@ -120,8 +122,8 @@ static void faulty_init(struct faulty *f, enum fault fault, int nth, int error, 
 
 static struct wal_options small_log(struct faulty *f)
 {
-	return (struct wal_options){.cluster_id = 1, .node_id = 2, .create = true, .segment_bytes = SMALL,
-				    .cache_bytes = 1, .io = f ? &f->io : NULL};
+	return (struct wal_options){.cluster_id = 1, .node_id = 2, .create = true,
+				    .segment_bytes = SMALL, .cache_bytes = 1, .io = f ? &f->io : NULL};
 }
 
 /* One batch an entry, waiting for each; tells `acked` by writing to the pipe. */
@@ -132,7 +134,8 @@ static void write_entries(struct wal *w, uint64_t from, uint64_t to, int pipe_fd
 	for (uint64_t i = from; i <= to; i++) {
 		struct wal_durable got = {0};
 
-		CHECK(wal_append_entry(w, i, 1, WAL_COMMAND, bytes_of(data, sizeof data)) == ERR_OK);
+		CHECK(wal_append_entry(w, i, 1, WAL_COMMAND, bytes_of(data, sizeof data)) ==
+		      ERR_OK);
 		wal_mark(w, i);
 		wal_kick(w);
 		while (got.seq < i) {
@@ -163,7 +166,8 @@ static _Noreturn void be_child(const char *dir, struct faulty *f, uint64_t to, i
  * Runs it in a child; gives its wait status and the last entry that it reported. After `kill_at`
  * reports it is killed (0: never).
  */
-static int child_status(const char *dir, struct faulty *f, uint64_t to, uint64_t kill_at, uint64_t *acked)
+static int child_status(const char *dir, struct faulty *f, uint64_t to, uint64_t kill_at,
+			uint64_t *acked)
 {
 	int fds[2], status;
 	pid_t pid;
@@ -266,7 +270,8 @@ TEST(a_killed_process_loses_nothing_acknowledged)
 	uint64_t acked, random = 11, last = 0;
 
 	for (int round = 0; round < 25; round++) {
-		int status = child_status(tap_dir(), NULL, UINT64_MAX, 1 + tap_rand(&random) % 40, &acked);
+		uint64_t kill_at = 1 + tap_rand(&random) % 40;
+		int status = child_status(tap_dir(), NULL, UINT64_MAX, kill_at, &acked);
 
 		OK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 		OK(acked > last);
@@ -368,7 +373,7 @@ static int64_t watched_pwrite(void *ctx, int fd, const void *from, size_t n, uin
 	return wal_io_posix.pwrite(NULL, fd, from, n, offset);
 }
 
-/* Else a crash could leave two segments without a first batch, which recovery takes for a lost one. */
+/* Else a crash could leave two segments without a first batch: as if one had been lost. */
 TEST(a_segment_is_used_before_the_next_is_made)
 {
 	struct wal_io io = wal_io_posix;
@@ -400,7 +405,7 @@ static int gated_fdatasync(void *ctx, int fd)
 	return wal_io_posix.fdatasync(NULL, fd);
 }
 
-/* The first batch is durable when the second, which takes part of it back, is still being written. */
+/* The first batch is durable, the second, which takes part of it back, is still being written. */
 TEST(a_truncation_in_flight_is_seen_by_readers)
 {
 	const struct timespec pause = {.tv_nsec = 1000000};
@@ -427,7 +432,8 @@ TEST(a_truncation_in_flight_is_seen_by_readers)
 		(void)nanosleep(&pause, NULL);
 	OK(wal_collect(w, &got) && got.seq == 1 && got.last_index == 5);
 	EQ_INT(wal_read(w, 3, 3, 100, 10, &list), ERR_OK);
-	OK(list.n == 1 && list.entries[0].term == 2 && bytes_eq(list.entries[0].data, bytes_str("new")));
+	OK(list.n == 1 && list.entries[0].term == 2);
+	OK(bytes_eq(list.entries[0].data, bytes_str("new")));
 	atomic_store(&gate_shut, false);
 	EQ_INT(wal_sync_now(w), ERR_OK);
 	OK(wal_collect(w, &got) && got.seq == 2 && got.last_index == 3 && got.last_term == 2);
@@ -440,8 +446,8 @@ TEST(a_truncation_in_flight_is_seen_by_readers)
 /* Before the first entry is acknowledged nothing is lost: wal_open says what failed. */
 TEST(a_log_that_cannot_be_begun_says_why)
 {
-	const enum fault faults[] = {FAULT_PWRITE, FAULT_FDATASYNC, FAULT_ALLOCATE, FAULT_RENAME, FAULT_SYNC_DIR,
-				     FAULT_FSYNC};
+	const enum fault faults[] = {FAULT_PWRITE, FAULT_FDATASYNC, FAULT_ALLOCATE, FAULT_RENAME,
+				     FAULT_SYNC_DIR, FAULT_FSYNC};
 
 	for (size_t i = 0; i < ARRAY_LEN(faults); i++) {
 		struct faulty f;

@@ -273,8 +273,9 @@ static void reopen(struct world *v)
 	EQ_INT(rc, ERR_OK);
 	while (!same(v->base, &rec, v)) {
 		if (k == v->nops) {
-			printf("# no prefix of %zu operations gives first=%" PRIu64 " last=%" PRIu64 " term=%" PRIu64 "\n",
-			       v->nops, rec.first_index, rec.last_index, rec.hard.term);
+			printf("# no prefix of %zu operations gives first=%" PRIu64 " last=%" PRIu64
+			       " term=%" PRIu64 "\n", v->nops, rec.first_index, rec.last_index,
+				       rec.hard.term);
 			OK(k < v->nops);
 		}
 		model_apply(v->base, &v->ops[k++]);
@@ -387,8 +388,8 @@ static void run(uint64_t seed, uint64_t steps)
 	printf("# seed %" PRIu64 "\n", seed);
 	for (uint64_t i = 0; i < steps; i++)
 		step(v);
-	printf("# %" PRIu64 " operations, %" PRIu64 " crashes, %" PRIu64 " in a sync, %" PRIu64 " cuts\n", v->next_id,
-	       v->crashes, v->failures, v->cuts);
+	printf("# %" PRIu64 " operations, %" PRIu64 " crashes, %" PRIu64 " in a sync, %" PRIu64
+	       " cuts\n", v->next_id, v->crashes, v->failures, v->cuts);
 	OK(v->crashes > 0);
 	world_close(v);
 }

@@ -21,7 +21,7 @@ static struct wal_options small_log(struct wal_disk *d)
 	return (struct wal_options){.cluster_id = 1, .node_id = 2, .create = true,
 				    .synchronous = true,
 				    .segment_bytes = SMALL, .cache_bytes = 1, .salt = 99,
-					    .io = wal_disk_io(d)};
+				    .io = wal_disk_io(d)};
 }
 
 static struct wal *open_ok(struct wal_disk *d, struct wal_recovered *rec)
@@ -383,7 +383,8 @@ TEST(a_flipped_bit_in_an_older_segment_is_corruption)
 	struct wal_disk *d = log_of_two(&last);
 	struct wal_recovered rec;
 
-	for (uint32_t offset = 0; offset < SMALL; offset += 1 + (uint32_t)(tap_rand(&random) % 40)) {
+	for (uint32_t offset = 0; offset < SMALL;
+	     offset += 1 + (uint32_t)(tap_rand(&random) % 40)) {
 		flip(d, FIRST, offset, offset % 8);
 		EQ_INT(open_rc(d, &rec), ERR_CORRUPT);
 		flip(d, FIRST, offset, offset % 8);
