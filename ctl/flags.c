@@ -108,8 +108,6 @@ int flag_set_text(const struct flag *f, void *target, const char *text)
 		return number_parse(text, 10, to);
 	case FLAG_U64:
 		return number_parse_u64(text, 10, to);
-	case FLAG_HEX:
-		return number_parse(text, 16, to);
 	case FLAG_DURATION:
 		return duration_parse(text, to);
 	}

@@ -24,7 +24,6 @@ enum flag_kind {
 	FLAG_STR,        /* const char *; NULL without a default */
 	FLAG_I64,        /* int64_t, decimal */
 	FLAG_U64,        /* uint64_t, decimal */
-	FLAG_HEX,        /* int64_t, hexadecimal, as etcd writes lease ids */
 	FLAG_DURATION    /* int64_t, milliseconds: 5s, 1m30s, 250ms; a bare number is seconds */
 };
 

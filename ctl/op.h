@@ -15,7 +15,7 @@ struct get_options {
 };
 
 struct put_options {
-	int64_t lease;
+	const char *lease;   /* hexadecimal */
 	bool prev_kv, ignore_value, ignore_lease;
 };
 

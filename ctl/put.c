@@ -5,7 +5,7 @@
 #include "ctl/print.h"
 
 static const struct flag put_flags[] = {
-	FLAG(struct put_options, HEX, lease, "lease", 0, "0", "ID",
+	FLAG(struct put_options, STR, lease, "lease", 0, "0", "ID",
 	     "attach to this lease (hexadecimal)"),
 	FLAG(struct put_options, BOOL, prev_kv, "prev-kv", 0, NULL, "",
 	     "print the pair before the change"),
@@ -49,8 +49,11 @@ int op_put(struct ctl *ctl, const struct put_options *o, int argc, char **argv, 
 	if (o->ignore_value && argc > 1)
 		return ctl_bad_args(ctl, &ctl_put,
 				    "put command needs only 1 argument when 'ignore-value' is set");
-	*out = (struct kv_put){.key = bytes_str(argv[0]), .lease = o->lease, .prev_kv = o->prev_kv,
+	*out = (struct kv_put){.key = bytes_str(argv[0]), .prev_kv = o->prev_kv,
 			       .ignore_value = o->ignore_value, .ignore_lease = o->ignore_lease};
+	if (number_parse(o->lease, 16, &out->lease) != ERR_OK)
+		return ctl_bad_args(ctl, &ctl_put, "bad lease ID (%s), expecting ID in Hex",
+				    o->lease);
 	if (argc == 2)
 		out->value = bytes_str(argv[1]);
 	else if (!o->ignore_value)

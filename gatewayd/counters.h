@@ -36,8 +36,7 @@
 	C(GAUGE,   raftd_up, "1: the link to raftd is up") \
 	C(GAUGE,   stored_up, "1: the link to stored is up") \
 	C(COUNTER, link_losses_total, "times a link to raftd or stored was lost") \
-	C(GAUGE,   store_generation, "of the mapped store; 0: none is mapped") \
-	C(GAUGE,   turn_us_max, "longest turn of the loop so far, microseconds")
+	C(GAUGE,   store_generation, "of the mapped store; 0: none is mapped")
 
 COUNTER_SET(gatewayd_counters, GATEWAYD_COUNTERS);
 

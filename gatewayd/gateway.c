@@ -108,7 +108,6 @@ void gateway_refresh(struct gateway *g)
 	counter_set(&c->raftd_up, g->raft.up);
 	counter_set(&c->stored_up, g->store.up);
 	counter_set(&c->store_generation, g->map.env != NULL ? (int64_t)g->map.generation : 0);
-	counter_set(&c->turn_us_max, loop_turn_us_max(g->loop));
 }
 
 void gateway_raft_up(struct gateway *g)

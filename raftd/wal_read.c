@@ -77,24 +77,24 @@ static enum walked next_batch(struct stretch *s)
 static enum walked next_record(struct stretch *s, struct wal_record *r)
 {
 	for (;;) {
+		const uint8_t *p = s->data + s->at;
 		size_t left = s->n - s->at;
-		uint32_t offset = s->base + (uint32_t)s->at;
-		int rc = WALKED_DONE;
-		uint8_t type;
+		bool page = (s->base + s->at) % WAL_PAGE == 0;
+		enum walked got;
+		int rc;
 
 		if (left < 8)
 			return WALKED_SHORT;
-		type = s->data[s->at + 4];
-		if (type == WAL_PAD || (offset % WAL_PAGE == 0 && type == WAL_BATCH)) {
-			rc = (int)next_batch(s);
-			if (rc != WALKED_DONE)
-				return (enum walked)rc;
+		if (p[4] == WAL_PAD || (page && p[4] == WAL_BATCH)) {   /* p[4]: the type */
+			got = next_batch(s);
+			if (got != WALKED_DONE)
+				return got;
 			continue;
 		}
-		rc = wal_record_get(s->data + s->at, left, r);
+		rc = wal_record_get(p, left, r);
 		if (rc == ERR_TRUNCATED)
 			return WALKED_SHORT;
-		if (rc != ERR_OK || r->crc != wal_record_crc(s->chain, s->data + s->at, r->bytes))
+		if (rc != ERR_OK || r->crc != wal_record_crc(s->chain, p, r->bytes))
 			return WALKED_BAD;
 		return WALKED_DONE;
 	}

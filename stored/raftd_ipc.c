@@ -75,8 +75,25 @@ static void apply_one(struct stored *s, const struct log_entry *e)
 		stored_commit(s);
 }
 
+/*
+ * Nothing was done, so nothing will be committed: raftd must be told all the same, or its window
+ * stays full. Told no more than it has sent here, even if an earlier link has brought more.
+ */
+static void tell_skipped(struct stored *s, uint64_t last)
+{
+	struct apply_done m = {s->store.committed.applied, s->store.committed.revision};
+
+	if (s->store.open)
+		return;
+	if (m.index > last)
+		m.index = last;
+	(void)link_send(s->raftd, MSG_NO_apply_done, &apply_done_desc, &m);
+}
+
 static int apply_entries(struct stored *s, const struct apply_batch *m)
 {
+	uint64_t before = apply_state(s->store.apply)->applied;
+
 	s->commit = m->commit;
 	for (size_t i = 0; i < m->entries.n; i++) {
 		const struct log_entry *e = &m->entries.v[i];
@@ -91,6 +108,8 @@ static int apply_entries(struct stored *s, const struct apply_batch *m)
 		else
 			apply_one(s, e);
 	}
+	if (m->entries.n > 0 && apply_state(s->store.apply)->applied == before)
+		tell_skipped(s, m->entries.v[m->entries.n - 1].index);
 	return ERR_OK;
 }
 

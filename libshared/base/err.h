@@ -42,6 +42,7 @@ enum err_again { ERR_AGAIN_NO, ERR_AGAIN_SAFE, ERR_AGAIN_UNSURE };
 	E(SORT_TOO_LARGE,  15, RESOURCE_EXHAUSTED,  NO,     "range is too large to be sorted or filtered") \
 	E(TXN_TOO_DEEP,    16, INVALID_ARGUMENT,    NO,     "transaction is nested too deeply") \
 	E(RESPONSE_TOO_LARGE, 17, RESOURCE_EXHAUSTED, NO,   "transaction response is too large") \
+	E(TXN_TOO_LARGE,   18, RESOURCE_EXHAUSTED,  NO,     "transaction reads too many keys") \
 	/* the cluster cannot do it now */ \
 	E(NO_LEADER,       30, UNAVAILABLE,         SAFE,   "no leader") \
 	E(LEADER_CHANGED,  31, UNAVAILABLE,         SAFE,   "leader changed") \

@@ -13,6 +13,8 @@
 #define LIMIT_REQUEST_BYTES (1536u * KIB)      /* one request, encoded; etcd's 1.5 MiB */
 #define LIMIT_TXN_OPS 128u                     /* compares, or operations of one branch */
 #define LIMIT_TXN_DEPTH 8u                     /* nesting of transactions */
+#define LIMIT_TXN_TREE_OPS 1024u               /* all compares and operations, nested ones included */
+#define LIMIT_TXN_ROWS 100000u                 /* keys all its parts may look at, see mvcc/txn.h */
 #define LIMIT_TXN_RESPONSE_BYTES (16u * MIB)   /* what a transaction that only reads may answer */
 #define LIMIT_RESULT_BYTES (3u * MIB)          /* what one replicated command may answer */
 #define LIMIT_SORT_ROWS 1000000u               /* rows one sorted or filtered range may hold */
@@ -81,7 +83,7 @@
 
 /* The store. */
 #define LIMIT_KEY_INLINE_BYTES 480u            /* escaped key bytes that fit an LMDB key directly */
-#define LIMIT_DEDUP_ROWS 16384u                /* results kept for repeated commands... */
+#define LIMIT_DEDUP_ROWS 65536u                /* results kept for repeated commands... */
 #define LIMIT_DEDUP_BYTES (64u * MIB)          /* ...and their bytes */
 #define LIMIT_DEDUP_RESULT_BYTES (64u * KIB)   /* a larger result is not kept, only its revision */
 #define LIMIT_GATEWAY_SESSIONS 1024u           /* gateway incarnations the store remembers */
@@ -130,8 +132,10 @@ _Static_assert(LIMIT_KEY_INLINE_BYTES + 2 + 16 + 12 <= 511, "an encoded key fits
 _Static_assert(LIMIT_REQUEST_BYTES + 64u * KIB <= LIMIT_WAL_ENTRY_BYTES, "a request fits a log entry");
 _Static_assert(LIMIT_WAL_ENTRY_BYTES + 64u * KIB <= LIMIT_WAL_BATCH_BYTES, "an entry fits a batch");
 _Static_assert(LIMIT_WAL_BATCH_BYTES + 64u * KIB <= LIMIT_WAL_SEGMENT_BYTES, "a batch fits a segment");
-_Static_assert(LIMIT_DEDUP_ROWS >= LIMIT_GATEWAY_PROPOSALS,
-	       "a gateway's commands in flight are all remembered");
+_Static_assert(LIMIT_TXN_TREE_OPS >= 3 * LIMIT_TXN_OPS, "what is not nested is bounded by LIMIT_TXN_OPS");
+_Static_assert(LIMIT_TXN_ROWS >= 8 * LIMIT_TXN_TREE_OPS, "operations alone never use up the rows");
+_Static_assert(LIMIT_DEDUP_ROWS >= 8 * LIMIT_GATEWAY_PROPOSALS,
+	       "the commands in flight of 8 gateways are all remembered");
 _Static_assert(LIMIT_REQUEST_BYTES + 64u * KIB <= LIMIT_CONN_MESSAGE_BYTES,
 	       "a request a little too large is told so");
 _Static_assert(LIMIT_CONN_OUT_LOW < LIMIT_CONN_OUT_HIGH && LIMIT_CONN_OUT_HIGH < LIMIT_CONN_OUT_MAX,

@@ -34,10 +34,10 @@ int kv_check_delete(const struct kv_delete *d)
 
 /* ---- the shape of a transaction ---- */
 
-typedef int check_txn_fn(const struct kv_txn *txn, size_t budget, unsigned depth);
-static check_txn_fn check_shape;
+/* `budget` is for this way through the transaction, *left for the whole of it. */
+static int check_shape(const struct kv_txn *txn, size_t budget, unsigned depth, size_t *left);
 
-static int check_op(const struct kv_op *op, size_t budget, unsigned depth)
+static int check_op(const struct kv_op *op, size_t budget, unsigned depth, size_t *left)
 {
 	int parts = (op->range != NULL) + (op->put != NULL) + (op->del != NULL) + (op->txn != NULL);
 
@@ -49,7 +49,7 @@ static int check_op(const struct kv_op *op, size_t budget, unsigned depth)
 		return kv_check_put(op->put);
 	if (op->del != NULL)
 		return kv_check_delete(op->del);
-	return check_shape(op->txn, budget, depth + 1);
+	return check_shape(op->txn, budget, depth + 1, left);
 }
 
 static int check_compare(const struct kv_compare *c)
@@ -69,21 +69,25 @@ static size_t longest_list(const struct kv_txn *txn)
 	return txn->failure.n > n ? txn->failure.n : n;
 }
 
-static int check_shape(const struct kv_txn *txn, size_t budget, unsigned depth)
+static int check_shape(const struct kv_txn *txn, size_t budget, unsigned depth, size_t *left)
 {
-	size_t longest = longest_list(txn);
+	size_t longest = longest_list(txn), all;
 	int rc = ERR_OK;
 
 	if (depth >= LIMIT_TXN_DEPTH)
 		return ERR_TXN_TOO_DEEP;
 	if (longest > budget)
 		return ERR_TOO_MANY_OPS;
+	all = txn->compares.n + txn->success.n + txn->failure.n;
+	if (all > *left)
+		return ERR_TOO_MANY_OPS;
+	*left -= all;
 	for (size_t i = 0; i < txn->compares.n && rc == ERR_OK; i++)
 		rc = check_compare(&txn->compares.v[i]);
 	for (size_t i = 0; i < txn->success.n && rc == ERR_OK; i++)
-		rc = check_op(&txn->success.v[i], budget - longest, depth);
+		rc = check_op(&txn->success.v[i], budget - longest, depth, left);
 	for (size_t i = 0; i < txn->failure.n && rc == ERR_OK; i++)
-		rc = check_op(&txn->failure.v[i], budget - longest, depth);
+		rc = check_op(&txn->failure.v[i], budget - longest, depth, left);
 	return rc;
 }
 
@@ -256,7 +260,8 @@ static int touch_list(struct touches *t, const struct kv_op *ops, size_t n, unsi
 int kv_check_txn(const struct kv_txn *txn)
 {
 	struct touches t = {NULL, 0, 0};
-	int rc = check_shape(txn, LIMIT_TXN_OPS, 0);
+	size_t left = LIMIT_TXN_TREE_OPS;
+	int rc = check_shape(txn, LIMIT_TXN_OPS, 0, &left);
 
 	if (rc == ERR_OK)
 		rc = touch_list(&t, txn->success.v, txn->success.n, 0);

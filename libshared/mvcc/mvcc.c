@@ -145,6 +145,21 @@ bool mvcc_view_spend(struct mvcc_view *v, size_t n)
 	return true;
 }
 
+bool mvcc_view_spend_rows(struct mvcc_view *v, uint64_t n)
+{
+	if (v->rows_left == NULL)
+		return true;
+	if (n > *v->rows_left)
+		return false;
+	*v->rows_left -= n;
+	return true;
+}
+
+uint64_t mvcc_value_rows(struct bytes value)
+{
+	return value.len / KIB;
+}
+
 int mvcc_view_revision(const struct mvcc_view *v, int64_t revision, int64_t *at)
 {
 	if (revision > v->info.revision)

@@ -114,7 +114,7 @@ int mvcc_range(struct mvcc_view *v, const struct kv_range *r, int64_t at, struct
 /*
  * A transaction that only reads (kv_txn_reads_only), at the view's revision. It must have passed
  * kv_check_txn (mvcc/kv_check.h). As mvcc_range, and ERR_COMPACTED, ERR_FUTURE_REV,
- * ERR_BAD_ARGUMENT (it writes).
+ * ERR_BAD_ARGUMENT (it writes), ERR_TXN_TOO_LARGE (LIMIT_TXN_ROWS).
  */
 int mvcc_read_txn(struct mvcc_view *v, const struct kv_txn *txn, struct arena *arena,
 		  struct kv_txn_result *out);

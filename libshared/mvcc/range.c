@@ -43,6 +43,11 @@ static size_t range_cost(const struct kv_range *r, const struct kv_pair *p)
 	return MVCC_PAIR_COST + p->key.len + (r->keys_only ? 0 : p->value.len);
 }
 
+static bool range_uses_values(const struct kv_range *r)
+{
+	return !r->keys_only || r->sort_target == KV_SORT_VALUE;
+}
+
 /*
  * Rows taken in key order go into the answer one by one, so a too large answer ends at once. Rows
  * to be sorted are all held until the end.
@@ -65,6 +70,8 @@ static int range_take(struct range_run *run, const struct kv_pair *pair)
 		return ERR_OK;
 	if (run->plan.rows == 0 && top->n == LIMIT_SORT_ROWS)
 		return ERR_SORT_TOO_LARGE;
+	if (range_uses_values(run->r) && !mvcc_view_spend_rows(run->v, mvcc_value_rows(pair->value)))
+		return ERR_TXN_TOO_LARGE;
 	if (run->plan.sort_all) {
 		mvcc_top_add(top, pair);
 		return ERR_OK;

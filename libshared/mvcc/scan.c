@@ -99,10 +99,13 @@ void mvcc_scan_end(struct mvcc_scan **s)
 /* A span of one key. */
 static int scan_point(struct mvcc_scan *s, struct kv_pair *out)
 {
+	int rc;
+
 	if (s->over || s->after)
 		return ERR_NOT_FOUND;
 	s->over = true;
-	return mvcc_get(s->v, s->floor, s->at, out);
+	rc = mvcc_get(s->v, s->floor, s->at, out);
+	return rc == ERR_OK && !mvcc_view_spend_rows(s->v, 1) ? ERR_TXN_TOO_LARGE : rc;
 }
 
 /* ---- is the walk's row wanted? ---- */

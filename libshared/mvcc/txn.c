@@ -101,13 +101,20 @@ static int compare_holds(struct mvcc_view *v, const struct kv_compare *c, bool *
 	struct mvcc_scan *scan;
 	struct kv_pair pair;
 	bool any = false;
-	int rc = mvcc_scan_begin(v, &span, v->info.revision, &scan);
+	int rc;
 
 	*holds = true;
+	if (!mvcc_view_spend_rows(v, 1))
+		return ERR_TXN_TOO_LARGE;
+	rc = mvcc_scan_begin(v, &span, v->info.revision, &scan);
 	if (rc != ERR_OK)
 		return rc;
 	while (*holds && (rc = mvcc_scan_next(scan, &pair)) == ERR_OK) {
 		any = true;
+		if (c->target == KV_TARGET_VALUE && !mvcc_view_spend_rows(v, mvcc_value_rows(pair.value))) {
+			rc = ERR_TXN_TOO_LARGE;
+			break;
+		}
 		*holds = compare_pair(c, &pair);
 	}
 	mvcc_scan_end(&scan);
@@ -154,7 +161,9 @@ static int txn_may(struct txn_run *run, const struct kv_txn *txn)
 	const struct kv_op *ops = txn_branch(txn, taken, &n);
 
 	for (size_t i = 0; i < n && rc == ERR_OK; i++) {
-		if (ops[i].range != NULL)
+		if (!mvcc_view_spend_rows(run->v, 1))
+			rc = ERR_TXN_TOO_LARGE;
+		else if (ops[i].range != NULL)
 			rc = txn_may_range(run->v, ops[i].range);
 		else if (ops[i].put != NULL)
 			rc = run->writes->may_put(run->writes->arg, ops[i].put);
@@ -221,17 +230,22 @@ int mvcc_txn_run(struct mvcc_view *v, const struct kv_txn *txn, const struct mvc
 		 struct arena *arena, struct kv_txn_result *out)
 {
 	struct txn_run run = {.v = v, .writes = writes, .arena = arena};
+	uint64_t rows_left = LIMIT_TXN_ROWS;
 	int rc;
 
 	run.path.max = txn_count(txn, 0);
 	run.path.taken = arena_array(arena, run.path.max, sizeof *run.path.taken);
 	if (run.path.taken == NULL)
 		return ERR_LIMIT;
+	v->rows_left = &rows_left;
 	rc = txn_compare(&run, txn);
 	if (rc == ERR_OK)
 		rc = txn_may(&run, txn);
 	run.path.next = 0;
-	return rc == ERR_OK ? txn_do(&run, txn, out) : rc;
+	if (rc == ERR_OK)
+		rc = txn_do(&run, txn, out);
+	v->rows_left = NULL;
+	return rc;
 }
 
 int mvcc_read_txn(struct mvcc_view *v, const struct kv_txn *txn, struct arena *arena,

@@ -5,6 +5,15 @@
  * First every compare on the way is evaluated, nested ones included, against the state before the
  * transaction; then everything that can be refused without doing anything is; then the operations
  * of the branches taken are done in order, each seeing what the ones before it did.
+ *
+ * stored does nothing else meanwhile, on all nodes at once, so the work is bounded, and by a count
+ * that is the same on all nodes: LIMIT_TXN_ROWS, of which are taken
+ *	1 for each compare evaluated and each operation done,
+ *	1 for each key looked at in a compare, range or delete, as often as it is looked at: keys of
+ *	  the latest revision, and for a range at an older one those that have history since it,
+ *	1 for each full KiB of a value that is compared, sorted by or answered by a range.
+ * Rows that compaction is still to remove are looked at too, but never counted: each node has its
+ * own. More is ERR_TXN_TOO_LARGE.
  */
 #ifndef QUORATE_MVCC_TXN_H
 #define QUORATE_MVCC_TXN_H

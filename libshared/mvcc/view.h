@@ -16,6 +16,7 @@ struct mvcc_view {
 	struct okv_txn *txn;
 	struct mvcc_info info;
 	size_t *bytes_left;       /* of what may be answered; NULL: no bound */
+	uint64_t *rows_left;      /* of what a transaction may look at; NULL: no bound */
 	bool writing;             /* rows do not last: answers are copied into the arena */
 };
 
@@ -29,6 +30,11 @@ int mvcc_state_read(struct okv_txn *txn, struct mvcc_state *s);        /* ERR_NO
 
 /* Takes n bytes off the view's bound. */
 bool mvcc_view_spend(struct mvcc_view *v, size_t n);
+
+/* Takes n rows off what the transaction under way may look at; false: it is too large. */
+bool mvcc_view_spend_rows(struct mvcc_view *v, uint64_t n);
+/* What a value counts as besides its key. */
+uint64_t mvcc_value_rows(struct bytes value);
 
 /* The version of an encoded key at a revision, from `past`. */
 int mvcc_past_find(struct okv_cursor *past, struct bytes enc, int64_t at, struct mvcc_version *out);

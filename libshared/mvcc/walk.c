@@ -44,7 +44,7 @@ int mvcc_walk_begin(struct mvcc_walk *w, struct mvcc_view *v, int64_t at)
 {
 	int rc;
 
-	*w = (struct mvcc_walk){.at = at};
+	*w = (struct mvcc_walk){.at = at, .rows_left = v->rows_left, .compact = v->info.compact_revision};
 	rc = okv_cursor(v->txn, OKV_NOW, &w->now);
 	if (rc == ERR_OK && at < v->info.revision)
 		rc = okv_cursor(v->txn, OKV_PAST, &w->past);
@@ -119,13 +119,42 @@ static int walk_latest(struct mvcc_walk *w)
 	return rc == ERR_OK ? walk_now_on(w) : rc;
 }
 
+/*
+ * The key has rows in `past` only, and w->version is the last one before the revision, not live at
+ * it. Will any of its rows outlast the compaction under way? If not, other nodes may have none.
+ */
+static int walk_is_kept(struct mvcc_walk *w, bool *kept)
+{
+	struct mvcc_key seek;
+	struct okv_row row;
+	struct bytes found;
+	int64_t rev;
+	uint32_t sub;
+	int rc;
+
+	*kept = w->version.by > w->compact;
+	if (*kept)
+		return ERR_OK;
+	walk_row_key(&seek, w->enc, w->at + 1, 0);
+	rc = okv_seek(w->past, mvcc_key_bytes(&seek), &row);
+	if (rc == ERR_OK && !mvcc_key_split(row.key, &found, &rev, &sub))
+		rc = ERR_CORRUPT;
+	*kept = rc == ERR_OK && bytes_eq(found, w->enc);
+	return rc == ERR_NOT_FOUND ? ERR_OK : rc;
+}
+
 /* The next row of `past` is of the key w->enc: was that live at the revision? */
 static int walk_past(struct mvcc_walk *w, int64_t rev)
 {
+	int rc, err = ERR_OK;
+
 	walk_look(w, OKV_PAST, &w->past_row);
 	if (rev > w->at)
 		return ERR_NOT_FOUND;
-	return mvcc_past_find(w->past, w->enc, w->at, &w->version);
+	rc = mvcc_past_find(w->past, w->enc, w->at, &w->version);
+	if (rc == ERR_NOT_FOUND && !w->in_now && w->rows_left != NULL)
+		err = walk_is_kept(w, &w->counts);
+	return err != ERR_OK ? err : rc;
 }
 
 /* The next key of either table. ERR_NOT_FOUND: it was not live at that revision. */
@@ -140,6 +169,7 @@ static int walk_old(struct mvcc_walk *w)
 		return ERR_CORRUPT;
 	order = !w->past_ok ? -1 : !w->now_ok ? 1 : bytes_cmp(w->now_row.key, enc);
 	w->enc = order <= 0 ? w->now_row.key : enc;
+	w->in_now = order <= 0;
 	if (order <= 0) {
 		walk_look(w, OKV_NOW, &w->now_row);
 		rc = mvcc_version_decode(OKV_NOW, &w->now_row, &w->version);
@@ -169,6 +199,17 @@ static bool walk_may_stop(const struct mvcc_walk *w)
 	return !mvcc_key_is_long(enc);
 }
 
+/* Only what every node has is counted: the same transaction must be refused by all or none. */
+static bool walk_spend(struct mvcc_walk *w)
+{
+	if (w->rows_left == NULL || !w->counts)
+		return true;
+	if (*w->rows_left == 0)
+		return false;
+	--*w->rows_left;
+	return true;
+}
+
 int mvcc_walk_next(struct mvcc_walk *w)
 {
 	int rc;
@@ -178,7 +219,10 @@ int mvcc_walk_next(struct mvcc_walk *w)
 			return ERR_NOT_FOUND;
 		if (w->limit != 0 && w->looked >= w->limit && walk_may_stop(w))
 			return ERR_LIMIT;
+		w->counts = true;
 		rc = w->past == NULL ? walk_latest(w) : walk_old(w);
+		if ((rc == ERR_OK || rc == ERR_NOT_FOUND) && !walk_spend(w))
+			rc = ERR_TXN_TOO_LARGE;
 	} while (rc == ERR_NOT_FOUND);
 	return rc;
 }

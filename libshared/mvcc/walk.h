@@ -15,6 +15,10 @@ struct mvcc_walk {
 	bool now_ok, past_ok;                /* there is something next */
 	bool bare;                           /* the caller counts: a plain row is not decoded */
 	uint64_t looked, limit;              /* rows; limit 0: none */
+	uint64_t *rows_left;                 /* keys, see mvcc/txn.h; NULL: no bound */
+	int64_t compact;                     /* versions superseded up to here may be gone, or not yet */
+	bool in_now;                         /* the key just looked at has a row in `now`... */
+	bool counts;                         /* ...or at least one that no node may have removed */
 
 	/* the last row looked at, live or not */
 	enum okv_table last_table;
@@ -30,7 +34,7 @@ void mvcc_walk_end(struct mvcc_walk *w);
 int mvcc_walk_seek(struct mvcc_walk *w, struct bytes from);
 /* Behind every row of the encoded key: a scan that looks at one row a time still gets on. */
 int mvcc_walk_seek_behind(struct mvcc_walk *w, struct bytes enc);
-/* ERR_OK with enc and version, ERR_NOT_FOUND at the end, ERR_LIMIT, ERR_CORRUPT. */
+/* ERR_OK with enc and version, ERR_NOT_FOUND at the end, ERR_LIMIT, ERR_TXN_TOO_LARGE, ERR_CORRUPT. */
 int mvcc_walk_next(struct mvcc_walk *w);
 
 #endif

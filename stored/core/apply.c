@@ -191,6 +191,7 @@ static bool apply_is_answer(int rc)
 	case ERR_SORT_TOO_LARGE:
 	case ERR_TXN_TOO_DEEP:
 	case ERR_RESPONSE_TOO_LARGE:
+	case ERR_TXN_TOO_LARGE:
 		return true;
 	default:
 		return false;

@@ -235,8 +235,10 @@ TEST(a_peer_that_dies_while_it_waits_is_noticed_without_a_spin)
 	OK(net.turns - before < 200);
 	OK(setsockopt(c.fd, SOL_SOCKET, SO_LINGER, &(struct linger){1, 0},
 		      sizeof(struct linger)) == 0);
+	before = net.turns;
 	caller_hang_up(&c);                    /* a reset */
 	MESH_UNTIL(&net, OF(2, 1).downs == 1);
+	OK(net.turns - before < 50);
 	mesh_close(&net);
 }
 

@@ -127,7 +127,7 @@ TEST(put_reads_words_and_input_as_etcdctl_does)
 	run("put k --lease 1a v");
 	OK(strstr(asked, "lease=26") != NULL);
 	run("put k --lease zz v");
-	EQ_INT(got.code, CTL_ERROR);
+	EQ_INT(got.code, CTL_BAD_ARGS);
 	run("put -- -k -v");
 	OK(strstr(asked, "key=\"-k\" value=\"-v\"") != NULL);
 	run("put a '' ");

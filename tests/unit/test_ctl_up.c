@@ -91,6 +91,7 @@ static pid_t up_start(struct fake_server *f, const char *more)
 
 		int code;
 
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);   /* a case that fails leaves nothing */
 		(void)snprintf(extra, sizeof extra, "%s", more ? more : "");
 		code = ctl_main(&ctl, more ? 9 : 8, argv);
 		(void)fflush(NULL);

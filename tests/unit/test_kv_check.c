@@ -199,10 +199,29 @@ TEST(depth_is_limited)
 	EQ_INT(kv_check_txn(&t[1]), ERR_OK);
 }
 
-/* 127 nested transactions with 1 put each: as many as a request can hold must not take for ever. */
+TEST(siblings_count_together)
+{
+	enum { OUTER = 8, INNER = LIMIT_TXN_TREE_OPS / OUTER - 1 };
+	struct kv_op outer[OUTER], inner[INNER];
+	struct kv_compare compare = {.key = K("a")};
+	struct kv_range r = {.key = K("a")};
+	struct kv_txn sub = {.success = {inner, INNER / 2}, .failure = {inner, INNER - INNER / 2}};
+	struct kv_txn t = {.success = {outer, OUTER}};
+
+	for (size_t i = 0; i < INNER; i++)
+		inner[i] = (struct kv_op){.range = &r};
+	for (size_t i = 0; i < OUTER; i++)
+		outer[i] = (struct kv_op){.txn = &sub};
+	EQ_INT(kv_check_txn(&t), ERR_OK);
+	t.compares.v = &compare;
+	t.compares.n = 1;
+	EQ_INT(kv_check_txn(&t), ERR_TOO_MANY_OPS);
+}
+
+/* As many changes in nested transactions as there may be must not take for ever. */
 TEST(many_changes_are_compared_in_little_time)
 {
-	enum { OUTER = 64, INNER = 64 };
+	enum { OUTER = 64, INNER = LIMIT_TXN_TREE_OPS / OUTER - 1 };
 	static char keys[OUTER * INNER][8];
 	struct kv_op *outer = mem_array(OUTER, sizeof *outer);
 	struct kv_op *inner = mem_array((size_t)OUTER * INNER, sizeof *inner);
@@ -254,6 +273,7 @@ TESTS = {
 	T(a_key_is_changed_once_on_one_way),
 	T(the_two_ways_of_a_nested_transaction_exclude_each_other),
 	T(nested_transactions_have_what_their_parents_leave),
+	T(siblings_count_together),
 	T(depth_is_limited),
 	T(many_changes_are_compared_in_little_time),
 	T(what_a_transaction_does_is_told),

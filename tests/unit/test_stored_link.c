@@ -297,6 +297,33 @@ TEST(what_was_applied_is_skipped_and_what_is_missing_breaks_the_link)
 	world_close(w);
 }
 
+/* Else the window of a raftd that sends only what is there already would never open again. */
+TEST(a_batch_of_nothing_but_skipped_entries_is_done_too)
+{
+	struct world *w = world_open();
+	struct feed f = {.n = 0};
+
+	for (uint64_t i = 1; i <= 5; i++)
+		feed_add(&f, i, NULL);
+	feed_send(w, &f);
+	UNTIL(w, w->raftd.done.index == 5);
+	w->raftd.done.index = 0;
+	for (uint64_t i = 2; i <= 4; i++)
+		feed_add(&f, i, NULL);
+	feed_send(w, &f);
+	UNTIL(w, w->raftd.done.index == 4);      /* no more than this batch held */
+	feed_add(&f, 5, NULL);
+	feed_send(w, &f);
+	UNTIL(w, w->raftd.done.index == 5);
+	EQ_INT(stored_of(w)->counters.entries_skipped.value, 4);
+	EQ_INT(stored_of(w)->counters.entries_applied.value, 5);
+	feed_add(&f, 6, NULL);
+	feed_send(w, &f);
+	UNTIL(w, w->raftd.done.index == 6);
+	EQ_INT(w->raftd.downs, 0);
+	world_close(w);
+}
+
 TEST(a_repeated_command_is_answered_again)
 {
 	struct world *w = world_open();
@@ -410,6 +437,7 @@ TESTS = {
 	T(results_go_to_the_gateway_that_asked),
 	T(progress_is_visible_in_the_file),
 	T(what_was_applied_is_skipped_and_what_is_missing_breaks_the_link),
+	T(a_batch_of_nothing_but_skipped_entries_is_done_too),
 	T(a_repeated_command_is_answered_again),
 	T(a_gateway_that_comes_back_takes_its_old_place),
 	T(status_and_hashes_are_answered),

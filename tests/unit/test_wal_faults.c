@@ -123,7 +123,8 @@ static void faulty_init(struct faulty *f, enum fault fault, int nth, int error, 
 static struct wal_options small_log(struct faulty *f)
 {
 	return (struct wal_options){.cluster_id = 1, .node_id = 2, .create = true,
-				    .segment_bytes = SMALL, .cache_bytes = 1, .io = f ? &f->io : NULL};
+				    .segment_bytes = SMALL, .cache_bytes = 1,
+				    .io = f ? &f->io : NULL};
 }
 
 /* One batch an entry, waiting for each; tells `acked` by writing to the pipe. */
