@@ -232,9 +232,10 @@ static void on_stop_timer(void *arg)
 		loop_timer_set(n->d->loop, &n->stop_timer, mono_add_ms(now, RAFTD_STOP_LOOK_MS));
 		return;
 	}
-	if (n->handing_over)
-		log_info("leadership handed over to=%" PRIu64,
-			 n->role == RAFT_LEADER ? 0 : n->leader);
+	if (n->handing_over && n->role != RAFT_LEADER)
+		log_info("leadership handed over to=%" PRIu64, n->leader);
+	else if (n->role == RAFT_LEADER && n->d->config->n_members > 1)
+		log_warn("stopping as leader: there is no successor");
 	raftd_finish(n);
 }
 

@@ -89,7 +89,7 @@ class Proxy(threading.Thread):
         self.connections = 0
         self.first_words = []                      # what each connection's client has sent, up to 4 KiB
         self.wake_read, self.wake_write = os.pipe()
-        self.over = False
+        self.over, self.failure = False, None
         self.start()
 
     def close(self):
@@ -101,6 +101,8 @@ class Proxy(threading.Thread):
         self.listener.close()
         os.close(self.wake_read)
         os.close(self.wake_write)
+        if self.failure is not None:
+            raise self.failure
 
     def __enter__(self):
         return self
@@ -113,17 +115,23 @@ class Proxy(threading.Thread):
         pair[1].close()
 
     def run(self):
-        while not self.over:
-            socks = {pair[side]: (pair, side) for pair in self.pairs for side in (0, 1)}
-            ready, _, _ = select.select([self.listener, self.wake_read, *socks], [], [])
-            for s in ready:
-                if s is self.listener:
-                    self.accept()
-                elif s in socks:
-                    pair, side = socks[s]
-                    if pair in self.pairs and not self.carry(pair, side):
-                        self.pairs.remove(pair)
-                        self.drop(pair)
+        try:
+            while not self.over:
+                self.turn()
+        except Exception as e:                     # told to whoever closes it
+            self.failure = e
+
+    def turn(self):
+        socks = {pair[side]: (pair, side) for pair in self.pairs for side in (0, 1)}
+        ready, _, _ = select.select([self.listener, self.wake_read, *socks], [], [])
+        for s in ready:
+            if s is self.listener:
+                self.accept()
+            elif s in socks:
+                pair, side = socks[s]
+                if pair in self.pairs and not self.carry(pair, side):
+                    self.pairs.remove(pair)
+                    self.drop(pair)
 
     def accept(self):
         client, _ = self.listener.accept()

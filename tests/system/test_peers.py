@@ -6,6 +6,7 @@ import random
 import re
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
@@ -74,12 +75,12 @@ def under(mangle, times):
             until(lambda: all(clients.done(i) > 50 for i in range(3)), "a load")
             for _ in range(times):
                 before = c.connections()
-                todo = [mangle]
+                first = threading.Lock()                 # of the wires' threads one gets it, for good
 
-                def once(data, up, at, todo=todo):
-                    if len(data) < 24 or rng.random() < 0.8:
+                def once(data, up, at, first=first):
+                    if len(data) < 24 or rng.random() < 0.8 or not first.acquire(blocking=False):
                         return data
-                    return todo.pop()(rng, data) if todo else data
+                    return mangle(rng, data)
 
                 c.mangle(once)
                 until(lambda: c.connections() > before, "a connection was given up and made again")

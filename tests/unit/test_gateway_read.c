@@ -233,6 +233,36 @@ TEST(a_read_is_not_served_from_a_new_store_that_is_behind)
 	world_free(w);
 }
 
+/* The wait ends by what the old store had, and by then the new one is mapped. */
+TEST(a_read_let_go_by_the_old_store_still_waits_for_the_new_one)
+{
+	struct world *w = world_new(TIMEOUT);
+	struct store_progress old, new;
+	struct kv_range_result res;
+	struct rpc_reply r;
+	struct rpc_peer p;
+
+	world_join(w, &p);
+	EQ_INT(world_put(w, &p, "k", "v"), 0);
+	w->applies = false;
+	w->n_log++;
+	world_send(&p, 1, "range", &kv_range_desc, &all);
+	OK(world_silence(w, &p));
+	old = new = w->g.store.progress;
+	old.applied += 10;
+	new.generation = ++w->generation;
+	net_send(&w->to_gateway_store, mono_now(), MSG_NO_store_progress, &store_progress_desc, &old);
+	net_send(&w->to_gateway_store, mono_now(), MSG_NO_store_progress, &store_progress_desc, &new);
+	OK(world_silence(w, &p));
+	EQ_INT(w->n_opened, 2);
+	w->applies = true;
+	OK(world_reply(w, &p, &r));
+	world_decode(&r, &kv_range_result_desc, &res);
+	EQ_INT(res.count, 1);
+	rpc_peer_close(&p);
+	world_free(w);
+}
+
 TEST(errors_of_ranges)
 {
 	struct world *w = world_new(TIMEOUT);
@@ -509,6 +539,7 @@ TESTS = {
 	T(before_a_store_is_mapped_reads_wait),
 	T(another_generation_is_mapped_when_stored_says_so),
 	T(a_read_is_not_served_from_a_new_store_that_is_behind),
+	T(a_read_let_go_by_the_old_store_still_waits_for_the_new_one),
 	T(errors_of_ranges),
 	T(a_large_range_is_streamed_whole),
 	T(streams_share_turns_and_small_requests_pass_them),
