@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* raftd: the order of all commands. How it lives; what it decides is in core/. */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -51,13 +52,41 @@ static void on_turn_end(void *arg)
 	raftd_tick_arm(n);
 }
 
+/*
+ * A log is made once in a node's life. Made anew by itself, it would forget votes and entries under
+ * the same node id, and that can cost the cluster acknowledged writes.
+ */
+static bool raftd_had_log(const char *mark)
+{
+	struct stat st;
+
+	if (stat(mark, &st) == 0)
+		return true;
+	if (errno != ENOENT)
+		fatal("is data_dir ours?", "cannot look for %s: %s", mark, strerror(errno));
+	return false;
+}
+
+/* Durable before the first vote can be: the log's own first sync comes later. */
+static void raftd_mark_log(const char *mark, const char *data_dir)
+{
+	int fd = open(mark, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	int dir = open(data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0 || dir < 0 || fsync(fd) != 0 || fsync(dir) != 0)
+		fatal("is the disk full or broken?", "cannot make %s: %s", mark, strerror(errno));
+	(void)close(fd);
+	(void)close(dir);
+}
+
 static void raftd_open_log(struct raftd *n, struct wal_recovered *rec)
 {
 	const struct config *config = n->d->config;
 	char *dir = config->log_dir[0] ? mem_strdup(config->log_dir)
 				       : config_path(config->data_dir, "raft");
+	char *mark = config_path(config->data_dir, "raft.made");
 	struct wal_options o = {.cluster_id = config->cluster_id, .node_id = config->node_id,
-				.create = true,
+				.create = !raftd_had_log(mark),
 				.segment_bytes = config->segment_mb * MIB,
 				.cache_bytes = config->cache_mb * MIB};
 	int rc;
@@ -69,12 +98,18 @@ static void raftd_open_log(struct raftd *n, struct wal_recovered *rec)
 	if (mkdir(dir, 0700) != 0 && errno != EEXIST)
 		fatal("is data_dir there, and ours?", "cannot make %s: %s", dir, strerror(errno));
 	rc = wal_open(dir, &o, &n->wal, rec);
+	if (rc == ERR_NOT_FOUND)
+		fatal("bring the log back, or rebuild the node from its peers under a new node id: see "
+		      "docs/failure-modes.md, raftd",
+		      "the log that was in %s is gone", dir);
 	if (rc != ERR_OK)
 		fatal("see docs/failure-modes.md, raftd", "cannot open the log in %s: %s: %s", dir,
 		      err_text(rc), rec->why);
 	log_info("log opened dir=%s created=%d term=%" PRIu64 " first=%" PRIu64 " last=%" PRIu64
 		 " cut_bytes=%" PRIu64, dir, rec->created, rec->hard.term, rec->first_index,
 		 rec->last_index, rec->cut_bytes);
+	raftd_mark_log(mark, config->data_dir);
+	mem_free(mark);
 	mem_free(dir);
 }
 
