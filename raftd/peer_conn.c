@@ -279,7 +279,8 @@ static void conn_fail(struct peer_conn *c, int rc)
 	peer_conn_close(c, reason);
 }
 
-static void conn_parse(struct peer_conn *c)
+/* `had`: bytes that were there before. */
+static void conn_parse(struct peer_conn *c, size_t had)
 {
 	int rc = ERR_OK;
 
@@ -289,6 +290,8 @@ static void conn_parse(struct peer_conn *c)
 		conn_fail(c, rc);
 	if (c->state == PEER_CLOSED)
 		return;
+	if (c->in_at > 0 || had == 0)
+		c->frame_began = loop_now(c->ps->s.loop);
 	buf_consume(&c->in, c->in_at);
 	c->in_at = 0;
 	if (c->in.len == 0)
@@ -318,7 +321,7 @@ bool peer_conn_read(struct peer_conn *c)
 	}
 	c->in.len += (size_t)got;
 	c->heard = loop_now(c->ps->s.loop);
-	conn_parse(c);
+	conn_parse(c, c->in.len - (size_t)got);
 	return c->state != PEER_CLOSED;
 }
 
@@ -327,7 +330,7 @@ void peer_conn_resume(struct peer_conn *c)
 	if (c->state != PEER_UP || !c->paused)
 		return;
 	c->paused = false;
-	conn_parse(c);
+	conn_parse(c, 0);
 }
 
 /* ---- readiness */

@@ -31,7 +31,8 @@ enum {
 	PEER_PREAMBLE_BYTES = 36,
 	PEER_READ_BYTES = 256 * 1024,     /* per readiness: fair to the others */
 	PEER_KEEP_BYTES = 1024 * 1024,    /* of an empty buffer's memory */
-	PEER_TRICKLE_MS = 100             /* a frame that still arrives has had bytes since */
+	PEER_TRICKLE_MS = 100,            /* a frame that still arrives has had bytes since */
+	PEER_BYTES_PER_MS = 128           /* a long frame must come in at such a pace */
 };
 
 enum peer_state { PEER_CONNECTING, PEER_HANDSHAKE, PEER_CONFIRM, PEER_UP, PEER_CLOSED };
@@ -55,6 +56,7 @@ struct peer_conn {
 	uint64_t seq_in, seq_out;
 	uint64_t incarnation;             /* the other raftd's */
 	mono_t began, heard, sent;        /* heard: bytes came; sent: a message was queued */
+	mono_t frame_began;               /* when the frame that is in `in` in part began to arrive */
 	const char *reason;               /* why it was closed; static text */
 };
 

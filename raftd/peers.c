@@ -162,7 +162,8 @@ void peers_refused(struct peer_conn *c)
 				  sizeof port,
 				  NI_NUMERICHOST | NI_NUMERICSERV);
 	log_warn("connection to the peer port refused from=%s port=%s claims=%" PRIu64
-		 " reason=\"%s\" unsaid=%" PRIu64, host, port, c->id, c->reason, ps->refusals_unsaid);
+		 " reason=\"%s\" unsaid=%" PRIu64, host, port, c->id, c->reason,
+		 ps->refusals_unsaid);
 	ps->refusal_logged = now;
 	ps->refusals_unsaid = 0;
 }
@@ -242,9 +243,30 @@ void peers_flush(struct peers *ps)
 
 /* ---- time */
 
+/* For a while only: whether it really is a frame shows when it is whole. */
 static bool conn_trickles(const struct peer_conn *c)
 {
-	return c->in.len > 0 && mono_sub_ms(peers_now(c->ps), c->heard) < PEER_TRICKLE_MS;
+	mono_t now = peers_now(c->ps);
+
+	return c->in.len > 0 && mono_sub_ms(now, c->heard) < PEER_TRICKLE_MS &&
+	       mono_sub_ms(now, c->frame_began) < c->ps->s.times.dead_ms;
+}
+
+/*
+ * Bytes are life, since a long frame may take its time on a slow line. But a length may have been
+ * altered on the way, and then what comes in is never the end of its frame.
+ */
+static bool conn_is_dead(const struct peer_conn *c, mono_t now)
+{
+	int64_t dead_ms = c->ps->s.times.dead_ms, late_ms = mono_sub_ms(now,
+									c->frame_began) - dead_ms;
+
+	/* While we do not read, silence is ours and not the peer's. */
+	if (c->paused)
+		return false;
+	if (c->in.len > 0 && late_ms > 0 && c->in.len < (uint64_t)late_ms * PEER_BYTES_PER_MS)
+		return true;
+	return mono_sub_ms(now, c->heard) >= dead_ms;
 }
 
 static bool conn_withheld(const struct peer_conn *c)
@@ -270,8 +292,7 @@ static void conn_watch(struct peer_conn *c, mono_t now)
 	}
 	if (conn_withheld(c))
 		c->ps->s.ops->waiting(c->ps->s.arg, c->id);
-	/* While we do not read, silence is ours and not the peer's. */
-	if (!c->paused && mono_sub_ms(now, c->heard) >= t->dead_ms)
+	if (conn_is_dead(c, now))
 		peer_conn_close(c, "silent");
 	else if (mono_sub_ms(now, c->sent) >= t->ping_ms)
 		(void)peer_conn_send(c, MSG_NO_peer_ping, &peer_ping_desc, &ping);
@@ -388,7 +409,7 @@ static int peers_members(struct peers *ps)
 		p->back_off_ms = ps->s.times.retry_min_ms;
 		p->complain_at = mono_add_ms(peers_now(ps), PEERS_FIRST_COMPLAINT_MS);
 		if (config_address(p->member->peer_addr, &p->addr, &p->addr_len) != ERR_OK) {
-			log_error("peer addresses are numeric, as 10.0.0.1:2380: peer=%s address=%s",
+			log_error("peer addresses are numeric (10.0.0.1:2380): peer=%s address=%s",
 				  p->member->name, p->member->peer_addr);
 			return ERR_CONFIG;
 		}

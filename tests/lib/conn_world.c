@@ -85,7 +85,7 @@ static void stream_step(struct conn_world *w)
 
 	if (c == NULL)
 		return;
-	if (!conn_room(c)) {
+	if (!conn_stream_room(c)) {
 		conn_want_room(c);
 		return;
 	}

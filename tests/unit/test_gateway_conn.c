@@ -363,6 +363,33 @@ TEST(other_answers_wait_for_the_end_of_a_stream)
 	conn_world_free(w);
 }
 
+TEST(a_stream_does_not_wait_for_what_waits_for_it)
+{
+	struct conn_world *w = conn_world_new();
+	struct rpc_peer p;
+	struct rpc_reply r;
+	enum { ALL = 30 };                      /* held: far more than the water mark */
+
+	(void)conn_world_join(w, &p);
+	for (uint32_t id = 0; id < ALL; id++)
+		conn_world_request(&p, id, "later", 10);
+	conn_world_request(&p, ALL, "stream", 10);
+	while (w->streamer == NULL) {
+		rpc_peer_write(&p, 1u << 16);
+		conn_world_turns(w, 1);
+	}
+	for (size_t i = 0; i < ALL; i++)
+		conn_world_answer_big(w->later[i].c, w->later[i].id);
+	OK(conn_world_reply(w, &p, &r));
+	EQ_INT(r.id, ALL);
+	for (uint32_t id = 0; id < ALL; id++) {
+		OK(conn_world_reply(w, &p, &r));
+		EQ_INT(r.id, id);
+	}
+	rpc_peer_close(&p);
+	conn_world_free(w);
+}
+
 TEST(a_stream_holds_no_more_than_the_water_mark)
 {
 	struct conn_world *w = conn_world_new();
@@ -439,6 +466,7 @@ TESTS = {
 	T(a_client_that_ends_its_input_still_gets_its_answers),
 	T(a_client_that_vanishes_takes_its_requests_along),
 	T(other_answers_wait_for_the_end_of_a_stream),
+	T(a_stream_does_not_wait_for_what_waits_for_it),
 	T(a_stream_holds_no_more_than_the_water_mark),
 	T(stopping_answers_what_is_in_flight_and_closes),
 	T(an_idle_connection_holds_no_buffers),
