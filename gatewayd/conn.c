@@ -41,14 +41,12 @@ void conn_set_init(struct conn_set *s, struct loop *loop, const struct conn_ops 
 		   struct gatewayd_counters *counters)
 {
 	*s = (struct conn_set){.loop = loop, .ops = ops, .arg = arg, .counters = counters,
-			       .stall_ms = LIMIT_CONN_STALL_MS, .linger_ms = LIMIT_CONN_LINGER_MS,
-			       .max_bytes = LIMIT_GATEWAY_BUFFER_BYTES};
+			       .stall_ms = LIMIT_CONN_STALL_MS, .linger_ms = LIMIT_CONN_LINGER_MS};
 	s->scratch = mem_alloc(LIMIT_CONN_READ_BYTES);
 	s->log_since = loop_now(loop);
 	list_init(&s->all);
 	list_init(&s->dirty);
 	list_init(&s->dead);
-	list_init(&s->starved);
 }
 
 void conn_set_free(struct conn_set *s)
@@ -95,7 +93,6 @@ void conn_abort(struct conn *c, const char *reason)
 	(void)close(fd);
 	list_remove(&c->node);
 	list_remove(&c->dirty);
-	list_remove(&c->starved);
 	list_push(&s->dead, &c->node);
 	s->n--;
 	s->ops->gone(s->arg, c);
@@ -149,7 +146,7 @@ static void conn_bad_bytes(struct conn *c, int err)
 
 bool conn_wants_input(const struct conn *c)
 {
-	return c->state == CONN_OPEN && !c->eof && c->in_flight < LIMIT_CONN_REQUESTS && conn_below_mark(c);
+	return c->state == CONN_OPEN && !c->eof && c->in_flight < LIMIT_CONN_REQUESTS && conn_room(c);
 }
 
 /* Parses complete requests until the connection should not be read further. What was taken. */
@@ -163,7 +160,7 @@ static size_t conn_parse(struct conn *c, struct bytes in)
 	while (err == ERR_OK && taken < in.len) {
 		if (c->state != CONN_OPEN)
 			return in.len;
-		if (c->in_flight >= LIMIT_CONN_REQUESTS || !conn_below_mark(c)) {
+		if (c->in_flight >= LIMIT_CONN_REQUESTS || !conn_room(c)) {
 			c->more_in = true;
 			break;
 		}
@@ -200,7 +197,7 @@ static void conn_parse_kept(struct conn *c)
 /* Memory for all clients together is bounded: whoever would exceed it has to go. */
 static bool conn_keep(struct conn *c, struct bytes got)
 {
-	if (c->set->bytes + got.len > c->set->max_bytes) {
+	if (c->set->bytes + got.len > LIMIT_GATEWAY_BUFFER_BYTES) {
 		conn_bad_bytes(c, ERR_TOO_MANY_REQUESTS);
 		return false;
 	}
@@ -302,7 +299,6 @@ struct conn *conn_new(struct conn_set *s, int fd, const char *peer)
 	list_init(&c->requests);
 	list_init(&c->parked);
 	list_init(&c->dirty);
-	list_init(&c->starved);
 	list_push(&s->all, &c->node);
 	s->n++;
 	buf_init(&c->in, LIMIT_CONN_MESSAGE_BYTES + LIMIT_CONN_READ_BYTES);

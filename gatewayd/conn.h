@@ -13,8 +13,7 @@
  * Memory: an idle connection has no buffers. Input is at most LIMIT_CONN_MESSAGE_BYTES plus one
  * read. A connection is not read while LIMIT_CONN_REQUESTS are in flight or LIMIT_CONN_OUT_HIGH
  * wait to be written; results of writes can still pile up, up to LIMIT_CONN_OUT_MAX (what a
- * client loses then is said in conn_answer_end). All connections together are held to
- * LIMIT_GATEWAY_BUFFER_BYTES: beyond it no answers are begun, and input that must be kept closes.
+ * client loses then is said in conn_answer_end).
  */
 #ifndef QUORATE_CONN_H
 #define QUORATE_CONN_H
@@ -49,9 +48,8 @@ struct conn_set {
 	void *arg;
 	struct gatewayd_counters *counters;
 	struct list all, dirty, dead;
-	struct list starved;          /* have room, but all together have not */
 	size_t n;
-	size_t bytes, max_bytes;      /* capacity of all buffers */
+	size_t bytes;                 /* capacity of all buffers */
 	bool stopping;
 	uint8_t *scratch;             /* LIMIT_CONN_READ_BYTES, for reading */
 	int64_t stall_ms, linger_ms;
@@ -67,7 +65,7 @@ struct conn {
 	struct list parked;           /* reads that wait for room or for the stream's end */
 	size_t in_flight;
 	/* conn.c's own */
-	struct list node, dirty, starved;
+	struct list node, dirty;
 	struct conn_set *set;
 	struct loop_io io;
 	struct loop_timer timer;

@@ -16,14 +16,9 @@ static size_t conn_pending(const struct conn *c)
 	return c->out.len - c->out_pos + c->held.len;
 }
 
-bool conn_below_mark(const struct conn *c)
-{
-	return conn_pending(c) < LIMIT_CONN_OUT_HIGH;
-}
-
 bool conn_room(const struct conn *c)
 {
-	return conn_below_mark(c) && c->set->bytes < c->set->max_bytes;
+	return conn_pending(c) < LIMIT_CONN_OUT_HIGH;
 }
 
 /* What is held waits for the stream's end, so it must not hold the stream up. */
@@ -35,8 +30,6 @@ static size_t conn_unwritten(const struct conn *c)
 bool conn_stream_room(const struct conn *c)
 {
 	CHECK(c->streaming);
-	if (c->set->bytes >= c->set->max_bytes)
-		return conn_unwritten(c) == 0;   /* some of it may wait for this very stream's end */
 	return conn_unwritten(c) < LIMIT_CONN_OUT_HIGH;
 }
 
@@ -75,7 +68,7 @@ static bool conn_overflows(const struct conn *c, const struct buf *b, size_t mar
 		return true;
 	if (b->len - mark <= CONN_SMALL_ANSWER)
 		return false;
-	return conn_pending(c) > LIMIT_CONN_OUT_MAX || c->set->bytes > c->set->max_bytes;
+	return conn_pending(c) > LIMIT_CONN_OUT_MAX || c->set->bytes > LIMIT_GATEWAY_BUFFER_BYTES;
 }
 
 void conn_answer_end(struct conn *c, struct buf *b, size_t mark, uint32_t id, int lost)
@@ -215,26 +208,9 @@ static void conn_output(struct conn *c)
 		return;
 	}
 	conn_watch(c);
-	if (c->wants_room && conn_unwritten(c) <= LIMIT_CONN_OUT_LOW && !list_linked(&c->starved))
-		list_push(&c->set->starved, &c->starved);
-}
-
-/* In the order in which they came; whoever is let on may use up the room for the rest. */
-static void conn_feed(struct conn_set *s)
-{
-	struct list todo, *l;
-
-	list_init(&todo);
-	list_splice(&todo, &s->starved);
-	while ((l = list_pop(&todo)) != NULL) {
-		struct conn *c = container_of(l, struct conn, starved);
-
-		if (s->bytes >= s->max_bytes && !(c->streaming && conn_unwritten(c) == 0)) {
-			list_push(&s->starved, l);
-			continue;
-		}
+	if (c->wants_room && conn_unwritten(c) <= LIMIT_CONN_OUT_LOW) {
 		c->wants_room = false;
-		s->ops->room(s->arg, c);
+		c->set->ops->room(c->set->arg, c);
 	}
 }
 
@@ -246,7 +222,6 @@ void conn_set_output(struct conn_set *s)
 	list_splice(&todo, &s->dirty);
 	while ((l = list_pop(&todo)) != NULL)
 		conn_output(container_of(l, struct conn, dirty));
-	conn_feed(s);
 	conn_bury(s);
 	counter_set(&s->counters->clients, (int64_t)s->n);
 	counter_set(&s->counters->client_buffer_bytes, (int64_t)s->bytes);

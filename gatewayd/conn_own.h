@@ -6,7 +6,6 @@
 #include "gatewayd/conn.h"
 
 bool conn_wants_input(const struct conn *c);
-bool conn_below_mark(const struct conn *c);   /* its own output; conn_room looks at all of them */
 void conn_count(struct conn *c);      /* brings set->bytes up to date */
 void conn_bury(struct conn_set *s);   /* frees the dead */
 

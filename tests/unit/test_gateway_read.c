@@ -390,33 +390,6 @@ TEST(many_large_ranges_on_one_connection_are_answered_in_full)
 	world_free(w);
 }
 
-TEST(streams_share_the_memory_for_all_clients)
-{
-	struct world *w = world_new(TIMEOUT);
-	struct rpc_peer p[12];
-	struct rpc_reply r;
-	struct kv_range_result res;
-
-	fill(w, KEYS, VALUE);
-	w->g.conns.max_bytes = 1u << 20;
-	for (size_t i = 0; i < 12; i++) {
-		world_join(w, &p[i]);
-		world_send(&p[i], 1, "range", &kv_range_desc, &all);
-		rpc_peer_write(&p[i], 1u << 16);
-	}
-	for (int i = 0; i < 300; i++) {
-		world_turn(w);
-		OK(w->g.conns.bytes < 3u << 20);
-	}
-	for (size_t i = 0; i < 12; i++) {
-		OK(world_reply(w, &p[i], &r));          /* one after the other */
-		world_decode(&r, &kv_range_result_desc, &res);
-		check_all(&res, KEYS);
-		rpc_peer_close(&p[i]);
-	}
-	world_free(w);
-}
-
 TEST(a_compaction_during_a_stream_closes_that_client_only)
 {
 	struct world *w = world_new(TIMEOUT);
@@ -571,7 +544,6 @@ TESTS = {
 	T(a_large_range_is_streamed_whole),
 	T(streams_share_turns_and_small_requests_pass_them),
 	T(many_large_ranges_on_one_connection_are_answered_in_full),
-	T(streams_share_the_memory_for_all_clients),
 	T(a_compaction_during_a_stream_closes_that_client_only),
 	T(a_compaction_before_the_first_byte_is_not_noticed),
 	T(a_client_that_goes_in_the_middle_of_a_stream_leaves_nothing),
