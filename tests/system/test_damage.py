@@ -93,7 +93,7 @@ def a_flipped_bit_in_the_log_stops_that_node_and_names_the_place():
         data = fill(c)
         node = (c.wait_leader() + 1) % 3
         key = b"/damage/%06d" % (N // 2)
-        places = flip(os.path.join(c.node_dir(node), "data", "raft", "*"), data[key])
+        places = flip(os.path.join(c.node_dir(node), "data", "raft", "*.seg"), data[key])
         assert len(places) == 1, places
         c.expected = rb"fatal: cannot open the log"
         c.kill(node, "raftd")
@@ -120,7 +120,7 @@ def tail_of(path):
 
 
 def newest_segment(c, i):
-    found = [p for p in glob.glob(os.path.join(c.node_dir(i), "data", "raft", "*")) if os.path.getsize(p) > 1 << 20
+    found = [p for p in glob.glob(os.path.join(c.node_dir(i), "data", "raft", "*.seg")) if os.path.getsize(p) > 1 << 20
              and tail_of(p) > 100]
     return max(found, key=os.path.getmtime)
 
