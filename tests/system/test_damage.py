@@ -73,8 +73,12 @@ def a_flipped_bit_in_the_store_is_never_served():
                     assert e.code in (CORRUPT, CHECKSUM), e
         for i in (0, 1):
             assert everything(c, i) == data
-        with open(os.path.join(c.node_dir(2), "log", "gatewayd.log"), encoding="utf-8") as f:
-            assert " error " in f.read(), "the log does not say so"
+        log = os.path.join(c.node_dir(2), "log", "gatewayd.log")
+
+        def said():                                      # `up` copies what daemons say: it may be a moment behind
+            with open(log, encoding="utf-8") as f:
+                return " error " in f.read()
+        until(said, "the log says so")
         compared = subprocess.run([QUORATE, "hash", "--endpoints", c.endpoints()], stdin=subprocess.DEVNULL,
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=PATIENCE_S, text=True,
                                   check=False)
