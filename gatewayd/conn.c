@@ -41,12 +41,16 @@ void conn_set_init(struct conn_set *s, struct loop *loop, const struct conn_ops 
 		   struct gatewayd_counters *counters)
 {
 	*s = (struct conn_set){.loop = loop, .ops = ops, .arg = arg, .counters = counters,
-			       .stall_ms = LIMIT_CONN_STALL_MS, .linger_ms = LIMIT_CONN_LINGER_MS};
+			       .stall_ms = LIMIT_CONN_STALL_MS, .linger_ms = LIMIT_CONN_LINGER_MS,
+			       .max_in_bytes = LIMIT_GATEWAY_IN_BYTES,
+			       .max_out_bytes = LIMIT_GATEWAY_OUT_BYTES};
 	s->scratch = mem_alloc(LIMIT_CONN_READ_BYTES);
 	s->log_since = loop_now(loop);
 	list_init(&s->all);
 	list_init(&s->dirty);
 	list_init(&s->dead);
+	list_init(&s->partial);
+	list_init(&s->blocked);
 }
 
 void conn_set_free(struct conn_set *s)
@@ -56,17 +60,19 @@ void conn_set_free(struct conn_set *s)
 	while ((l = list_first(&s->all)) != NULL)
 		conn_abort(container_of(l, struct conn, node), "gatewayd stops");
 	conn_bury(s);
-	CHECK(s->bytes == 0 && s->n == 0);
+	CHECK(s->in_bytes == 0 && s->out_bytes == 0 && s->n == 0);
 	mem_free(s->scratch);
 	s->scratch = NULL;
 }
 
 void conn_count(struct conn *c)
 {
-	size_t now = c->in.cap + c->out.cap + c->held.cap;
+	size_t out = c->out.cap + c->held.cap;
 
-	c->set->bytes += now - c->counted;
-	c->counted = now;
+	c->set->in_bytes += c->in.cap - c->counted_in;
+	c->set->out_bytes += out - c->counted_out;
+	c->counted_in = c->in.cap;
+	c->counted_out = out;
 }
 
 void conn_touch(struct conn *c)
@@ -93,6 +99,8 @@ void conn_abort(struct conn *c, const char *reason)
 	(void)close(fd);
 	list_remove(&c->node);
 	list_remove(&c->dirty);
+	list_remove(&c->in_partial);
+	list_remove(&c->in_blocked);
 	list_push(&s->dead, &c->node);
 	s->n--;
 	s->ops->gone(s->arg, c);
@@ -112,14 +120,20 @@ void conn_bury(struct conn_set *s)
 		mem_free(container_of(l, struct conn, node));
 }
 
+static void conn_drop_input(struct conn *c)
+{
+	buf_free(&c->in);
+	list_remove(&c->in_partial);
+	conn_count(c);
+}
+
 static void conn_end(struct conn *c)
 {
 	if (c->state != CONN_OPEN)
 		return;
 	c->state = CONN_ENDING;
-	buf_free(&c->in);
 	c->more_in = false;
-	conn_count(c);
+	conn_drop_input(c);
 	conn_touch(c);
 }
 
@@ -188,24 +202,36 @@ static void conn_parse_kept(struct conn *c)
 	if (c->state != CONN_OPEN)
 		return;                       /* the buffer is gone */
 	if (taken == c->in.len)
-		buf_free(&c->in);
+		conn_drop_input(c);
 	else
 		buf_consume(&c->in, taken);
-	conn_count(c);
 }
 
-/* Memory for all clients together is bounded: whoever would exceed it has to go. */
+/* The memory for half-come requests is full: whose has been coming for the longest time, goes. */
+static bool conn_make_room(struct conn *c, size_t n)
+{
+	struct conn_set *s = c->set;
+	struct list *l;
+
+	while (s->in_bytes + n > s->max_in_bytes && (l = list_first(&s->partial)) != NULL &&
+	       l != &c->in_partial)
+		conn_bad_bytes(container_of(l, struct conn, in_partial), ERR_TOO_MANY_REQUESTS);
+	return s->in_bytes + n <= s->max_in_bytes;
+}
+
 static bool conn_keep(struct conn *c, struct bytes got)
 {
-	if (c->set->bytes + got.len > LIMIT_GATEWAY_BUFFER_BYTES) {
+	if (!conn_make_room(c, got.len)) {
 		conn_bad_bytes(c, ERR_TOO_MANY_REQUESTS);
 		return false;
 	}
 	buf_add_bytes(&c->in, got);
 	conn_count(c);
+	if (!list_linked(&c->in_partial))
+		list_push(&c->set->partial, &c->in_partial);
 	if (c->in.err != ERR_OK)
 		conn_abort(c, "out of memory");
-	return c->in.err == ERR_OK;
+	return c->state == CONN_OPEN;
 }
 
 static void conn_take(struct conn *c, struct bytes got)
@@ -274,6 +300,14 @@ static void conn_event(void *arg, uint32_t events)
 		conn_read(c);
 }
 
+void conn_drop_stalled(struct conn *c)
+{
+	counter_inc(&c->set->counters->clients_stalled_total);
+	conn_complain(c->set, "client does not read its answers, dropped peer=%s waiting_bytes=%zu", c->peer,
+		      c->out.len - c->out_pos);
+	conn_abort(c, "stalled");
+}
+
 static void conn_timer(void *arg)
 {
 	struct conn *c = arg;
@@ -284,10 +318,7 @@ static void conn_timer(void *arg)
 		c->progressed = false;
 		conn_touch(c);                /* sets the timer again if it must */
 	} else if (c->blocked) {
-		counter_inc(&c->set->counters->clients_stalled_total);
-		conn_complain(c->set, "client does not read its answers, dropped peer=%s waiting_bytes=%zu",
-			      c->peer, c->out.len - c->out_pos);
-		conn_abort(c, "stalled");
+		conn_drop_stalled(c);
 	}
 }
 
@@ -299,6 +330,8 @@ struct conn *conn_new(struct conn_set *s, int fd, const char *peer)
 	list_init(&c->requests);
 	list_init(&c->parked);
 	list_init(&c->dirty);
+	list_init(&c->in_partial);
+	list_init(&c->in_blocked);
 	list_push(&s->all, &c->node);
 	s->n++;
 	buf_init(&c->in, LIMIT_CONN_MESSAGE_BYTES + LIMIT_CONN_READ_BYTES);

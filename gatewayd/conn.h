@@ -13,7 +13,9 @@
  * Memory: an idle connection has no buffers. Input is at most LIMIT_CONN_MESSAGE_BYTES plus one
  * read. A connection is not read while LIMIT_CONN_REQUESTS are in flight or LIMIT_CONN_OUT_HIGH
  * wait to be written; results of writes can still pile up, up to LIMIT_CONN_OUT_MAX (what a
- * client loses then is said in conn_answer_end).
+ * client loses then is said in conn_answer_end). All connections together are held to
+ * LIMIT_GATEWAY_IN_BYTES and LIMIT_GATEWAY_OUT_BYTES: beyond them the one goes whose request has
+ * been coming for the longest time, or who has taken nothing for the longest time.
  */
 #ifndef QUORATE_CONN_H
 #define QUORATE_CONN_H
@@ -48,8 +50,11 @@ struct conn_set {
 	void *arg;
 	struct gatewayd_counters *counters;
 	struct list all, dirty, dead;
+	struct list partial;          /* have input that is kept, the oldest first */
+	struct list blocked;          /* do not take what is written, the longest first */
 	size_t n;
-	size_t bytes;                 /* capacity of all buffers */
+	size_t in_bytes, out_bytes;   /* capacity of all buffers */
+	size_t max_in_bytes, max_out_bytes;
 	bool stopping;
 	uint8_t *scratch;             /* LIMIT_CONN_READ_BYTES, for reading */
 	int64_t stall_ms, linger_ms;
@@ -66,6 +71,7 @@ struct conn {
 	size_t in_flight;
 	/* conn.c's own */
 	struct list node, dirty;
+	struct list in_partial, in_blocked;   /* of the set's lists */
 	struct conn_set *set;
 	struct loop_io io;
 	struct loop_timer timer;
@@ -80,7 +86,7 @@ struct conn {
 	bool more_in;                 /* `in` may hold a complete message */
 	struct buf out, held;         /* held: answers that wait for a stream's end */
 	size_t out_pos;               /* written of out */
-	size_t counted;               /* of set->bytes */
+	size_t counted_in, counted_out;       /* of set->in_bytes, out_bytes */
 	size_t lingered;
 	char peer[64];
 };

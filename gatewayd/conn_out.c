@@ -68,7 +68,7 @@ static bool conn_overflows(const struct conn *c, const struct buf *b, size_t mar
 		return true;
 	if (b->len - mark <= CONN_SMALL_ANSWER)
 		return false;
-	return conn_pending(c) > LIMIT_CONN_OUT_MAX || c->set->bytes > LIMIT_GATEWAY_BUFFER_BYTES;
+	return conn_pending(c) > LIMIT_CONN_OUT_MAX || c->set->out_bytes > c->set->max_out_bytes;
 }
 
 void conn_answer_end(struct conn *c, struct buf *b, size_t mark, uint32_t id, int lost)
@@ -156,6 +156,10 @@ static void conn_write(struct conn *c)
 		c->progressed = true;
 	}
 	c->blocked = done < 0 || (size_t)done < n;
+	if (!c->blocked || done > 0)
+		list_remove(&c->in_blocked);
+	if (c->blocked && !list_linked(&c->in_blocked))
+		list_push(&c->set->blocked, &c->in_blocked);
 	if (!c->blocked && c->out_pos < c->out.len)
 		conn_touch(c);                /* the rest in the next turn */
 	conn_drop_written(c);
@@ -200,6 +204,7 @@ static void conn_output(struct conn *c)
 		conn_abort(c, "out of memory");
 		return;
 	}
+	conn_count(c);                        /* a stream has appended */
 	conn_write(c);
 	if (c->state == CONN_DEAD || c->state == CONN_LINGER)
 		return;
@@ -214,6 +219,15 @@ static void conn_output(struct conn *c)
 	}
 }
 
+/* Too much waits to be taken: whoever has taken nothing for the longest time has to go. */
+static void conn_relieve(struct conn_set *s)
+{
+	struct list *l;
+
+	while (s->out_bytes > s->max_out_bytes && (l = list_first(&s->blocked)) != NULL)
+		conn_drop_stalled(container_of(l, struct conn, in_blocked));
+}
+
 void conn_set_output(struct conn_set *s)
 {
 	struct list todo, *l;
@@ -222,7 +236,8 @@ void conn_set_output(struct conn_set *s)
 	list_splice(&todo, &s->dirty);
 	while ((l = list_pop(&todo)) != NULL)
 		conn_output(container_of(l, struct conn, dirty));
+	conn_relieve(s);
 	conn_bury(s);
 	counter_set(&s->counters->clients, (int64_t)s->n);
-	counter_set(&s->counters->client_buffer_bytes, (int64_t)s->bytes);
+	counter_set(&s->counters->client_buffer_bytes, (int64_t)(s->in_bytes + s->out_bytes));
 }

@@ -6,7 +6,8 @@
 #include "gatewayd/conn.h"
 
 bool conn_wants_input(const struct conn *c);
-void conn_count(struct conn *c);      /* brings set->bytes up to date */
+void conn_count(struct conn *c);      /* brings the set's sums up to date */
 void conn_bury(struct conn_set *s);   /* frees the dead */
+void conn_drop_stalled(struct conn *c);
 
 #endif

@@ -267,7 +267,8 @@ static void gatewayd_status(void *arg, struct admin_reply *r)
 	admin_str(r, "client_listen", d->config->client_listen);
 	admin_u64(r, "clients", g->conns.n);
 	admin_u64(r, "clients_max", x->max_conns);
-	admin_u64(r, "client_buffer_bytes", g->conns.bytes);
+	admin_u64(r, "client_in_bytes", g->conns.in_bytes);
+	admin_u64(r, "client_out_bytes", g->conns.out_bytes);
 	admin_u64(r, "requests_in_flight", g->n_requests);
 	admin_u64(r, "proposals", g->raft.n_proposals);
 	admin_bool(r, "session_open", g->raft.session_open);

@@ -66,7 +66,8 @@
 #define LIMIT_GATEWAY_READ_BYTES (64u * MIB)   /* ...and the bytes of their parameters */
 #define LIMIT_GATEWAY_WORK_BYTES (384u * MIB)  /* what reads under way hold: sorting, transactions */
 #define LIMIT_GATEWAY_SORT_BYTES (128u * MIB)  /* keys (and values) one sorted range holds */
-#define LIMIT_GATEWAY_BUFFER_BYTES (512u * MIB)   /* input and output of all connections together */
+#define LIMIT_GATEWAY_IN_BYTES (256u * MIB)    /* half-come requests of all connections together */
+#define LIMIT_GATEWAY_OUT_BYTES (256u * MIB)   /* answers not yet taken, likewise */
 #define LIMIT_GATEWAY_STEP_ROWS 1000u          /* rows of a read in one step... */
 #define LIMIT_GATEWAY_STEP_BYTES (128u * KIB)  /* ...or this much of an answer */
 #define LIMIT_GATEWAY_TURN_US 1000u            /* reading in one turn of the loop */

@@ -73,7 +73,7 @@ TEST(every_truncation_costs_nothing_but_itself)
 		EQ_INT(w->set.n, 1);
 	}
 	EQ_INT(w->n_requests, 0);
-	EQ_INT(w->set.bytes, 0);
+	EQ_INT((w->set.in_bytes + w->set.out_bytes), 0);
 	echo_works(w, &good, 1);
 	rpc_peer_close(&good);
 	buf_free(&whole);
@@ -133,7 +133,7 @@ TEST(random_garbage_never_harms)
 		conn_world_turns(w, 3);
 	}
 	EQ_INT(w->set.n, 1);
-	EQ_INT(w->set.bytes, 0);
+	EQ_INT((w->set.in_bytes + w->set.out_bytes), 0);
 	echo_works(w, &good, 1);
 	rpc_peer_close(&good);
 	conn_world_free(w);
@@ -208,7 +208,7 @@ TEST(who_does_not_read_is_not_read)
 	for (int i = 0; i < 200; i++) {
 		rpc_peer_write(&p, 1u << 16);
 		conn_world_turns(w, 1);
-		OK(w->set.bytes < LIMIT_CONN_OUT_HIGH * 2 + 3 * BIG_BYTES + LIMIT_CONN_READ_BYTES * 2);
+		OK((w->set.in_bytes + w->set.out_bytes) < LIMIT_CONN_OUT_HIGH * 2 + 3 * BIG_BYTES + LIMIT_CONN_READ_BYTES * 2);
 	}
 	OK(w->n_requests < 50);
 	echo_works(w, &good, 1);
@@ -235,7 +235,7 @@ TEST(who_never_reads_is_dropped)
 	while (w->set.n > 0)
 		loop_turn(w->loop, 10);
 	EQ_INT(w->counters.clients_stalled_total.value, 1);
-	EQ_INT(w->set.bytes, 0);
+	EQ_INT((w->set.in_bytes + w->set.out_bytes), 0);
 	rpc_peer_close(&p);
 	conn_world_free(w);
 }
@@ -283,7 +283,7 @@ TEST(results_beyond_the_limit_are_given_up_not_kept)
 	for (size_t i = 0; i < ALL; i++)
 		conn_world_answer_big(w->later[i].c, w->later[i].id);
 	w->n_later = 0;
-	OK(w->set.bytes <= 2 * LIMIT_CONN_OUT_MAX + BIG_BYTES);
+	OK((w->set.in_bytes + w->set.out_bytes) <= 2 * LIMIT_CONN_OUT_MAX + BIG_BYTES);
 	for (int i = 0; i < ALL; i++) {
 		OK(conn_world_reply(w, &p, &r));
 		EQ_INT(r.id, i);
@@ -401,7 +401,7 @@ TEST(a_stream_holds_no_more_than_the_water_mark)
 	rpc_peer_write(&p, 1u << 16);
 	for (int i = 0; i < 200; i++) {
 		conn_world_turns(w, 1);
-		OK(w->set.bytes <= 2 * (LIMIT_CONN_OUT_HIGH + STREAM_STEP));
+		OK((w->set.in_bytes + w->set.out_bytes) <= 2 * (LIMIT_CONN_OUT_HIGH + STREAM_STEP));
 	}
 	OK(w->streamed < STREAM_BYTES);
 	OK(conn_world_reply(w, &p, &r));
@@ -436,6 +436,39 @@ TEST(stopping_answers_what_is_in_flight_and_closes)
 	conn_world_free(w);
 }
 
+TEST(when_memory_is_short_the_slowest_senders_go)
+{
+	struct conn_world *w = conn_world_new();
+	struct rpc_peer slow[20], good;
+	struct rpc_reply r;
+
+	w->set.max_in_bytes = 1u << 20;
+	for (size_t i = 0; i < 20; i++) {
+		(void)conn_world_join(w, &slow[i]);
+		conn_world_request(&slow[i], 7, "echo", BIG_BYTES);
+		slow[i].out.len--;              /* all but the last byte */
+		while (slow[i].out.len > 0) {
+			rpc_peer_write(&slow[i], 1u << 16);
+			conn_world_turns(w, 1);
+		}
+		OK(w->set.in_bytes <= 1u << 20);
+	}
+	(void)conn_world_join(w, &good);
+	conn_world_request(&good, 1, "echo", BIG_BYTES);
+	OK(conn_world_reply(w, &good, &r));
+	EQ_INT(r.error, 0);
+	OK(conn_world_reply(w, &slow[0], &r));  /* the first to come is the first to go */
+	EQ_INT(r.id, 7);
+	EQ_INT(r.error, ERR_TOO_MANY_REQUESTS);
+	OK(!conn_world_reply(w, &slow[0], &r));
+	conn_world_turns(w, 3);
+	OK(w->set.n > 2);
+	for (size_t i = 0; i < 20; i++)
+		rpc_peer_close(&slow[i]);
+	rpc_peer_close(&good);
+	conn_world_free(w);
+}
+
 TEST(an_idle_connection_holds_no_buffers)
 {
 	struct conn_world *w = conn_world_new();
@@ -445,7 +478,7 @@ TEST(an_idle_connection_holds_no_buffers)
 		(void)conn_world_join(w, &p[i]);
 		echo_works(w, &p[i], 1);
 	}
-	EQ_INT(w->set.bytes, 0);
+	EQ_INT((w->set.in_bytes + w->set.out_bytes), 0);
 	for (size_t i = 0; i < 50; i++)
 		rpc_peer_close(&p[i]);
 	conn_world_free(w);
@@ -469,6 +502,7 @@ TESTS = {
 	T(a_stream_does_not_wait_for_what_waits_for_it),
 	T(a_stream_holds_no_more_than_the_water_mark),
 	T(stopping_answers_what_is_in_flight_and_closes),
+	T(when_memory_is_short_the_slowest_senders_go),
 	T(an_idle_connection_holds_no_buffers),
 };
 TAP_MAIN

@@ -345,7 +345,7 @@ TEST(streams_share_turns_and_small_requests_pass_them)
 	while (replies < 4) {
 		EQ_INT(world_put(w, &small, "z", "z"), 0);
 		puts++;
-		OK(w->g.conns.bytes < 4 * 2 * (LIMIT_CONN_OUT_HIGH + LIMIT_GATEWAY_STEP_BYTES + VALUE) + (1u << 18));
+		OK((w->g.conns.in_bytes + w->g.conns.out_bytes) < 4 * 2 * (LIMIT_CONN_OUT_HIGH + LIMIT_GATEWAY_STEP_BYTES + VALUE) + (1u << 18));
 		for (size_t i = 0; i < 4; i++) {
 			rpc_peer_read(&big[i], 100000);
 			if (!rpc_peer_next(&big[i], &r))
@@ -387,6 +387,34 @@ TEST(many_large_ranges_on_one_connection_are_answered_in_full)
 	}
 	EQ_INT(w->g.n_requests, 0);
 	rpc_peer_close(&p);
+	world_free(w);
+}
+
+TEST(when_memory_is_short_those_go_who_do_not_read)
+{
+	struct world *w = world_new(TIMEOUT);
+	struct rpc_peer hog[12], good;
+	struct kv_range_result res;
+
+	fill(w, KEYS, VALUE);
+	w->g.conns.max_out_bytes = 1u << 20;
+	for (size_t i = 0; i < ARRAY_LEN(hog); i++) {
+		world_join(w, &hog[i]);
+		world_send(&hog[i], 1, "range", &kv_range_desc, &all);
+		rpc_peer_write(&hog[i], 1u << 16);
+	}
+	for (int i = 0; i < 300; i++) {
+		world_turn(w);
+		OK(w->g.conns.out_bytes <= 1u << 20);
+	}
+	OK(w->g.counters.clients_stalled_total.value > 0);
+	OK(w->g.conns.n > 0);
+	world_join(w, &good);
+	EQ_INT(world_range(w, &good, &all, &res), 0);
+	check_all(&res, KEYS);
+	for (size_t i = 0; i < ARRAY_LEN(hog); i++)
+		rpc_peer_close(&hog[i]);
+	rpc_peer_close(&good);
 	world_free(w);
 }
 
@@ -544,6 +572,7 @@ TESTS = {
 	T(a_large_range_is_streamed_whole),
 	T(streams_share_turns_and_small_requests_pass_them),
 	T(many_large_ranges_on_one_connection_are_answered_in_full),
+	T(when_memory_is_short_those_go_who_do_not_read),
 	T(a_compaction_during_a_stream_closes_that_client_only),
 	T(a_compaction_before_the_first_byte_is_not_noticed),
 	T(a_client_that_goes_in_the_middle_of_a_stream_leaves_nothing),
