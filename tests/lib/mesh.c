@@ -23,17 +23,25 @@ static struct sockaddr_in loopback(int port)
 	return in;
 }
 
-/* Port 0: any; *port says which. */
-static int listen_on(int *port)
+/* A socket with that port, or with one that is free (0): *port says which. */
+static int bound_to(int *port)
 {
 	struct sockaddr_in in = loopback(*port);
 	socklen_t len = sizeof in;
 	int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	CHECK(fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0);
-	CHECK(bind(fd, (struct sockaddr *)&in, sizeof in) == 0 && listen(fd, 256) == 0);
+	CHECK(bind(fd, (struct sockaddr *)&in, sizeof in) == 0);
 	CHECK(getsockname(fd, (struct sockaddr *)&in, &len) == 0);
 	*port = ntohs(in.sin_port);
+	return fd;
+}
+
+static int listen_on(int *port)
+{
+	int fd = bound_to(port);
+
+	CHECK(listen(fd, 256) == 0);
 	return fd;
 }
 
@@ -146,7 +154,7 @@ void mesh_open(struct mesh *t, const struct peer_times *times)
 		key_generate(keys[id]);
 		memcpy(n->keys.secret, keys[id], KEY_LEN);
 		memcpy(n->keys.cluster_secret, secret, KEY_LEN);
-		(void)close(listen_on(&n->port));
+		n->held_fd = bound_to(&n->port);
 	}
 	for (uint64_t id = 1; id <= MESH_NODES; id++)
 		node_config(t, id, keys);
@@ -192,6 +200,8 @@ void mesh_close(struct mesh *t)
 {
 	for (uint64_t id = 1; id <= MESH_NODES; id++)
 		mesh_stop(t, id);
+	for (uint64_t id = 1; id <= MESH_NODES; id++)
+		(void)close(t->node[id].held_fd);
 	loop_hook_del(t->loop, &t->hook);
 	loop_free(t->loop);
 }

@@ -26,7 +26,7 @@ struct mesh_node {
 	char addr[MESH_NODES + 1][32];         /* of each member, as this node dials it */
 	struct peer_keys keys;
 	struct peers *ps;                     /* NULL: stopped */
-	int port;
+	int port, held_fd;                    /* bound, not listening: nobody else gets the port */
 	uint64_t incarnation;
 	bool full;                            /* cannot take messages of more than one byte */
 	int answer;                           /* what `message` says */

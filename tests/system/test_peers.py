@@ -13,7 +13,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import history
 import hostile
-from harness import QUORATE, Cluster, scaled, tap, until
+from harness import QUORATE, ROUNDS, Cluster, scaled, tap, until
 
 SEED = int(os.environ.get("QUORATE_SEED", random.SystemRandom().randrange(1 << 32)))
 
@@ -73,7 +73,7 @@ def under(mangle, times):
     with Wired() as c:
         with clients_of(c, rng) as clients:
             until(lambda: all(clients.done(i) > 50 for i in range(3)), "a load")
-            for _ in range(times):
+            for _ in range(times * ROUNDS):
                 before = c.connections()
                 first = threading.Lock()                 # of the wires' threads one gets it, for good
 
@@ -112,8 +112,10 @@ def a_recorded_connection_replayed_convinces_nobody():
     with Wired() as c:
         until(c.links_up, "all links are up")
         before = c.connections()
-        recorded = c.wires[0, 2].first_words[-1]
-        assert recorded.startswith(b"QUORPEER") and len(recorded) > 200
+        wire = c.wires[0, 2]
+        until(lambda: len(wire.first_words[-1]) > 200, "a handshake and some frames behind it have been recorded")
+        recorded = wire.first_words[-1]
+        assert recorded.startswith(b"QUORPEER")
         for words in (recorded, recorded + recorded, recorded[:36], recorded[:100]):
             answer = hostile.say(c.peer_port(2), words, half_close=False)
             assert answer is not None, "a replayed connection is kept open"
@@ -125,7 +127,9 @@ def others_bytes_are_no_handshake():
     """What one node says to another, said to a third."""
     with Wired() as c:
         until(c.links_up, "all links are up")
-        words = c.wires[0, 1].first_words[-1]
+        wire = c.wires[0, 1]
+        until(lambda: len(wire.first_words[-1]) > 200, "a handshake and some frames behind it have been recorded")
+        words = wire.first_words[-1]
         assert hostile.say(c.peer_port(2), words, half_close=False) == b"", "meant for another node, and answered"
         assert c.links_up()
 
@@ -135,7 +139,7 @@ def a_leader_cut_off_serves_nothing_stale():
     with Wired() as c:
         with clients_of(c, rng) as clients:
             until(lambda: all(clients.done(i) > 50 for i in range(3)), "a load")
-            for _ in range(scaled(3, 2)):
+            for _ in range(scaled(3, 2) * ROUNDS):
                 leader = c.wait_leader()
                 c.cut(leader)
                 others = [i for i in range(3) if i != leader]
