@@ -26,8 +26,9 @@ BUILD = os.path.abspath(os.environ.get("QUORATE_BUILD", os.path.join(SOURCE, "bu
 QUORATE = os.path.join(BUILD, "ctl", "quorate")
 DAEMONS = ("raftd", "stored", "gatewayd")
 SANITIZED = os.environ.get("QUORATE_SANITIZED", "") == "yes"
+ROUNDS = int(os.environ.get("QUORATE_ROUNDS", "1"))      # more: a longer search for rare faults
 PATIENCE_S = 120 if SANITIZED else 60     # for conditions that must come true; never slept through
-WATCHDOG_S = 900 if SANITIZED else 420    # for a whole test program: a hang is a failure
+WATCHDOG_S = (900 if SANITIZED else 420) * ROUNDS   # for a whole test program: a hang is a failure
 TROUBLE = re.compile(rb"panic at|fatal:|AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:")
 
 

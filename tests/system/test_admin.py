@@ -47,7 +47,8 @@ def every_command_answers_in_text_and_json():
 def status_says_the_same_in_text_and_json():
     with Cluster() as c:
         for daemon in DAEMONS:
-            flat = dict(line.split(": ", 1) for line in c.admin(1, daemon, "status").strip().split("\n") if ": " in line)
+            lines = c.admin(1, daemon, "status").strip().split("\n")
+            flat = dict(line.split(": ", 1) for line in lines if ": " in line)
             tree = c.admin_json(1, daemon, "status")
             assert flat["daemon"] == tree["daemon"] and tree["daemon"].startswith(daemon), (flat, tree)
             assert int(flat["pid"]) == tree["pid"] == c.pid(1, daemon)

@@ -244,6 +244,20 @@ def a_key_that_comes_twice_has_its_last_value():
     assert got == [b"value %d" % max(i for i in range(2000) if i % 7 == k) for k in range(7)], got
 
 
+def what_get_writes_as_json_load_puts_back():
+    """docs/operations.md, "Backup"."""
+    values = [b"plain", b"", bytes(range(256)), b"line\nline"]
+    for i, value in enumerate(values):
+        out("load", "-q", "--format=length", stdin=b"3:m/%d%d:%s" % (i, len(value), value))
+    everything = json.loads(out("get", "--prefix", "m/", "-w", "json", "--command-timeout", "10m"))
+    backup = "".join(json.dumps({"key": p["key"], "value": p.get("value", "")}) + "\n" for p in everything["kvs"])
+    out("del", "--prefix", "m/")
+    assert b"loaded 4 keys" in loaded(backup.encode(), "--format", "json")
+    again = json.loads(out("get", "--prefix", "m/", "-w", "json"))
+    assert [(p["key"], p.get("value", "")) for p in again["kvs"]] == \
+        [(p["key"], p.get("value", "")) for p in everything["kvs"]] and len(again["kvs"]) == len(values)
+
+
 def bench_prints_figures():
     text = out("bench", "--duration", "1s").decode()
     print("".join(f"# {line}\n" for line in text.splitlines()), end="")
@@ -324,5 +338,6 @@ if __name__ == "__main__":
          txn_is_read_from_standard_input, compaction_gives_up_the_past, json_has_every_number,
          the_environment_stands_for_flags, a_dead_endpoint_is_passed_over, who_asks_for_help_gets_it,
          output_that_cannot_be_written_is_an_error, load_takes_its_formats, a_key_that_comes_twice_has_its_last_value,
-         bench_prints_figures, status_members_and_hash_show_the_node, a_daemon_that_is_down_is_shown_as_down,
+         what_get_writes_as_json_load_puts_back, bench_prints_figures, status_members_and_hash_show_the_node,
+         a_daemon_that_is_down_is_shown_as_down,
          init_makes_nodes_and_never_overwrites], always=[the_node_starts, the_node_ends_cleanly])

@@ -87,6 +87,9 @@ class Machine:
                             "runstatedir": self.run, **more}.items():
             text = text.replace(f"@{word}@", value)
         assert not re.search(r"@\w+@(?!\.service)", text), f"{template} has a word that nobody replaces"
+        if os.geteuid() != 0:                            # raftd and gatewayd hide their /proc/PID/exe from all but root
+            text = text.replace('--exec "$BINARY" --', '--name "$NAME" --startas "$BINARY" --')
+            text = text.replace('--exec "$BINARY"', '--name "$NAME"')
         path = self.path(name)
         with open(path, "w", encoding="utf-8") as f:
             f.write(text)
@@ -141,7 +144,8 @@ def who_waits_says_for_whom():
         for daemon, others in (("gatewayd", ("raftd", "stored")), ("raftd", ("stored",))):
             m.init(daemon, "start")
             for other in others:
-                until(lambda o=other: re.search(rf"waiting for.*{o}", m.log(daemon)), f"{daemon} says it waits for {other}")
+                until(lambda o=other: re.search(rf"waiting for.*{o}", m.log(daemon)),
+                      f"{daemon} says that it waits for {other}")
             m.init(daemon, "stop")
 
 
@@ -180,6 +184,24 @@ def restart_makes_a_new_process_and_loses_nothing():
             m.init(daemon, "stop")
 
 
+def an_upgrade_replaces_what_runs():
+    start_stop_daemon()
+    with Machine() as m:
+        old_binary, new_binary = (os.path.join(m.sbin, name) for name in ("raftd", "raftd.new"))
+        os.remove(old_binary)
+        shutil.copy(program("raftd"), old_binary)
+        m.init("raftd", "start")
+        old = m.pid("raftd")
+        shutil.copy(program("raftd"), new_binary)        # as a package manager does it
+        os.rename(new_binary, old_binary)
+        m.init("raftd", "status", RUNNING)
+        m.init("raftd", "start")
+        assert m.pid("raftd") == old and alive(old)
+        m.init("raftd", "restart")
+        assert m.pid("raftd") != old and not alive(old) and alive(m.pid("raftd"))
+        m.init("raftd", "stop")
+
+
 def reload_reads_the_log_level_again():
     start_stop_daemon()
     with Machine() as m:
@@ -197,7 +219,7 @@ def the_killed_are_known_to_be_dead_and_start_again():
         m.init("stored", "start")
         old = m.pid("stored")
         os.kill(old, signal.SIGKILL)
-        until(lambda: not alive(old), "it is dead")
+        until(lambda: not os.path.exists(f"/proc/{old}"), "it is dead, and init has noticed")
         m.init("stored", "status", 1)
         m.init("stored", "start")
         m.init("stored", "status", RUNNING)
@@ -216,7 +238,7 @@ def two_gateways_share_the_port():
         until(m.serves, "it serves")
         for pid in pids:                                 # either serves alone
             os.kill(pid, signal.SIGKILL)
-            until(lambda p=pid: not alive(p), "it is dead")
+            until(lambda p=pid: not os.path.exists(f"/proc/{p}"), "it is dead, and init has noticed")
             until(m.serves, "the other one serves")
             m.init("gatewayd", "status", 1)
             m.init("gatewayd", "start")
@@ -271,6 +293,6 @@ def systemd_takes_the_units():
 
 if __name__ == "__main__":
     tap([in_every_order_they_start_and_stop, who_waits_says_for_whom, start_and_stop_may_be_repeated,
-         restart_makes_a_new_process_and_loses_nothing, reload_reads_the_log_level_again,
+         restart_makes_a_new_process_and_loses_nothing, an_upgrade_replaces_what_runs, reload_reads_the_log_level_again,
          the_killed_are_known_to_be_dead_and_start_again, two_gateways_share_the_port, what_is_missing_is_said,
          the_built_scripts_and_units_are_the_templates, systemd_takes_the_units])

@@ -10,7 +10,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
 import history
-from harness import DAEMONS, Cluster, scaled, tap, until
+from harness import DAEMONS, ROUNDS, Cluster, scaled, tap, until
 
 EACH = 3                  # clients at each node
 EVERYBODY = range(3 * EACH)
@@ -38,7 +38,7 @@ def roles(cluster):
 def a_kill_of_any_daemon_leaves_a_linearizable_history():
     with Cluster() as c:
         with loaded(c) as clients:
-            for daemon in DAEMONS * scaled(2, 1):
+            for daemon in DAEMONS * scaled(2, 1) * ROUNDS:
                 for role in ("leader", "follower"):
                     node = roles(c)[role]
                     print(f"# kill -9 {daemon} of the {role}, node {node}")
@@ -50,7 +50,7 @@ def a_kill_of_any_daemon_leaves_a_linearizable_history():
 def a_pause_of_any_daemon_leaves_a_linearizable_history():
     with Cluster() as c:
         with loaded(c) as clients:
-            for daemon in DAEMONS:
+            for daemon in DAEMONS * ROUNDS:
                 for role in ("leader", "follower"):
                     node = roles(c)[role]
                     others = [i for i in EVERYBODY if i // EACH != node]
@@ -69,7 +69,7 @@ def a_pause_of_any_daemon_leaves_a_linearizable_history():
 def leaders_that_die_one_after_the_other_leave_a_linearizable_history():
     with Cluster() as c:
         with loaded(c) as clients:
-            for _ in range(scaled(6, 3)):
+            for _ in range(scaled(6, 3) * ROUNDS):
                 leader = c.wait_leader()
                 pids = c.kill_node(leader)
                 for daemon, pid in zip(DAEMONS, pids):
@@ -81,7 +81,7 @@ def leaders_that_die_one_after_the_other_leave_a_linearizable_history():
 def everything_killed_at_once_leaves_a_linearizable_history():
     with Cluster() as c:
         with loaded(c) as clients:
-            for _ in range(scaled(3, 2)):
+            for _ in range(scaled(3, 2) * ROUNDS):
                 progress(clients, EVERYBODY, 50)
                 c.kill_all()
                 c.start()

@@ -1,13 +1,15 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """The machine's own package registry, put while every daemon of every node dies, and read back byte for byte."""
+import json
 import os
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
 import registry
-from harness import DAEMONS, Cluster, Skip, scaled, tap, until
+from harness import DAEMONS, QUORATE, Cluster, Skip, scaled, tap, until
 from rpc import (H_REVISION, P_CREATE, P_KEY, P_MOD, P_VALUE, P_VERSION, S_APPLIED, S_APPLY_HASH, Pipeline, Request,
                  prefix_end)
 
@@ -101,7 +103,7 @@ class Phases:
             self.line.at(began + self.size // 3, lambda v=victims, k=killed: k.extend(self.die(v)))
             self.line.release(began + self.size)
             goal = min(began + self.size, len(self.line.requests))
-            until(lambda: self.line.answered >= goal or self.line.failure, f"progress after the death of {victims}", 120)
+            until(lambda: self.line.answered >= goal or self.line.failure, f"progress after {victims} died", 120)
             if self.line.failure:
                 raise self.line.failure
             assert len(killed) == len(victims), "nothing was killed"
@@ -170,6 +172,48 @@ def check_changed(pairs, whole, changed):
     assert all(p[P_VERSION] >= 2 and p[P_MOD] > p[P_CREATE] for p in pairs if p[P_KEY] in changed)
 
 
+def escaped(data):
+    """As `quorate load` reads it and --acked writes it: a tab, a line break or a backslash inside is escaped."""
+    return data.replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\t", b"\\t")
+
+
+def what_load_says_is_acknowledged_is_there():
+    data = the_registry()
+    lines = [escaped(k) + b"\t" + escaped(v) + b"\n" for k, v in data.items()]
+    with Cluster() as c:
+        acked = os.path.join(c.dir, "acked")
+        load = subprocess.Popen([QUORATE, "load", "-q", "--retry", "--acked", acked, "-w", "json", "--endpoints",
+                                 c.endpoints()], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        faults = faults_of(c)
+        size = len(lines) // len(faults) + 1
+        for n, fault in enumerate(faults):
+            victims = fault()
+            load.stdin.write(b"".join(lines[n * size:(n + 1) * size]))
+            load.stdin.flush()
+            old = [c.kill(*v) for v in victims]
+            for victim, pid in zip(victims, old):
+                c.reborn(*victim, pid)
+            goal = min((n + 1) * size, len(lines))
+            until(lambda: count_lines(acked) >= goal or load.poll() is not None, f"progress after {victims} died", 120)
+        said = json.loads(load.communicate(timeout=120)[0])
+        assert load.returncode == 0 and said["count"] == len(data), (load.returncode, said)
+        print(f"# {said}")
+        with open(acked, "rb") as f:
+            assert sorted(f.read().splitlines()) == sorted(escaped(k) for k in data)
+        pairs = everything(c, 2)
+        assert {p[P_KEY]: p[P_VALUE] for p in pairs} == data
+        assert said["repeats"] >= sum(p[P_VERSION] - 1 for p in pairs), "put more often than it says"
+        check_replicas(c)
+
+
+def count_lines(path):
+    try:
+        with open(path, "rb") as f:
+            return f.read().count(b"\n")
+    except FileNotFoundError:
+        return 0
+
+
 def the_registry_is_parsed_byte_for_byte():
     the_registry()
     with open(registry.STATUS, "rb") as f:
@@ -179,4 +223,5 @@ def the_registry_is_parsed_byte_for_byte():
 
 
 if __name__ == "__main__":
-    tap([the_registry_is_parsed_byte_for_byte, what_is_acknowledged_survives_the_death_of_everything])
+    tap([the_registry_is_parsed_byte_for_byte, what_is_acknowledged_survives_the_death_of_everything,
+         what_load_says_is_acknowledged_is_there])
