@@ -137,8 +137,7 @@ static void raftd_make_core(struct raftd *n, const struct wal_recovered *rec)
 	case ERR_OK:
 		break;
 	case ERR_CONFIG:
-		fatal("heartbeat_ms may be at most a third of election_min_ms",
-		      "impossible election times");
+		fatal("compare them with quorate.conf(5)", "these members and times make no Raft node");
 	default:
 		fatal("rebuild the node from its peers, under a new node id",
 		      "the log does not look like a Raft log");

@@ -214,8 +214,8 @@ static int config_check_times(const struct config *c, struct config_error *e)
 {
 	if (c->election_min_ms >= c->election_max_ms)
 		return config_fail(e, "election_min_ms must be below election_max_ms");
-	if (2 * c->heartbeat_ms > c->election_min_ms)
-		return config_fail(e, "heartbeat_ms must be at most half of election_min_ms");
+	if (3 * c->heartbeat_ms > c->election_min_ms)     /* two may get lost: the core asks for as much */
+		return config_fail(e, "heartbeat_ms must be at most a third of election_min_ms");
 	if (c->request_timeout_ms < c->election_max_ms)
 		return config_fail(e, "request_timeout_ms must not be below election_max_ms");
 	return ERR_OK;

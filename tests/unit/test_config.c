@@ -178,7 +178,7 @@ TEST(more_members_than_voters_are_refused)
 TEST(settings_that_do_not_fit_together_are_refused)
 {
 	expect_error_after_good("election_min_ms = 300", "f: election_min_ms must be below election_max_ms");
-	expect_error_after_good("heartbeat_ms = 76", "f: heartbeat_ms must be at most half of election_min_ms");
+	expect_error_after_good("heartbeat_ms = 51", "f: heartbeat_ms must be at most a third of election_min_ms");
 	expect_error_after_good("request_timeout_ms = 200", "f: request_timeout_ms must not be below election_max_ms");
 	expect_error_after_good("log_level = loud", "f: log_level: error, warn, info or debug, not loud");
 	expect_error_after_good("peer_listen = here:1", "f: peer_listen: not a numeric ADDRESS:PORT or [v6]:PORT: here:1");
