@@ -43,6 +43,8 @@ enum err_again { ERR_AGAIN_NO, ERR_AGAIN_SAFE, ERR_AGAIN_UNSURE };
 	E(TXN_TOO_DEEP,    16, INVALID_ARGUMENT,    NO,     "transaction is nested too deeply") \
 	E(RESPONSE_TOO_LARGE, 17, RESOURCE_EXHAUSTED, NO,   "transaction response is too large") \
 	E(TXN_TOO_LARGE,   18, RESOURCE_EXHAUSTED,  NO,     "transaction reads too many keys") \
+	E(LEASE_KEYS,      19, RESOURCE_EXHAUSTED,  NO,     "too many keys are attached to the lease") \
+	E(TOO_MANY_LEASES, 20, RESOURCE_EXHAUSTED,  SAFE,   "too many leases") \
 	/* the cluster cannot do it now */ \
 	E(NO_LEADER,       30, UNAVAILABLE,         SAFE,   "no leader") \
 	E(LEADER_CHANGED,  31, UNAVAILABLE,         SAFE,   "leader changed") \

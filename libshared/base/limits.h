@@ -99,6 +99,15 @@
 #define LIMIT_APPLY_TXN_US 20000u              /* ...or after so long */
 #define LIMIT_STORE_HASHES 4u                  /* store hashes computed at a time */
 
+/* Leases. Those of the store are part of its format. */
+#define LIMIT_LEASES 1000000u                  /* of a cluster: each costs leased about 100 bytes */
+#define LIMIT_LEASE_KEYS 100000u               /* attached to one lease: its end deletes all in one command */
+#define LIMIT_LEASE_TTL_S 9000000000           /* etcd's */
+#define LIMIT_LEASE_MARKS 1000u                /* remaining times in one checkpoint */
+#define LIMIT_LEASE_ASKS 65536u                /* keepalives and questions waiting in leased, or in a gatewayd */
+#define LIMIT_LEASE_PAGE_ROWS 10000u           /* leases or keys in one answer... */
+#define LIMIT_LEASE_PAGE_BYTES (1u * MIB)      /* ...or this much of it */
+
 /* The client library and the command. */
 #define LIMIT_CLIENT_ENDPOINTS 64u             /* addresses one client tries */
 #define LIMIT_CLIENT_INFLIGHT 65536u           /* requests in flight on one connection */
@@ -135,6 +144,8 @@ _Static_assert(LIMIT_WAL_ENTRY_BYTES + 64u * KIB <= LIMIT_WAL_BATCH_BYTES, "an e
 _Static_assert(LIMIT_WAL_BATCH_BYTES + 64u * KIB <= LIMIT_WAL_SEGMENT_BYTES, "a batch fits a segment");
 _Static_assert(LIMIT_TXN_TREE_OPS >= 3 * LIMIT_TXN_OPS, "what is not nested is bounded by LIMIT_TXN_OPS");
 _Static_assert(LIMIT_TXN_ROWS >= 8 * LIMIT_TXN_TREE_OPS, "operations alone never use up the rows");
+_Static_assert(LIMIT_LEASE_KEYS <= LIMIT_TXN_ROWS, "the end of a lease is no more work than a transaction");
+_Static_assert(LIMIT_LEASE_MARKS * 32u <= LIMIT_REQUEST_BYTES, "a checkpoint fits an entry");
 _Static_assert(LIMIT_DEDUP_ROWS >= 8 * LIMIT_GATEWAY_PROPOSALS,
 	       "the commands in flight of 8 gateways are all remembered");
 _Static_assert(LIMIT_REQUEST_BYTES + 64u * KIB <= LIMIT_CONN_MESSAGE_BYTES,

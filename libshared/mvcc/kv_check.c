@@ -272,12 +272,25 @@ int kv_check_txn(const struct kv_txn *txn)
 	return rc;
 }
 
+int kv_check_grant(const struct lease_grant *g)
+{
+	return g->ttl > LIMIT_LEASE_TTL_S ? ERR_LEASE_TTL : ERR_OK;
+}
+
+int kv_command_parts(const struct command *c)
+{
+	return (c->put != NULL) + (c->del != NULL) + (c->txn != NULL) + (c->compact != NULL) +
+	       (c->lease_grant != NULL) + (c->lease_revoke != NULL);
+}
+
 int kv_check_command(const struct command *c)
 {
-	int parts = (c->put != NULL) + (c->del != NULL) + (c->txn != NULL) + (c->compact != NULL);
+	int parts = kv_command_parts(c);
 
 	if (parts > 1 || c->gateway == 0 || (parts == 0) != (c->seq == 0))
 		return ERR_BAD_ARGUMENT;
+	if (c->lease_grant != NULL)
+		return kv_check_grant(c->lease_grant);
 	if (c->put != NULL)
 		return kv_check_put(c->put);
 	if (c->del != NULL)

@@ -23,6 +23,10 @@ int kv_check_delete(const struct kv_delete *d);   /* ERR_KEY_EMPTY */
  */
 int kv_check_txn(const struct kv_txn *txn);
 
+int kv_check_grant(const struct lease_grant *g);  /* ERR_LEASE_TTL */
+
+/* How many parts a gateway's command has. */
+int kv_command_parts(const struct command *c);
 /* The parts of a command that are there. ERR_BAD_ARGUMENT: more than one; an open session: none. */
 int kv_check_command(const struct command *c);
 

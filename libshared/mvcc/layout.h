@@ -10,6 +10,8 @@
  *   log       revision                   -> event     what happened, for watchers
  *   done      raft index                 -> result    recent commands, applied at most once
  *   gateways  gateway incarnation        -> session
+ *   leases    lease id                   -> lease
+ *   lease_keys lease id, key             -> the whole key, if it cannot be read from the row's key
  *   meta      name                       -> state, identity, compaction
  *
  * A key is escaped so that the order of rows is the order of keys: 0x00 becomes 0x00 0xff, and
@@ -25,7 +27,7 @@
 
 #include "base/limits.h"
 
-enum { STORE_FORMAT = 1 };
+enum { STORE_FORMAT = 2 };
 
 enum {
 	LAYOUT_KEY_END = 0x00,          /* the byte behind 0x00 in an encoded key */
@@ -35,6 +37,7 @@ enum {
 	LAYOUT_REV_BYTES = 12,
 	LAYOUT_KEY_MAX = LIMIT_KEY_INLINE_BYTES + 2 + LAYOUT_HASH_BYTES,
 	LAYOUT_ROW_KEY_MAX = LAYOUT_KEY_MAX + LAYOUT_REV_BYTES,
+	LAYOUT_LEASE_BYTES = 8,         /* a lease's id, before a key */
 	LAYOUT_CRC_BYTES = 4
 };
 
@@ -52,6 +55,7 @@ enum mvcc_event_type { MVCC_EVENT_PUT = 1, MVCC_EVENT_DELETE = 2 };
 #define LAYOUT_META_IDENTITY "identity"
 #define LAYOUT_META_COMPACTION "compaction"
 
+_Static_assert(LAYOUT_LEASE_BYTES <= LAYOUT_REV_BYTES, "a row of lease_keys fits a struct mvcc_key");
 _Static_assert(LAYOUT_ROW_KEY_MAX <= 511, "LMDB takes keys of up to 511 bytes");
 
 #endif

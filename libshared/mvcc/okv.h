@@ -21,7 +21,8 @@
 
 /* The tables of mvcc/layout.h. */
 #define OKV_TABLE_LIST(T) \
-	T(NOW, "now") T(PAST, "past") T(LOG, "log") T(DONE, "done") T(GATEWAYS, "gateways") T(META, "meta")
+	T(NOW, "now") T(PAST, "past") T(LOG, "log") T(DONE, "done") T(GATEWAYS, "gateways") T(META, "meta") \
+	T(LEASES, "leases") T(LEASE_KEYS, "lease_keys")
 
 enum okv_table {
 #define OKV_TABLE_ENUM_(name, text) OKV_##name,

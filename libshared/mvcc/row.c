@@ -154,6 +154,10 @@ void mvcc_state_encode(struct buf *out, const struct mvcc_state *s)
 	buf_u64(out, s->keys);
 	buf_u64(out, s->rejected);
 	buf_add(out, s->apply_hash, sizeof s->apply_hash);
+	buf_u64(out, s->leases);
+	buf_u64(out, s->lessor_term);
+	buf_u64(out, s->lessor);
+	buf_u64(out, s->lessor_seq);
 	row_end(out, bytes_str(LAYOUT_META_STATE));
 }
 
@@ -170,6 +174,10 @@ int mvcc_state_decode(struct bytes value, struct mvcc_state *s)
 	s->keys = cur_u64(&c);
 	s->rejected = cur_u64(&c);
 	hash = cur_take(&c, sizeof s->apply_hash);
+	s->leases = cur_u64(&c);
+	s->lessor_term = cur_u64(&c);
+	s->lessor = cur_u64(&c);
+	s->lessor_seq = cur_u64(&c);
 	if (row_close(&c) != ERR_OK)
 		return ERR_CORRUPT;
 	memcpy(s->apply_hash, hash.data, hash.len);
@@ -265,4 +273,60 @@ int mvcc_session_decode(const struct okv_row *row, struct mvcc_session *s)
 		return ERR_CORRUPT;
 	s->gateway = get_u64be(row->key.data);
 	return ERR_OK;
+}
+
+void mvcc_lease_encode(struct buf *out, struct bytes row_key, const struct mvcc_lease *l)
+{
+	row_begin(out);
+	buf_u64(out, (uint64_t)l->ttl_s);
+	buf_u64(out, (uint64_t)l->remaining_ms);
+	buf_u64(out, l->granted);
+	buf_u64(out, l->keys);
+	row_end(out, row_key);
+}
+
+int mvcc_lease_decode(const struct okv_row *row, struct mvcc_lease *l)
+{
+	struct cur c = row_open(row->key, row->value);
+
+	l->ttl_s = (int64_t)cur_u64(&c);
+	l->remaining_ms = (int64_t)cur_u64(&c);
+	l->granted = cur_u64(&c);
+	l->keys = cur_u64(&c);
+	if (row_close(&c) != ERR_OK || row->key.len != LAYOUT_LEASE_BYTES)
+		return ERR_CORRUPT;
+	l->id = (int64_t)get_u64be(row->key.data);
+	if (l->id == 0 || l->ttl_s <= 0 || l->ttl_s > LIMIT_LEASE_TTL_S || l->remaining_ms < 0 ||
+	    l->remaining_ms / 1000 > l->ttl_s || l->granted == 0)
+		return ERR_CORRUPT;
+	return ERR_OK;
+}
+
+/* The encoded key behind the lease's id; empty if there is none. */
+static struct bytes lease_key_enc(struct bytes row_key)
+{
+	if (row_key.len <= LAYOUT_LEASE_BYTES)
+		return bytes_of(NULL, 0);
+	return bytes_of(row_key.data + LAYOUT_LEASE_BYTES, row_key.len - LAYOUT_LEASE_BYTES);
+}
+
+void mvcc_lease_key_encode(struct buf *out, struct bytes row_key, struct bytes key)
+{
+	row_begin(out);
+	if (mvcc_key_plain(lease_key_enc(row_key)).len == 0)
+		buf_add_bytes(out, key);
+	row_end(out, row_key);
+}
+
+int mvcc_lease_key_decode(const struct okv_row *row, struct bytes *key)
+{
+	struct cur c = row_open(row->key, row->value);
+	struct bytes enc = lease_key_enc(row->key);
+
+	*key = row_rest(&c);
+	if (row_close(&c) != ERR_OK || enc.len == 0)
+		return ERR_CORRUPT;
+	if (key->len == 0)
+		*key = mvcc_key_plain(enc);
+	return key->len != 0 ? ERR_OK : ERR_CORRUPT;
 }

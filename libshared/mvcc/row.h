@@ -40,6 +40,9 @@ struct mvcc_state {
 	uint64_t keys;
 	uint64_t rejected;       /* entries of the log that made no sense */
 	uint8_t apply_hash[16];
+	uint64_t leases;
+	uint64_t lessor_term, lessor;    /* whose claim is the last; 0: nobody's yet */
+	uint64_t lessor_seq;     /* of its last checkpoint */
 };
 void mvcc_state_encode(struct buf *out, const struct mvcc_state *s);
 int mvcc_state_decode(struct bytes value, struct mvcc_state *s);
@@ -80,5 +83,20 @@ struct mvcc_session {
 };
 void mvcc_session_encode(struct buf *out, struct bytes row_key, const struct mvcc_session *s);
 int mvcc_session_decode(const struct okv_row *row, struct mvcc_session *s);
+
+/* A row of `leases`. */
+struct mvcc_lease {
+	int64_t id;
+	int64_t ttl_s;           /* as granted */
+	int64_t remaining_ms;    /* it dozes with this much left (proto/lease.h); 0: it is awake */
+	uint64_t granted;        /* raft index */
+	uint64_t keys;           /* attached to it */
+};
+void mvcc_lease_encode(struct buf *out, struct bytes row_key, const struct mvcc_lease *l);
+int mvcc_lease_decode(const struct okv_row *row, struct mvcc_lease *l);
+
+/* A row of `lease_keys`: its value, and the key it names. */
+void mvcc_lease_key_encode(struct buf *out, struct bytes row_key, struct bytes key);
+int mvcc_lease_key_decode(const struct okv_row *row, struct bytes *key);
 
 #endif

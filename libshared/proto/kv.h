@@ -9,6 +9,7 @@
 #define QUORATE_KV_H
 
 #include "base/limits.h"
+#include "proto/lease.h"
 #include "proto/msg.h"
 
 enum kv_sort_order { KV_ORDER_NONE, KV_ORDER_ASCEND, KV_ORDER_DESCEND };
@@ -136,7 +137,8 @@ MSG_DECLARE(kv_compact_result, KV_COMPACT_RESULT_FIELDS)
 /*
  * A command as it stands in the replicated log. (gateway, seq) is its id: the store applies an id
  * at most once. Exactly one part is given; none at all opens the gateway's session, which must be
- * the first command of an incarnation.
+ * the first command of an incarnation. A lessor's commands have the id (0, 0): applying one twice
+ * is harmless, and nobody waits for a result.
  */
 #define COMMAND_FIELDS(F, L, O) \
 	F(U64, gateway, "incarnation of the gatewayd that proposed it") \
@@ -144,7 +146,12 @@ MSG_DECLARE(kv_compact_result, KV_COMPACT_RESULT_FIELDS)
 	O(kv_put, put, "") \
 	O(kv_delete, del, "") \
 	O(kv_txn, txn, "") \
-	O(kv_compact, compact, "")
+	O(kv_compact, compact, "") \
+	O(lease_grant, lease_grant, "") \
+	O(lease_revoke, lease_revoke, "") \
+	O(lessor_claim, claim, "of a lessor, as the next two") \
+	O(lessor_expire, expire, "") \
+	O(lessor_checkpoint, checkpoint, "")
 MSG_DECLARE(command, COMMAND_FIELDS)
 
 /* What applying a command gave; headers carry only the revision. */
@@ -154,7 +161,9 @@ MSG_DECLARE(command, COMMAND_FIELDS)
 	O(kv_put_result, put, "") \
 	O(kv_delete_result, del, "") \
 	O(kv_txn_result, txn, "") \
-	O(kv_compact_result, compact, "")
+	O(kv_compact_result, compact, "") \
+	O(lease_grant_result, lease_grant, "") \
+	O(lease_revoke_result, lease_revoke, "")
 MSG_DECLARE(command_result, COMMAND_RESULT_FIELDS)
 
 #endif

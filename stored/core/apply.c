@@ -138,6 +138,17 @@ const struct dedup *apply_dedup(const struct apply *a)
 	return a->dedup;
 }
 
+const struct lease_event *apply_lease_events(const struct apply *a, size_t *n)
+{
+	*n = a->writer.leases.n;
+	return a->writer.leases.events;
+}
+
+void apply_lease_told(struct apply *a)
+{
+	leases_told(&a->writer.leases);
+}
+
 /* ---- transactions ---- */
 
 int apply_begin(struct apply *a)
@@ -192,6 +203,10 @@ static bool apply_is_answer(int rc)
 	case ERR_TXN_TOO_DEEP:
 	case ERR_RESPONSE_TOO_LARGE:
 	case ERR_TXN_TOO_LARGE:
+	case ERR_LEASE_EXISTS:
+	case ERR_LEASE_TTL:
+	case ERR_LEASE_KEYS:
+	case ERR_TOO_MANY_LEASES:
 		return true;
 	default:
 		return false;
@@ -236,6 +251,26 @@ static void *apply_part(struct apply *a, size_t size)
 	return part;
 }
 
+static int apply_grant(struct apply *a, const struct lease_grant *g, struct lease_grant_result *out)
+{
+	int rc = leases_grant(&a->writer.leases, g, a->state.applied + 1, out);
+
+	if (rc != ERR_OK)
+		return rc;
+	out->header = mvcc_header(&a->answer, a->state.revision);
+	return out->header ? ERR_OK : ERR_LIMIT;
+}
+
+static int apply_revoke(struct apply *a, const struct lease_revoke *v, struct lease_revoke_result *out)
+{
+	int rc = writer_revoke(&a->writer, v->id);
+
+	if (rc != ERR_OK)
+		return rc;
+	out->header = mvcc_header(&a->answer, a->state.revision);
+	return out->header ? ERR_OK : ERR_LIMIT;
+}
+
 static int apply_parts(struct apply *a, const struct command *c, struct command_result *r)
 {
 	if (c->put != NULL) {
@@ -249,6 +284,14 @@ static int apply_parts(struct apply *a, const struct command *c, struct command_
 	if (c->txn != NULL) {
 		r->txn = apply_part(a, sizeof *r->txn);
 		return writer_txn(&a->writer, c->txn, r->txn);
+	}
+	if (c->lease_grant != NULL) {
+		r->lease_grant = apply_part(a, sizeof *r->lease_grant);
+		return apply_grant(a, c->lease_grant, r->lease_grant);
+	}
+	if (c->lease_revoke != NULL) {
+		r->lease_revoke = apply_part(a, sizeof *r->lease_revoke);
+		return apply_revoke(a, c->lease_revoke, r->lease_revoke);
 	}
 	CHECK(c->compact != NULL);
 	r->compact = apply_part(a, sizeof *r->compact);
@@ -342,12 +385,40 @@ static int apply_command(struct apply *a, const struct command *c, uint64_t inde
 	return ERR_OK;
 }
 
+static int lessor_parts(const struct command *c)
+{
+	return (c->claim != NULL) + (c->expire != NULL) + (c->checkpoint != NULL);
+}
+
 /* A command that names itself: it can be answered, whatever else is wrong with it. */
 static bool apply_is_command(const struct command *c)
 {
-	int parts = (c->put != NULL) + (c->del != NULL) + (c->txn != NULL) + (c->compact != NULL);
+	return c->gateway != 0 && kv_command_parts(c) == (c->seq != 0) && lessor_parts(c) == 0;
+}
 
-	return c->gateway != 0 && parts == (c->seq != 0);
+static bool apply_is_lessor(const struct command *c)
+{
+	return c->gateway == 0 && c->seq == 0 && lessor_parts(c) == 1 && kv_command_parts(c) == 0;
+}
+
+/* Nobody waits for a result: leased sees what has become of it in what the store tells. */
+static int apply_lessor(struct apply *a, const struct command *c, uint64_t term)
+{
+	struct leases *ls = &a->writer.leases;
+	size_t bytes_left = 0;
+	bool may;
+	int rc;
+
+	arena_reset(&a->answer);
+	writer_begin(&a->writer, a->txn, &a->state, &a->effects, &a->answer, &bytes_left);
+	if (c->claim != NULL) {
+		leases_claim(ls, c->claim, term);
+		return ERR_OK;
+	}
+	if (c->checkpoint != NULL)
+		return leases_checkpoint(ls, c->checkpoint, term);
+	rc = leases_may_expire(ls, c->expire, term, &may);
+	return rc == ERR_OK && may ? writer_revoke(&a->writer, c->expire->id) : rc;
 }
 
 static int apply_payload(struct apply *a, const struct log_entry *entry, struct apply_result *out)
@@ -362,6 +433,8 @@ static int apply_payload(struct apply *a, const struct log_entry *entry, struct 
 		rc = wire_end(&w);
 	if (rc == ERR_OK && apply_is_command(&c))
 		return apply_command(a, &c, entry->index, out);
+	if (rc == ERR_OK && apply_is_lessor(&c))
+		return apply_lessor(a, &c, entry->term);
 	out->rejected = true;
 	return ERR_OK;
 }

@@ -16,6 +16,7 @@
 #include "mvcc/okv.h"
 #include "mvcc/row.h"
 #include "proto/link_apply.h"
+#include "stored/core/leases.h"
 
 struct apply;
 struct dedup;
@@ -48,6 +49,10 @@ int apply_entry(struct apply *a, const struct log_entry *entry, struct apply_res
 /* As of the last apply_entry; committed only if no transaction is open. */
 const struct mvcc_state *apply_state(const struct apply *a);
 const struct dedup *apply_dedup(const struct apply *a);
+
+/* What has become of leases since the last apply_lease_told, in order: tell it after the commit. */
+const struct lease_event *apply_lease_events(const struct apply *a, size_t *n);
+void apply_lease_told(struct apply *a);
 
 /*
  * Compaction gives back in small steps what a compact command has given up. Inside a transaction:

@@ -15,6 +15,7 @@ void writer_init(struct writer *w)
 	buf_init(&w->now, 0);
 	buf_init(&w->event, 0);
 	buf_init(&w->keys, 0);
+	leases_init(&w->leases);
 }
 
 void writer_free(struct writer *w)
@@ -23,6 +24,7 @@ void writer_free(struct writer *w)
 	buf_free(&w->now);
 	buf_free(&w->event);
 	buf_free(&w->keys);
+	leases_free(&w->leases);
 }
 
 void writer_begin(struct writer *w, struct okv_txn *txn, struct mvcc_state *state, struct effects *effects,
@@ -35,6 +37,8 @@ void writer_begin(struct writer *w, struct okv_txn *txn, struct mvcc_state *stat
 	w->before = state->revision;
 	w->keys_before = state->keys;
 	w->sub = 0;
+	w->revoking = 0;
+	leases_begin(&w->leases, txn, state, effects);
 	mvcc_view_over(&w->view, txn, state);
 	mvcc_view_limit(&w->view, bytes_left);
 	buf_clear(&w->past);
@@ -117,10 +121,11 @@ static int writer_missing(const struct target *t, const struct kv_put *p)
 	return (p->ignore_value || p->ignore_lease) && !t->found ? ERR_KEY_NOT_FOUND : ERR_OK;
 }
 
-/* No lease can be granted yet. */
-static int writer_lease(const struct kv_put *p)
+static int writer_lease(struct writer *w, const struct kv_put *p)
 {
-	return p->lease != 0 ? ERR_LEASE_NOT_FOUND : ERR_OK;
+	struct mvcc_lease lease;
+
+	return p->lease != 0 ? leases_find(&w->leases, p->lease, &lease) : ERR_OK;
 }
 
 int writer_may_put(struct writer *w, const struct kv_put *p)
@@ -130,7 +135,7 @@ int writer_may_put(struct writer *w, const struct kv_put *p)
 
 	if (rc == ERR_OK)
 		rc = writer_missing(&t, p);
-	return rc == ERR_OK ? writer_lease(p) : rc;
+	return rc == ERR_OK ? writer_lease(w, p) : rc;
 }
 
 /* Copies a pair into the results. */
@@ -145,18 +150,36 @@ static int writer_answer(struct writer *w, const struct mvcc_version *v, struct 
 	return mvcc_pair_keep(&w->view, w->arena, pair);
 }
 
+/* The lease that the key is attached to before and after the put. */
+static int64_t writer_lease_before(const struct target *t)
+{
+	return t->found ? t->old.lease : 0;
+}
+
+static int64_t writer_lease_after(const struct target *t, const struct kv_put *p)
+{
+	return p->ignore_lease ? writer_lease_before(t) : p->lease;
+}
+
+/* Before anything is changed: writer_undo takes back whole changes of a key. */
+static int writer_may_attach(struct writer *w, const struct target *t, const struct kv_put *p)
+{
+	int64_t after = writer_lease_after(t, p);
+
+	return after == 0 || after == writer_lease_before(t) ? ERR_OK : leases_may_attach(&w->leases, after);
+}
+
 static void writer_now_row(struct writer *w, const struct target *t, const struct kv_put *p)
 {
 	struct mvcc_version v = {
 		.mod = writer_revision(w), .sub = w->sub, .create = writer_revision(w), .version = 1,
-		.lease = p->lease, .key = p->key, .value = p->value,
+		.lease = writer_lease_after(t, p), .key = p->key, .value = p->value,
 	};
 
 	if (t->found) {
 		v.create = t->old.create;
 		v.version = t->old.version + 1;
 		v.value = p->ignore_value ? t->old.value : p->value;
-		v.lease = p->ignore_lease ? t->old.lease : p->lease;
 	}
 	mvcc_version_encode(&w->now, OKV_NOW, mvcc_key_bytes(&t->enc), &v);
 }
@@ -179,18 +202,22 @@ static int writer_put_rows(struct writer *w, const struct kv_put *p, const struc
 		rc = okv_put(w->txn, OKV_NOW, enc, buf_bytes(&w->now));
 	if (rc == ERR_OK)
 		effects_add(w->effects, 'p', 0, enc, buf_bytes(&w->now));
+	if (rc == ERR_OK)
+		rc = leases_move(&w->leases, p->key, enc, writer_lease_before(t), writer_lease_after(t, p));
 	return rc == ERR_OK ? writer_event(w, MVCC_EVENT_PUT, p->key) : rc;
 }
 
 int writer_put(struct writer *w, const struct kv_put *p, struct kv_put_result *out)
 {
 	struct target t;
-	int rc = writer_lease(p);
+	int rc = writer_lease(w, p);
 
 	if (rc == ERR_OK)
 		rc = writer_look(w, p->key, &t);
 	if (rc == ERR_OK)
 		rc = writer_missing(&t, p);
+	if (rc == ERR_OK)
+		rc = writer_may_attach(w, &t, p);
 	if (rc == ERR_OK && p->prev_kv && t.found)
 		rc = writer_answer(w, &t.old, &out->prev_kv);
 	if (rc == ERR_OK)
@@ -218,6 +245,12 @@ static int writer_delete_key(struct writer *w, struct bytes key)
 	rc = writer_supersede(w, &past_key);
 	if (rc == ERR_OK)
 		rc = okv_del(w->txn, OKV_NOW, enc);
+	if (rc != ERR_OK)
+		return rc;
+	if (w->revoking != 0)
+		rc = leases_drop_key(&w->leases, enc, w->revoking);
+	else
+		rc = leases_move(&w->leases, key, enc, t.old.lease, 0);
 	if (rc != ERR_OK)
 		return rc;
 	w->state->keys--;
@@ -309,6 +342,37 @@ int writer_delete(struct writer *w, const struct kv_delete *d, struct kv_delete_
 	return out->header ? ERR_OK : ERR_LIMIT;
 }
 
+/* ---- the end of a lease ---- */
+
+/*
+ * In one revision, however many keys it has (LIMIT_LEASE_KEYS bounds it), so that nobody sees half
+ * of what belongs together. Deleted keys leave `lease_keys`, so each look begins at its head.
+ */
+int writer_revoke(struct writer *w, int64_t id)
+{
+	struct bytes keys[WRITER_DELETE_KEYS], last;
+	struct mvcc_lease lease;
+	bool more = true;
+	size_t n;
+	int rc = leases_find(&w->leases, id, &lease);
+
+	w->revoking = id;
+	while (rc == ERR_OK && more) {
+		rc = mvcc_lease_keys(w->txn, id, bytes_of(NULL, 0), WRITER_DELETE_BYTES, keys, WRITER_DELETE_KEYS,
+				     &n, &more);
+		buf_clear(&w->keys);
+		for (size_t i = 0; rc == ERR_OK && i < n; i++) {
+			buf_u64(&w->keys, keys[i].len);
+			buf_add_bytes(&w->keys, keys[i]);
+		}
+		CHECK(w->keys.err == ERR_OK);
+		if (rc == ERR_OK)
+			rc = writer_delete_gathered(w, &last);
+	}
+	w->revoking = 0;
+	return rc == ERR_OK ? leases_remove(&w->leases, id) : rc;
+}
+
 /* ---- transactions ---- */
 
 static int txn_may_put(void *arg, const struct kv_put *p)
@@ -360,12 +424,26 @@ static int undo_restore(struct writer *w, struct bytes enc, bool *was)
 	return rc == ERR_OK ? okv_put(w->txn, OKV_NOW, enc, buf_bytes(&w->now)) : rc;
 }
 
+/* The lease that a key is attached to, by its row of `now`; 0: no row, or none. */
+static int undo_lease(struct writer *w, struct bytes enc, int64_t *lease)
+{
+	struct okv_row row = {.key = enc};
+	struct mvcc_version v = {.lease = 0};
+	int rc = okv_get(w->txn, OKV_NOW, enc, &row.value);
+
+	if (rc == ERR_OK)
+		rc = mvcc_version_decode(OKV_NOW, &row, &v);
+	*lease = v.lease;
+	return rc == ERR_NOT_FOUND ? ERR_OK : rc;
+}
+
 static int undo_event(struct writer *w, uint32_t sub)
 {
 	struct mvcc_rev_key at;
 	struct mvcc_event e;
 	struct okv_row row;
 	struct mvcc_key enc;
+	int64_t lease = 0, before = 0;
 	bool was = false, put;
 	int rc;
 
@@ -377,10 +455,19 @@ static int undo_event(struct writer *w, uint32_t sub)
 	if (rc != ERR_OK)
 		return rc == ERR_NOT_FOUND ? ERR_CORRUPT : rc;
 	put = e.type == MVCC_EVENT_PUT;
+	buf_clear(&w->keys);
+	buf_add_bytes(&w->keys, e.key);      /* the row's bytes last until the first write */
+	CHECK(w->keys.err == ERR_OK);
 	mvcc_key_encode(&enc, e.key);
-	rc = undo_restore(w, mvcc_key_bytes(&enc), &was);
+	rc = undo_lease(w, mvcc_key_bytes(&enc), &lease);
+	if (rc == ERR_OK)
+		rc = undo_restore(w, mvcc_key_bytes(&enc), &was);
 	if (rc == ERR_OK && !was)
 		rc = put ? okv_del(w->txn, OKV_NOW, mvcc_key_bytes(&enc)) : ERR_CORRUPT;
+	if (rc == ERR_OK)
+		rc = undo_lease(w, mvcc_key_bytes(&enc), &before);
+	if (rc == ERR_OK)
+		rc = leases_move(&w->leases, buf_bytes(&w->keys), mvcc_key_bytes(&enc), lease, before);
 	return rc == ERR_OK ? okv_del(w->txn, OKV_LOG, row.key) : rc;
 }
 

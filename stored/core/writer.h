@@ -11,6 +11,7 @@
 
 #include "mvcc/view.h"
 #include "stored/core/effects.h"
+#include "stored/core/leases.h"
 
 struct writer {
 	struct okv_txn *txn;
@@ -22,7 +23,9 @@ struct writer {
 	uint64_t keys_before;
 	uint32_t sub;                    /* changes so far */
 	struct buf past, now, event;     /* rows being made; they keep their memory */
-	struct buf keys;                 /* of a delete range: what goes next */
+	struct buf keys;                 /* of a delete range or a lease: what goes next */
+	struct leases leases;
+	int64_t revoking;                /* the lease that goes with all its keys, or 0 */
 };
 
 void writer_init(struct writer *w);
@@ -38,6 +41,8 @@ int writer_undo(struct writer *w);
 int writer_may_put(struct writer *w, const struct kv_put *p);
 int writer_put(struct writer *w, const struct kv_put *p, struct kv_put_result *out);
 int writer_delete(struct writer *w, const struct kv_delete *d, struct kv_delete_result *out);
+/* All keys of the lease, in the order of rows, and the lease itself. ERR_LEASE_NOT_FOUND. */
+int writer_revoke(struct writer *w, int64_t lease);
 int writer_txn(struct writer *w, const struct kv_txn *txn, struct kv_txn_result *out);
 
 #endif

@@ -130,6 +130,14 @@ static struct bytes gen_value(struct gen *g, struct arena *a)
 	return bytes_of(v, n);
 }
 
+/* Few, so that keys move between them and they are granted again under old ids. */
+static int64_t gen_lease(struct gen *g)
+{
+	static const int64_t ids[] = {1, 2, 3, 4, 5, 0x7fffffffffffffff, -1, -2};
+
+	return ids[gen_below(g, ARRAY_LEN(ids))];
+}
+
 static struct kv_put *gen_put(struct gen *g, struct arena *a)
 {
 	struct kv_put *p = gen_room(a, 1, sizeof *p);
@@ -140,8 +148,8 @@ static struct kv_put *gen_put(struct gen *g, struct arena *a)
 	p->ignore_lease = gen_chance(g, 8);
 	if (!p->ignore_value)
 		p->value = gen_value(g, a);
-	if (!p->ignore_lease && gen_chance(g, 2))
-		p->lease = 9;
+	if (!p->ignore_lease && gen_chance(g, 40))
+		p->lease = gen_lease(g);
 	return p;
 }
 
@@ -210,12 +218,50 @@ static struct kv_txn *gen_txn(struct gen *g, struct arena *a, unsigned depth)
 	return t;
 }
 
+static struct lease_grant *gen_grant(struct gen *g, struct arena *a)
+{
+	static const int64_t ttls[] = {-5, 0, 1, 60, 9000000000, 9000000001, INT64_MAX, INT64_MIN};
+	struct lease_grant *r = gen_room(a, 1, sizeof *r);
+
+	r->id = gen_chance(g, 5) ? 0 : gen_lease(g);
+	r->ttl = ttls[gen_below(g, ARRAY_LEN(ttls))];
+	return r;
+}
+
+void gen_lessor(struct gen *g, struct arena *a, uint64_t term, const uint64_t *granted, size_t n, struct command *c)
+{
+	uint64_t kind = gen_below(g, 10), its_term = gen_chance(g, 80) ? term : gen_below(g, term + 2);
+	uint64_t lessor = 7 + gen_chance(g, 30);
+
+	*c = (struct command){.put = NULL};
+	if (kind < 2) {
+		c->claim = gen_room(a, 1, sizeof *c->claim);
+		*c->claim = (struct lessor_claim){its_term, gen_chance(g, 5) ? 0 : lessor};
+	} else if (kind < 6) {
+		c->expire = gen_room(a, 1, sizeof *c->expire);
+		*c->expire = (struct lessor_expire){its_term, lessor, gen_lease(g), granted[gen_below(g, n)]};
+	} else {
+		c->checkpoint = gen_room(a, 1, sizeof *c->checkpoint);
+		*c->checkpoint = (struct lessor_checkpoint){.term = its_term, .lessor = lessor, .seq = gen_below(g, 40)};
+		c->checkpoint->marks.n = gen_below(g, 5);
+		c->checkpoint->marks.v = gen_room(a, c->checkpoint->marks.n, sizeof *c->checkpoint->marks.v);
+		for (size_t i = 0; i < c->checkpoint->marks.n; i++)
+			c->checkpoint->marks.v[i] = (struct lessor_mark){gen_lease(g), granted[gen_below(g, n)],
+									 (int64_t)gen_below(g, 70000) - 1000};
+	}
+}
+
 void gen_command(struct gen *g, struct arena *a, struct command *c)
 {
 	uint64_t kind = gen_below(g, 100);
 
 	*c = (struct command){.put = NULL};
-	if (kind < 45) {
+	if (kind < 4) {
+		c->lease_grant = gen_grant(g, a);
+	} else if (kind < 6) {
+		c->lease_revoke = gen_room(a, 1, sizeof *c->lease_revoke);
+		c->lease_revoke->id = gen_chance(g, 5) ? 0 : gen_lease(g);
+	} else if (kind < 45) {
 		c->put = gen_put(g, a);
 	} else if (kind < 60) {
 		c->del = gen_delete(g, a);

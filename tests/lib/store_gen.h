@@ -22,6 +22,8 @@ struct bytes gen_key(struct gen *g);
 
 void gen_range(struct gen *g, struct kv_range *r);
 /* One part, without id. */
+/* A lessor's command; granted: indexes that leases may have been granted at. */
+void gen_lessor(struct gen *g, struct arena *a, uint64_t term, const uint64_t *granted, size_t n, struct command *c);
 void gen_command(struct gen *g, struct arena *a, struct command *c);
 
 #endif

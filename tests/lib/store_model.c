@@ -34,6 +34,7 @@ void model_free(struct model *m)
 		free(m->keys[i].v);
 	}
 	free(m->keys);
+	free(m->leases);
 }
 
 static struct model_key *model_key(struct model *m, struct bytes key)
@@ -232,7 +233,7 @@ static int model_put(struct model *m, const struct kv_put *p, struct arena *a, s
 	const struct model_version *old = model_at(k, m->revision);
 	struct model_version v = {.create = m->before + 1, .version = 1};
 
-	if (p->lease != 0)
+	if (p->lease != 0 && model_find_lease(m, p->lease) == NULL)
 		return ERR_LEASE_NOT_FOUND;
 	if ((p->ignore_value || p->ignore_lease) && old == NULL)
 		return ERR_KEY_NOT_FOUND;
@@ -246,9 +247,15 @@ static int model_put(struct model *m, const struct kv_put *p, struct arena *a, s
 		v.version = old->version + 1;
 	}
 	v.value = own(p->ignore_value ? old->value : p->value);
+	v.lease = p->ignore_lease ? old->lease : p->lease;
 	model_add(m, k, v);
 	out->header = header(a, m->revision);
 	return ERR_OK;
+}
+
+void model_drop(struct model *m, struct bytes key)
+{
+	model_add(m, model_key(m, key), (struct model_version){.deleted = true, .value = own(bytes_of(NULL, 0))});
 }
 
 static void model_delete(struct model *m, const struct kv_delete *d, struct arena *a,
@@ -258,7 +265,7 @@ static void model_delete(struct model *m, const struct kv_delete *d, struct aren
 	struct kv_pair *p = live_pairs(m, d->key, d->range_end, m->revision, a, &n);
 
 	for (size_t i = 0; i < n; i++)
-		model_add(m, model_key(m, p[i].key), (struct model_version){.deleted = true, .value = own(bytes_of(NULL, 0))});
+		model_drop(m, p[i].key);
 	out->deleted = (int64_t)n;
 	if (d->prev_kv) {
 		out->prev_kvs.v = p;
@@ -343,7 +350,7 @@ static int plan_check(struct model *m, const struct plan *p)
 		if (put != NULL && (put->ignore_value || put->ignore_lease) &&
 		    model_at(model_key(m, put->key), m->revision) == NULL)
 			return ERR_KEY_NOT_FOUND;
-		if (put != NULL && put->lease != 0)
+		if (put != NULL && put->lease != 0 && model_find_lease(m, put->lease) == NULL)
 			return ERR_LEASE_NOT_FOUND;
 		if (r != NULL && r->revision != 0 && r->revision > m->revision)
 			return ERR_FUTURE_REV;
@@ -474,6 +481,14 @@ void model_apply(struct model *m, const struct command *c, struct arena *a, stru
 	} else if (c->txn != NULL) {
 		out->txn = room(a, sizeof *out->txn);
 		rc = model_txn(m, c->txn, a, out->txn);
+	} else if (c->lease_grant != NULL) {
+		out->lease_grant = room(a, sizeof *out->lease_grant);
+		rc = model_grant(m, c->lease_grant, out->lease_grant);
+		out->lease_grant->header = header(a, m->revision);
+	} else if (c->lease_revoke != NULL) {
+		out->lease_revoke = room(a, sizeof *out->lease_revoke);
+		rc = model_revoke(m, c->lease_revoke->id, a);
+		out->lease_revoke->header = header(a, m->revision);
 	} else {
 		out->compact = room(a, sizeof *out->compact);
 		if (c->compact->revision <= m->compact_revision)

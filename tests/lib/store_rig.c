@@ -28,7 +28,7 @@ static void rig_up(struct rig *r)
 
 void rig_open_bare(struct rig *r, const char *name)
 {
-	*r = (struct rig){.db = NULL};
+	*r = (struct rig){.term = 1};
 	arena_init(&r->arena, 64u << 20);
 	buf_init(&r->entry, 0);
 	buf_init(&r->result, 0);
@@ -86,9 +86,23 @@ static void rig_begin(struct rig *r)
 	r->open = true;
 }
 
+uint64_t rig_next_index(const struct rig *r)
+{
+	return apply_state(r->apply)->applied + 1;
+}
+
+uint64_t rig_rows(struct rig *r, enum okv_table table)
+{
+	struct okv_stat st;
+
+	rig_commit(r);
+	EQ_INT(okv_stat(r->db, &st), ERR_OK);
+	return st.rows[table];
+}
+
 void rig_entry(struct rig *r, uint64_t kind, struct bytes payload)
 {
-	struct log_entry e = {.index = apply_state(r->apply)->applied + 1, .term = 1, .kind = kind, .payload = payload};
+	struct log_entry e = {.index = rig_next_index(r), .term = r->term, .kind = kind, .payload = payload};
 
 	rig_begin(r);
 	EQ_INT(apply_entry(r->apply, &e, &r->outcome), ERR_OK);
@@ -110,6 +124,28 @@ struct command_result *rig_command(struct rig *r, const struct command *c)
 	EQ_INT(wire_end(&w), ERR_OK);
 	EQ_INT(r->r.error, r->outcome.error);
 	return &r->r;
+}
+
+void rig_lessor(struct rig *r, const struct command *c)
+{
+	buf_clear(&r->entry);
+	CHECK(msg_encode(&r->entry, &command_desc, c) == ERR_OK);
+	rig_entry(r, LOG_ENTRY_COMMAND, buf_bytes(&r->entry));
+	OK(!r->outcome.rejected && r->outcome.gateway == 0 && r->outcome.result.len == 0);
+}
+
+struct command_result *rig_grant(struct rig *r, int64_t id, int64_t ttl)
+{
+	struct lease_grant g = {id, ttl};
+
+	return rig_do(r, (struct command){.lease_grant = &g});
+}
+
+struct command_result *rig_revoke(struct rig *r, int64_t id)
+{
+	struct lease_revoke v = {id};
+
+	return rig_do(r, (struct command){.lease_revoke = &v});
 }
 
 struct command_result *rig_do(struct rig *r, struct command c)

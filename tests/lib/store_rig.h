@@ -18,6 +18,7 @@ struct rig {
 	struct mvcc_env *env;
 	struct apply *apply;
 	bool open;                   /* a transaction is */
+	uint64_t term;               /* of the next entry */
 	uint64_t seq;                /* of the last command of RIG_GATEWAY */
 	struct arena arena;          /* of the last result */
 	struct buf entry, result;
@@ -39,6 +40,14 @@ void rig_entry(struct rig *r, uint64_t kind, struct bytes payload);
 struct command_result *rig_command(struct rig *r, const struct command *c);
 /* The next command of RIG_GATEWAY. */
 struct command_result *rig_do(struct rig *r, struct command c);
+
+/* A lessor's command, which has no result. */
+void rig_lessor(struct rig *r, const struct command *c);
+struct command_result *rig_grant(struct rig *r, int64_t id, int64_t ttl);
+struct command_result *rig_revoke(struct rig *r, int64_t id);
+/* Of the entry that rig_do or rig_lessor will be. */
+uint64_t rig_next_index(const struct rig *r);
+uint64_t rig_rows(struct rig *r, enum okv_table table);    /* commits first */
 
 struct command_result *rig_put(struct rig *r, const char *key, const char *value);
 struct command_result *rig_delete(struct rig *r, const char *key, const char *end);

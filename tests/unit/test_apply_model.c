@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/err.h"
+#include "mvcc/lease.h"
 #include "mvcc/view.h"
 #include "tests/lib/store_gen.h"
 #include "tests/lib/store_model.h"
@@ -60,12 +62,40 @@ static void same(const struct run *r, const struct msg_desc *d)
 	EQ_MEM(r->got.data, r->want.data, r->want.len);
 }
 
+static void next_entry(struct run *r)
+{
+	if (gen_below(&r->g, 40) == 0)
+		r->m.term++;
+	r->m.index = apply_state(r->stores[0].apply)->applied + 1;
+	for (int i = 0; i < STORES; i++)
+		r->stores[i].term = r->m.term;
+}
+
+/* What a lessor has written, at its time or too late, about leases that are there or were. */
+static void one_lessor(struct run *r)
+{
+	uint64_t granted[65] = {1};
+	size_t n = 1;
+	struct command c;
+
+	arena_reset(&r->arena);
+	next_entry(r);
+	for (size_t i = 0; i < r->m.n_leases && n < ARRAY_LEN(granted); i++)
+		granted[n++] = r->m.leases[i].granted;
+	gen_lessor(&r->g, &r->arena, r->m.term, granted, n, &c);
+	model_lessor(&r->m, &c, &r->arena);
+	for (int i = 0; i < STORES; i++)
+		rig_lessor(&r->stores[i], &c);
+	r->g.revision = r->m.revision;
+}
+
 static void one_command(struct run *r)
 {
 	struct command_result want;
 	struct command c;
 
 	arena_reset(&r->arena);
+	next_entry(r);
 	gen_command(&r->g, &r->arena, &c);
 	model_apply(&r->m, &c, &r->arena, &want);
 	encode(&r->want, &command_result_desc, &want);
@@ -247,6 +277,46 @@ static void all_events(struct run *r, struct rig *store)
 	mvcc_view_end(&v);
 }
 
+/* The leases, what is attached to them, and what leased has been told of them. */
+static void all_leases(struct run *r, struct rig *store)
+{
+	struct mvcc_lease v[16];
+	struct mvcc_view *view = rig_view(store);
+	struct bytes got[GEN_KEYS];
+	size_t n, total = 0;
+	bool more;
+
+	arena_reset(&r->arena);
+	EQ_INT(mvcc_view_leases(view, 0, v, ARRAY_LEN(v), &n), ERR_OK);
+	EQ_INT(n, r->m.n_leases);
+	EQ_INT(apply_state(store->apply)->leases, n);
+	EQ_INT(apply_state(store->apply)->lessor, r->m.lessor);
+	EQ_INT(apply_state(store->apply)->lessor_seq, r->m.lessor_seq);
+	for (size_t i = 0; i < n; i++) {
+		struct model_lease *l = NULL;
+		struct bytes *want;
+		size_t n_want, n_got;
+
+		for (size_t j = 0; j < r->m.n_leases; j++)
+			if (r->m.leases[j].id == v[i].id)
+				l = &r->m.leases[j];
+		OK(l != NULL && (i == 0 || (uint64_t)v[i - 1].id < (uint64_t)v[i].id));
+		EQ_INT(v[i].ttl_s, l->ttl);
+		EQ_INT(v[i].remaining_ms, l->remaining_ms);
+		EQ_INT(v[i].granted, l->granted);
+		want = model_lease_keys(&r->m, l->id, &r->arena, &n_want);
+		EQ_INT(v[i].keys, n_want);
+		EQ_INT(mvcc_view_lease_keys(view, l->id, bytes_of(NULL, 0), 1u << 20, got, ARRAY_LEN(got), &n_got,
+					    &more), ERR_OK);
+		EQ_INT(n_got, n_want);
+		for (size_t k = 0; k < n_got; k++)
+			OK(bytes_eq(got[k], want[k]));
+		total += n_got;
+	}
+	mvcc_view_end(&view);
+	EQ_INT(rig_rows(store, OKV_LEASE_KEYS), total);
+}
+
 static void hashes_agree(struct run *r)
 {
 	uint8_t want[16], got[16];
@@ -282,6 +352,7 @@ static void random_run(uint64_t seed)
 	printf("# seed %llu\n", (unsigned long long)seed);
 	gen_init(&r->g, seed);
 	model_init(&r->m);
+	r->m.term = 1;
 	r->g.revision = 1;
 	arena_init(&r->arena, 64u << 20);
 	rig_open(&r->stores[0], "slow");
@@ -291,6 +362,8 @@ static void random_run(uint64_t seed)
 		struct rig *store = &r->stores[gen_below(&r->g, STORES)];
 
 		one_command(r);
+		if (step % 3 == 0)
+			one_lessor(r);
 		housekeeping(r);
 		one_range(r, &r->stores[1]);
 		if (step % 7 == 0)
@@ -301,6 +374,8 @@ static void random_run(uint64_t seed)
 			one_count(r, store);
 		if (step % 100 == 0)
 			all_events(r, store);
+		if (step % 20 == 0)
+			all_leases(r, store);
 		if (step % 200 == 0)
 			hashes_agree(r);
 	}

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "mvcc/key.h"
+#include "mvcc/lease.h"
 #include "mvcc/row.h"
 #include "tests/lib/tap.h"
 
@@ -178,7 +179,7 @@ TEST(a_row_s_every_bit_is_checked)
 
 TEST(the_other_rows_come_back_as_they_were)
 {
-	struct mvcc_state s = {1, 2, 3, -1, 4, 5, 6, "0123456789abcde"}, s2;
+	struct mvcc_state s = {1, 2, 3, -1, 4, 5, 6, "0123456789abcde", 7, 8, 9, 10}, s2;
 	struct mvcc_identity id = {1, 2, 3, 4}, id2;
 	struct mvcc_compaction c = {9, bytes_str("position")}, c2;
 	struct mvcc_done d = {5, 6, 7, 8, true, bytes_str("result")}, d2;
@@ -221,6 +222,42 @@ TEST(the_other_rows_come_back_as_they_were)
 	buf_free(&b);
 }
 
+TEST(rows_of_leases_come_back_as_they_were)
+{
+	struct mvcc_lease l = {-2, 60, 1500, 9, 3}, l2;
+	uint8_t at[8], long_key[600];
+	struct mvcc_key enc, row_key;
+	struct bytes keys[3], key;
+	struct okv_row row;
+	struct buf b;
+
+	buf_init(&b, 0);
+	put_u64be(at, (uint64_t)l.id);
+	row.key = bytes_of(at, 8);
+	mvcc_lease_encode(&b, row.key, &l);
+	row.value = buf_bytes(&b);
+	EQ_INT(mvcc_lease_decode(&row, &l2), ERR_OK);
+	EQ_MEM(&l, &l2, sizeof l);
+	at[7]--;
+	EQ_INT(mvcc_lease_decode(&row, &l2), ERR_CORRUPT);      /* in another row's place */
+	memset(long_key, 'k', sizeof long_key);
+	keys[0] = bytes_str("key");
+	keys[1] = bytes_of("a\0b", 3);
+	keys[2] = bytes_of(long_key, sizeof long_key);
+	for (int i = 0; i < 3; i++) {
+		mvcc_key_encode(&enc, keys[i]);
+		mvcc_lease_row_key(&row_key, 5, mvcc_key_bytes(&enc));
+		row.key = mvcc_key_bytes(&row_key);
+		mvcc_lease_key_encode(&b, row.key, keys[i]);
+		row.value = buf_bytes(&b);
+		EQ_INT(mvcc_lease_key_decode(&row, &key), ERR_OK);
+		OK(bytes_eq(key, keys[i]));
+		row_key.data[3] ^= 1;
+		EQ_INT(mvcc_lease_key_decode(&row, &key), ERR_CORRUPT);
+	}
+	buf_free(&b);
+}
+
 TESTS = {
 	T(rows_are_in_the_order_of_keys_but_inside_a_run),
 	T(a_key_is_inline_up_to_480_escaped_bytes),
@@ -228,5 +265,6 @@ TESTS = {
 	T(a_revision_ends_a_key_of_past),
 	T(a_row_s_every_bit_is_checked),
 	T(the_other_rows_come_back_as_they_were),
+	T(rows_of_leases_come_back_as_they_were),
 };
 TAP_MAIN
