@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Keepalives and questions. All that gather while a round is under way share the next one:
+ *
+ *   fresh --round begins--> asked --confirmed--> answered
+ *                                           |--> waits at its lease (being ended or woken)
+ *                                           '--> unknown: until the store has come as far as the round
+ */
+#include "base/check.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "leased/core/lessor_own.h"
+
+struct lessor_fx *lessor_emit(struct lessor *l, enum lessor_fx_type type)
+{
+	struct lessor_effects *fx = &l->fx;
+
+	if (fx->n == fx->cap) {
+		fx->cap = fx->cap ? fx->cap * 2 : 256;
+		fx->v = mem_grow(fx->v, fx->cap, sizeof *fx->v);
+	}
+	fx->v[fx->n] = (struct lessor_fx){.type = type};
+	return &fx->v[fx->n++];
+}
+
+struct lessor_fx *lessor_propose(struct lessor *l, enum lessor_fx_type type)
+{
+	struct lessor_fx *fx = lessor_emit(l, type);
+
+	fx->term = l->term;
+	fx->lessor = l->number;
+	return fx;
+}
+
+void wait_push(struct wait_queue *q, struct lessor_wait *w)
+{
+	w->next = NULL;
+	if (q->last != NULL)
+		q->last->next = w;
+	else
+		q->first = w;
+	q->last = w;
+	q->n++;
+}
+
+struct lessor_wait *wait_pop(struct wait_queue *q)
+{
+	struct lessor_wait *w = q->first;
+
+	if (w == NULL)
+		return NULL;
+	q->first = w->next;
+	if (q->first == NULL)
+		q->last = NULL;
+	q->n--;
+	return w;
+}
+
+/* ---- answers ---- */
+
+static void ask_answer(struct lessor *l, const struct lessor_ask *to, int error, int64_t ttl_s, int64_t remaining_ms)
+{
+	struct lessor_fx *fx = lessor_emit(l, LESSOR_FX_ANSWER);
+
+	fx->answer.to = *to;
+	fx->answer.error = error;
+	fx->answer.ttl_s = ttl_s;
+	fx->answer.remaining_ms = remaining_ms;
+}
+
+static void ask_end(struct lessor *l, struct lessor_wait *w)
+{
+	CHECK(l->n_asks > 0);
+	l->n_asks--;
+	mem_free(w);
+}
+
+void lessor_answer_all(struct lessor *l, struct wait_queue *q, int error)
+{
+	struct lessor_wait *w;
+
+	while ((w = wait_pop(q)) != NULL) {
+		ask_answer(l, &w->ask, error, 0, 0);
+		ask_end(l, w);
+	}
+}
+
+static void ask_answer_lease(struct lessor *l, struct lease *e, const struct lessor_ask *ask, mono_t now)
+{
+	int64_t left = mono_sub_ms(e->deadline, now);
+
+	ask_answer(l, ask, ERR_OK, e->ttl_s, left > 0 ? left : 0);
+}
+
+void lessor_answer_lease(struct lessor *l, struct lease *e, mono_t now)
+{
+	struct lessor_wait *w;
+
+	lessor_renew(l, e, now);
+	while ((w = wait_pop(&e->waits)) != NULL) {
+		ask_answer_lease(l, e, &w->ask, now);
+		ask_end(l, w);
+	}
+}
+
+/* ---- decided ---- */
+
+static void ask_wait_at(struct lease *e, struct lessor_wait *w)
+{
+	wait_push(&e->waits, w);
+}
+
+static void ask_keepalive(struct lessor *l, struct lease *e, struct lessor_wait *w, mono_t now)
+{
+	if (e->place == LEASE_ENDING || e->place == LEASE_WAKE || e->place == LEASE_WAKING) {
+		ask_wait_at(e, w);
+		return;
+	}
+	if (!lessor_awake(l, e)) {
+		ask_wait_at(e, w);
+		lease_move(l, e, LEASE_WAKE);
+		return;
+	}
+	lessor_renew(l, e, now);
+	ask_answer_lease(l, e, &w->ask, now);
+	ask_end(l, w);
+}
+
+/* Of a lease that is being ended nothing is left. */
+static void ask_decide(struct lessor *l, struct lessor_wait *w, mono_t now)
+{
+	struct lease *e = lease_find(l, w->ask.id);
+
+	if (e != NULL && w->ask.kind == LESSOR_KEEPALIVE) {
+		ask_keepalive(l, e, w, now);
+	} else if (e != NULL) {
+		ask_answer_lease(l, e, &w->ask, now);
+		ask_end(l, w);
+	} else if (l->synced && l->view.applied >= w->index) {
+		ask_answer(l, &w->ask, ERR_OK, 0, 0);
+		ask_end(l, w);
+	} else {
+		wait_push(&l->unknown, w);
+	}
+}
+
+/* It may be one that was granted a moment ago. */
+static void ask_wait_for_store(struct lessor *l)
+{
+	uint64_t want = 0;
+
+	for (const struct lessor_wait *w = l->unknown.first; w != NULL; w = w->next)
+		want = w->index > want ? w->index : want;
+	if (want == 0 || want <= l->waited_index || !l->linked)
+		return;
+	l->waited_index = want;
+	lessor_emit(l, LESSOR_FX_WAIT)->index = want;
+}
+
+void lessor_unknown(struct lessor *l, mono_t now)
+{
+	struct wait_queue q = l->unknown;
+	struct lessor_wait *w;
+
+	l->unknown = (struct wait_queue){NULL, NULL, 0};
+	while ((w = wait_pop(&q)) != NULL)
+		ask_decide(l, w, now);
+	ask_wait_for_store(l);
+}
+
+/* ---- in and out ---- */
+
+void lessor_ask(struct lessor *l, const struct lessor_ask *ask, mono_t now)
+{
+	struct lessor_wait *w;
+
+	(void)now;
+	if (l->state == LESSOR_FOLLOWING) {
+		if (ask->node == 0 && l->leader != 0)
+			lessor_emit(l, LESSOR_FX_FORWARD)->ask = *ask;
+		else
+			ask_answer(l, ask, l->leader != 0 ? ERR_LEADER_CHANGED : ERR_NO_LEADER, 0, 0);
+		return;
+	}
+	if (l->n_asks >= LIMIT_LEASE_ASKS) {
+		ask_answer(l, ask, ERR_TOO_MANY_REQUESTS, 0, 0);
+		return;
+	}
+	w = mem_alloc(sizeof *w);
+	w->ask = *ask;
+	l->n_asks++;
+	wait_push(&l->fresh, w);
+}
+
+void lessor_confirmed(struct lessor *l, uint64_t ctx, int error, uint64_t term, uint64_t index, mono_t now)
+{
+	struct lessor_wait *w;
+
+	if (l->state != LESSOR_LEADING || ctx != l->ctx || l->asked.n == 0)
+		return;
+	if (error != ERR_OK || term != l->term) {
+		/* Asked again after a while: if we really lead no more, raftd says so. */
+		l->asked_at = mono_add_ms(now, LESSOR_REFUSED_MS - LESSOR_CONFIRM_MS);
+		return;
+	}
+	while ((w = wait_pop(&l->asked)) != NULL) {
+		w->index = index;
+		ask_decide(l, w, now);
+	}
+	ask_wait_for_store(l);
+}
+
+static void ask_round(struct lessor *l, mono_t now)
+{
+	l->asked_at = now;
+	l->stats.rounds++;
+	lessor_emit(l, LESSOR_FX_CONFIRM)->ctx = ++l->ctx;
+}
+
+/* A round that is asked again is a new one: who came meanwhile may join it. */
+void lessor_ask_tick(struct lessor *l, mono_t now)
+{
+	struct lessor_wait *w;
+
+	if (l->state != LESSOR_LEADING)
+		return;
+	if (l->asked.n > 0 && mono_before(now, mono_add_ms(l->asked_at, LESSOR_CONFIRM_MS)))
+		return;
+	while ((w = wait_pop(&l->fresh)) != NULL)
+		wait_push(&l->asked, w);
+	if (l->asked.n > 0)
+		ask_round(l, now);
+}
+
+mono_t lessor_ask_due(const struct lessor *l)
+{
+	if (l->state != LESSOR_LEADING)
+		return MONO_NEVER;
+	if (l->asked.n > 0)
+		return mono_add_ms(l->asked_at, LESSOR_CONFIRM_MS);
+	return l->fresh.n > 0 ? l->asked_at : MONO_NEVER;
+}
