@@ -314,7 +314,9 @@ static bool txn_is_read(const struct kv_txn *t)
 
 bool client_is_read(const char *method, const void *params)
 {
-	static const char *const reads[] = {"version", "range", "status", "members", "hash"};
+	static const char *const reads[] = {"version", "range", "status", "members", "hash",
+					    "lease_time_to_live", "lease_list",
+					    "lease_keepalive" /* twice is as good as once */};
 
 	for (size_t i = 0; i < ARRAY_LEN(reads); i++)
 		if (strcmp(method, reads[i]) == 0)

@@ -63,7 +63,7 @@ void client_disconnect(struct client *c, bool failed);
 /* Of the connection there is, else "". */
 const char *client_endpoint_text(const struct client *c);
 
-/* It changes nothing: a txn is a read if it consists of ranges. */
+/* It changes nothing, or may be done twice: a txn is a read if it consists of ranges. */
 bool client_is_read(const char *method, const void *params);
 
 #endif

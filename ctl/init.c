@@ -50,7 +50,7 @@ static void init_print(struct ctl *ctl, const struct plan *p)
 			(unsigned)i, p->nodes[i].host, p->nodes[i].client_port,
 			p->nodes[i].peer_port);
 	fprintf(ctl->out, "\n`quorate up --dir %s` runs %s here;\n"
-		"raftd, stored and gatewayd take `-c %s/node0/quorate.conf`.\n", p->dir,
+		"raftd, stored, leased and gatewayd take `-c %s/node0/quorate.conf`.\n", p->dir,
 		p->n == 1 ? "it" : "all of them", p->dir);
 }
 

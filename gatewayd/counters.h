@@ -35,6 +35,9 @@
 	C(GAUGE,   work_bytes, "memory held by reads under way") \
 	C(GAUGE,   raftd_up, "1: the link to raftd is up") \
 	C(GAUGE,   stored_up, "1: the link to stored is up") \
+	C(GAUGE,   leased_up, "1: the link to leased is up") \
+	C(COUNTER, keepalives_total, "keepalives of leases") \
+	C(GAUGE,   lease_asks, "keepalives and questions that leased has not answered") \
 	C(COUNTER, link_losses_total, "times a link to raftd or stored was lost") \
 	C(GAUGE,   store_generation, "of the mapped store; 0: none is mapped")
 

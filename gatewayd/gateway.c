@@ -13,7 +13,7 @@ static void gateway_timer(void *arg)
 
 static void gateway_sleep(struct gateway *g)
 {
-	mono_t due = mono_min(raft_clnt_due(&g->raft), map_due(g));
+	mono_t due = mono_min(mono_min(raft_clnt_due(&g->raft), lease_clnt_due(&g->lease)), map_due(g));
 	struct list *lists[] = {&g->deadlines, &g->short_deadlines};
 
 	for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
@@ -41,10 +41,13 @@ static void gateway_turn(void *arg)
 	map_poll(g, now);
 	conn_set_input(&g->conns);
 	write_poll(g);
+	lease_poll(g);
 	read_poll(g);
 	info_poll(g);
 	request_expire(g, now);
 	if (raft_clnt_flush(&g->raft, now))
+		loop_again(g->loop);
+	if (lease_clnt_flush(&g->lease, now))
 		loop_again(g->loop);
 	store_clnt_flush(&g->store);
 	read_turn(g);
@@ -56,6 +59,7 @@ void gateway_init(struct gateway *g, struct loop *loop, const struct gateway_io 
 		  const struct config *config, unsigned instance, uint64_t incarnation)
 {
 	struct clnt_io raft = {io->send_raft, io->arg}, store = {io->send_store, io->arg};
+	struct clnt_io lease = {io->send_lease, io->arg};
 
 	*g = (struct gateway){.loop = loop, .io = *io, .config = config, .instance = instance,
 			      .started = mono_now(), .timeout_ms = (int64_t)config->request_timeout_ms};
@@ -63,6 +67,7 @@ void gateway_init(struct gateway *g, struct loop *loop, const struct gateway_io 
 	conn_set_init(&g->conns, loop, &gateway_conn_ops, g, &g->counters);
 	raft_clnt_init(&g->raft, &raft, incarnation, LIMIT_GATEWAY_PROPOSALS, LIMIT_GATEWAY_PROPOSAL_BYTES);
 	store_clnt_init(&g->store, &store);
+	lease_clnt_init(&g->lease, &lease);
 	list_init(&g->deadlines);
 	list_init(&g->short_deadlines);
 	list_init(&g->moves);
@@ -82,6 +87,7 @@ void gateway_free(struct gateway *g)
 	read_free(g);
 	raft_clnt_free(&g->raft);
 	store_clnt_free(&g->store);
+	lease_clnt_free(&g->lease);
 	arena_free(&g->arena);
 }
 
@@ -107,6 +113,8 @@ void gateway_refresh(struct gateway *g)
 	counter_set(&c->work_bytes, (int64_t)g->reads.work);
 	counter_set(&c->raftd_up, g->raft.up);
 	counter_set(&c->stored_up, g->store.up);
+	counter_set(&c->leased_up, g->lease.up);
+	counter_set(&c->lease_asks, (int64_t)g->lease.n);
 	counter_set(&c->store_generation, g->map.env != NULL ? (int64_t)g->map.generation : 0);
 }
 
@@ -167,4 +175,20 @@ int gateway_store_msg(struct gateway *g, const struct msg_in *in)
 	if (g->raft.session_lost)
 		gateway_new_session(g);
 	return ERR_OK;
+}
+
+void gateway_lease_up(struct gateway *g)
+{
+	lease_clnt_up(&g->lease);
+}
+
+void gateway_lease_down(struct gateway *g)
+{
+	counter_inc(&g->counters.link_losses_total);
+	lease_clnt_down(&g->lease);
+}
+
+int gateway_lease_msg(struct gateway *g, const struct msg_in *in)
+{
+	return lease_clnt_msg(&g->lease, in, loop_now(g->loop));
 }

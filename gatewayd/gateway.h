@@ -8,6 +8,7 @@
  *   request.c   which method is which handler; answers
  *   write.c     put, delete, txn, compact: by way of the log
  *   read.c      range and reading txn: from the mapped store
+ *   lease.c     keepalive, time to live, list of leases
  *   info.c      version, status, members, hash, move_leader
  *   map.c       the mapped store and its generations
  */
@@ -19,6 +20,7 @@
 
 #include "base/arena.h"
 #include "base/list.h"
+#include "clnt/lease_clnt.h"
 #include "clnt/raft_clnt.h"
 #include "clnt/store_clnt.h"
 #include "gatewayd/conn.h"
@@ -37,6 +39,7 @@ struct gateway_io {
 	/* As clnt_io.send, per link. */
 	int (*send_raft)(void *arg, uint32_t number, const struct msg_desc *d, const void *msg);
 	int (*send_store)(void *arg, uint32_t number, const struct msg_desc *d, const void *msg);
+	int (*send_lease)(void *arg, uint32_t number, const struct msg_desc *d, const void *msg);
 	/* A new random incarnation, not 0. */
 	uint64_t (*incarnation)(void *arg);
 	/* The incarnation has changed: both links must say hello again. */
@@ -46,6 +49,9 @@ struct gateway_io {
 	void (*map_close)(void *arg, struct mvcc_env **env);
 	void *arg;
 };
+
+/* Whose a raft_read or store_wait is; read.c's have 0. */
+enum gateway_wait { GATEWAY_READ, GATEWAY_LEASE };
 
 struct gateway;
 struct request;
@@ -98,6 +104,7 @@ struct gateway {
 	struct gatewayd_counters counters;
 	struct raft_clnt raft;
 	struct store_clnt store;
+	struct lease_clnt lease;
 	struct map map;
 	struct reads reads;
 	struct list deadlines, short_deadlines;   /* each in the order of its deadlines */
@@ -121,6 +128,9 @@ int gateway_raft_msg(struct gateway *g, const struct msg_in *in);
 void gateway_store_up(struct gateway *g);
 void gateway_store_down(struct gateway *g);
 int gateway_store_msg(struct gateway *g, const struct msg_in *in);
+void gateway_lease_up(struct gateway *g);
+void gateway_lease_down(struct gateway *g);
+int gateway_lease_msg(struct gateway *g, const struct msg_in *in);
 
 /* ---- between the files ---- */
 
@@ -135,7 +145,8 @@ struct kv_header gateway_header(const struct gateway *g, int64_t revision);
 extern const struct conn_ops gateway_conn_ops;
 
 typedef void method_fn(struct gateway *g, struct conn *c, const struct rpc_request *rpc, void *params);
-method_fn write_put, write_delete, write_txn, write_compact;
+method_fn write_put, write_delete, write_txn, write_compact, write_grant, write_revoke;
+method_fn lease_keepalive, lease_time_to_live, lease_list;
 method_fn read_range;
 method_fn info_version, info_status, info_members, info_hash, info_move_leader;
 
@@ -152,8 +163,15 @@ void read_turn(struct gateway *g);             /* reads, for about a millisecond
 void read_room(struct gateway *g, struct conn *c);
 void read_mapped(struct gateway *g);           /* another store is mapped, or none */
 
+/* lease.c */
+void lease_poll(struct gateway *g);            /* what leased has answered */
+void lease_indexed(struct gateway *g, struct raft_read *index);
+void lease_applied(struct gateway *g, struct store_wait *applied);
+
 /* info.c */
 void info_poll(struct gateway *g);
+/* An answer that needs no request. */
+void info_answer(struct conn *c, uint32_t id, const struct msg_desc *d, const void *result);
 
 /* map.c */
 void map_poll(struct gateway *g, mono_t now);

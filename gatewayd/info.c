@@ -7,7 +7,7 @@
 #include "gatewayd/gateway.h"
 #include "proto/native.h"
 
-static void info_answer(struct conn *c, uint32_t id, const struct msg_desc *d, const void *result)
+void info_answer(struct conn *c, uint32_t id, const struct msg_desc *d, const void *result)
 {
 	size_t mark;
 	struct buf *b = conn_answer_begin(c, &mark);
@@ -90,6 +90,7 @@ static void status_answer(struct gateway *g, struct status *s)
 	struct native_daemon daemons[] = {
 		status_daemon("raftd", s->raft_up, raft->age_ms),
 		status_daemon("stored", s->store_up, store->age_ms),
+		status_daemon("leased", g->lease.up, mono_sub_ms(mono_now(), g->lease.began)),
 		status_daemon(self, true, mono_sub_ms(mono_now(), g->started)),
 	};
 	struct native_status_result r = {
@@ -105,7 +106,7 @@ static void status_answer(struct gateway *g, struct status *s)
 	};
 
 	(void)snprintf(self, sizeof self, "gatewayd.%u", g->instance);
-	daemons[2].name = bytes_str(self);
+	daemons[ARRAY_LEN(daemons) - 1].name = bytes_str(self);
 	request_result(g, &s->r, &native_status_result_desc, &r);
 }
 

@@ -218,11 +218,19 @@ void read_poll(struct gateway *g)
 	while ((index = raft_clnt_pop_read(&g->raft)) != NULL) {
 		struct read *rd = container_of(index, struct read, index);
 
+		if (index->kind == GATEWAY_LEASE) {
+			lease_indexed(g, index);
+			continue;
+		}
 		rd->need = index->index;
 		read_wait(g, rd);
 	}
-	while ((applied = store_clnt_pop_applied(&g->store)) != NULL)
-		read_queue(g, container_of(applied, struct read, applied));
+	while ((applied = store_clnt_pop_applied(&g->store)) != NULL) {
+		if (applied->kind == GATEWAY_LEASE)
+			lease_applied(g, applied);
+		else
+			read_queue(g, container_of(applied, struct read, applied));
+	}
 }
 
 void read_park(struct read *rd)

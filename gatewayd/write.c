@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * put, delete, txn, compact: checked, proposed, kept until the store's result or the deadline.
+ * put, delete, txn, compact, lease_grant, lease_revoke: checked, proposed, kept until the store's result or the deadline.
  * Which of raftd, stored or the leader died in between only shows as time.
  */
 #include "base/check.h"
@@ -22,11 +22,14 @@ static const struct write_method write_methods[] = {
 	{&kv_delete_result_desc, offsetof(struct command_result, del)},
 	{&kv_txn_result_desc, offsetof(struct command_result, txn)},
 	{&kv_compact_result_desc, offsetof(struct command_result, compact)},
+	{&lease_grant_result_desc, offsetof(struct command_result, lease_grant)},
+	{&lease_revoke_result_desc, offsetof(struct command_result, lease_revoke)},
 };
-enum write_kind { WRITE_PUT, WRITE_DELETE, WRITE_TXN, WRITE_COMPACT };
+enum write_kind { WRITE_PUT, WRITE_DELETE, WRITE_TXN, WRITE_COMPACT, WRITE_GRANT, WRITE_REVOKE };
 
 _Static_assert(offsetof(struct kv_put_result, header) == 0 && offsetof(struct kv_delete_result, header) == 0 &&
-	       offsetof(struct kv_txn_result, header) == 0 && offsetof(struct kv_compact_result, header) == 0,
+	       offsetof(struct kv_txn_result, header) == 0 && offsetof(struct kv_compact_result, header) == 0 &&
+	       offsetof(struct lease_grant_result, header) == 0 && offsetof(struct lease_revoke_result, header) == 0,
 	       "write_answer sets the header of any of them");
 
 struct write {
@@ -85,6 +88,31 @@ void write_delete(struct gateway *g, struct conn *c, const struct rpc_request *r
 void write_compact(struct gateway *g, struct conn *c, const struct rpc_request *rpc, void *params)
 {
 	write_begin(g, c, rpc->id, WRITE_COMPACT, &(struct command){.compact = params}, ERR_OK);
+}
+
+/* As etcd: long enough for a keepalive to find the next leader. */
+static int64_t write_min_ttl(const struct gateway *g)
+{
+	int64_t ms = (int64_t)g->config->election_max_ms * 3 / 2;
+
+	return (ms + 999) / 1000;
+}
+
+void write_grant(struct gateway *g, struct conn *c, const struct rpc_request *rpc, void *params)
+{
+	struct lease_grant *grant = params;
+	int64_t min = write_min_ttl(g);
+
+	while (grant->id == 0)
+		grant->id = (int64_t)(g->io.incarnation(g->io.arg) & INT64_MAX);
+	if (grant->ttl < min)
+		grant->ttl = min;
+	write_begin(g, c, rpc->id, WRITE_GRANT, &(struct command){.lease_grant = grant}, kv_check_grant(grant));
+}
+
+void write_revoke(struct gateway *g, struct conn *c, const struct rpc_request *rpc, void *params)
+{
+	write_begin(g, c, rpc->id, WRITE_REVOKE, &(struct command){.lease_revoke = params}, ERR_OK);
 }
 
 void write_txn(struct gateway *g, struct conn *c, const struct rpc_request *rpc, void *params)

@@ -178,6 +178,7 @@ static void fx_role(struct raftd *n, const struct raft_effect *e)
 	n->term = e->role.term;
 	n->leader = e->role.leader;
 	n->gateways.state_dirty = true;
+	n->lessor.role_dirty = true;
 	/* A permission to replicate dies with the role: its answer must not be given any more. */
 	n->sent_count = 0;
 }

@@ -3,6 +3,7 @@
  * raftd from the inside: one struct, and the calls between its parts. Everything runs on the loop
  * thread.
  *
+ *   lessor_ipc.c: the same for leased, and questions between lessors of two nodes
  *   gateway_ipc.c --proposals, reads--> propose.c, reads.c --events--> driver.c --> core/
  *   peers.h (TCP, Noise) --frames--> peer_msg.c --messages---------------^  |
  *   wal.h (writer thread) --durable----------------------------------------^  | effects
@@ -17,6 +18,7 @@
 #include "base/counter.h"
 #include "base/limits.h"
 #include "proto/link_apply.h"
+#include "proto/link_lessor.h"
 #include "proto/link_raft.h"
 #include "proto/peer.h"
 #include "raftd/core/raft.h"
@@ -40,6 +42,8 @@
 	C(COUNTER, peer_refused, "connections to the peer port that were no member's") \
 	C(COUNTER, peer_bad_frames, "altered, malformed or impossible frames from peers") \
 	C(COUNTER, peer_connects, "peer connections that came up") \
+	C(COUNTER, confirms, "rounds asked for by the lessor") \
+	C(COUNTER, lease_asks_forwarded, "keepalives and questions about leases sent on to the leader's node") \
 	C(COUNTER, fed_entries, "committed entries sent to stored") \
 	C(GAUGE, role, "0 follower, 1 pre-candidate, 2 candidate, 3 leader") \
 	C(GAUGE, term, "current term") \
@@ -83,6 +87,7 @@ struct proposal {
 struct proposer {
 	struct link *link;        /* NULL if it came from a peer */
 	uint64_t peer;
+	bool lessor;              /* leased's link: never sent on */
 };
 
 /* Bytes appended as leader and not committed: one mark per step, so a bounded ring is enough. */
@@ -97,6 +102,7 @@ enum { READ_SLOTS = 1024 };
 struct read_slot {
 	struct link *link;        /* NULL: the gateway has gone; the slot waits for its answer */
 	uint64_t ctx;             /* the gateway's */
+	uint64_t term;            /* a lessor asks whether we lead it; 0: it is a gateway's read */
 	uint32_t serial;          /* odd while in use */
 };
 
@@ -129,6 +135,13 @@ struct gateways {
 	bool state_dirty;         /* raftd_state is due at the end of the turn */
 };
 
+/* leased of this node. */
+struct lessors {
+	struct link_server *server;
+	struct link *link;        /* NULL while down */
+	bool role_dirty;          /* lessor_role is due at the end of the turn */
+};
+
 struct raftd {
 	struct daemon *d;
 	struct raft *raft;
@@ -157,6 +170,7 @@ struct raftd {
 	struct held held;
 	struct feed feed;
 	struct gateways gateways;
+	struct lessors lessor;
 	struct peers *peers;
 	struct peer_keys keys;        /* until the peers are opened */
 	int peer_fd;
@@ -181,6 +195,8 @@ void propose_reset(struct raftd *n);    /* no longer leader */
 
 /* reads.c */
 void reads_ask(struct raftd *n, struct link *link, uint64_t ctx);
+/* Do we lead, and still did when this was asked? Answered by lessors_confirmed. */
+void reads_confirm(struct raftd *n, struct link *link, uint64_t ctx);
 void reads_answer(struct raftd *n, uint64_t core_ctx, int err, uint64_t index);
 void reads_forget(struct raftd *n, const struct link *link);
 
@@ -199,6 +215,14 @@ struct link *gateways_find(struct raftd *n, uint64_t incarnation);
 void gateways_refuse(struct link *l, struct raftd_refused *v, size_t count);
 /* A gateway that does not read what it asked for is dropped: both resynchronise then. */
 void gateways_tell(struct link *l, uint32_t number, const struct msg_desc *d, const void *msg);
+
+/* lessor_ipc.c */
+int lessors_open(struct raftd *n);
+void lessors_state(struct raftd *n);    /* tells the role, if dirty */
+void lessors_refuse(struct raftd *n, size_t count, int err);
+void lessors_confirmed(struct raftd *n, struct link *l, uint64_t ctx, int err, uint64_t term, uint64_t index);
+int lessors_asked(struct raftd *n, uint64_t from, const struct peer_lease_asks *in);
+int lessors_answered(struct raftd *n, const struct peer_lease_answers *in);
 
 /* report.c */
 void raftd_report(void *daemon, struct admin_reply *r);

@@ -210,6 +210,10 @@ static int peer_message(void *arg, uint64_t from, const struct msg_in *in)
 		return peer_recv_propose(n, from, in->msg);
 	case MSG_NO_peer_refuse:
 		return peer_recv_refuse(n, in->msg);
+	case MSG_NO_peer_lease_asks:
+		return lessors_asked(n, from, in->msg);
+	case MSG_NO_peer_lease_answers:
+		return lessors_answered(n, in->msg);
 	default:
 		return ERR_UNKNOWN_METHOD;
 	}

@@ -12,7 +12,9 @@ static void propose_refuse(struct raftd *n, const struct proposal *v, size_t cou
 			   struct proposer from, int err)
 {
 	counter_add(&n->counters.proposals_refused, (int64_t)count);
-	if (from.link != NULL) {
+	if (from.lessor) {
+		lessors_refuse(n, count, err);
+	} else if (from.link != NULL) {
 		static struct raftd_refused out[LIMIT_BATCH_ITEMS];
 
 		for (size_t i = 0; i < count; i++)
@@ -118,6 +120,8 @@ void propose_batch(struct raftd *n, const struct proposal *v, size_t count, stru
 		return;
 	if (n->role == RAFT_LEADER)
 		propose_lead(n, v, count, from);
+	else if (from.lessor)
+		propose_refuse(n, v, count, from, ERR_NOT_LEADER);
 	else if (n->leader != 0 && from.link != NULL)
 		propose_forward(n, v, count, from);
 	else

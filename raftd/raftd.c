@@ -49,6 +49,7 @@ static void on_turn_end(void *arg)
 	if (n->feed.due)
 		feed_more(n);
 	gateways_state(n);
+	lessors_state(n);
 	raftd_tick_arm(n);
 }
 
@@ -239,6 +240,8 @@ static int raftd_start(struct daemon *d)
 	rc = gateways_open(n);
 	if (rc == ERR_OK)
 		rc = feed_open(n);
+	if (rc == ERR_OK)
+		rc = lessors_open(n);
 	raftd_tick_arm(n);
 	return rc;
 }

@@ -16,11 +16,11 @@ static void reads_tell(struct raftd *n, struct link *link, uint64_t ctx, int err
 	gateways_tell(link, MSG_NO_raftd_read_result, &raftd_read_result_desc, &m);
 }
 
-void reads_ask(struct raftd *n, struct link *link, uint64_t ctx)
+/* term 0: a gateway's read; else a lessor's question whether we lead that one. */
+static void reads_add(struct raftd *n, struct link *link, uint64_t ctx, uint64_t term)
 {
 	struct raft_event ev = {.type = RAFT_EV_READ};
 
-	counter_inc(&n->counters.reads);
 	for (uint32_t i = 0; i < READ_SLOTS; i++) {
 		struct read_slot *s = &n->reads[i];
 
@@ -29,11 +29,38 @@ void reads_ask(struct raftd *n, struct link *link, uint64_t ctx)
 		s->serial++;
 		s->link = link;
 		s->ctx = ctx;
+		s->term = term;
 		ev.ctx = (uint64_t)s->serial << 32 | i;
 		(void)raftd_step(n, &ev);
 		return;
 	}
-	reads_tell(n, link, ctx, ERR_FULL, 0);
+	if (term != 0)
+		lessors_confirmed(n, link, ctx, ERR_FULL, term, 0);
+	else
+		reads_tell(n, link, ctx, ERR_FULL, 0);
+}
+
+void reads_ask(struct raftd *n, struct link *link, uint64_t ctx)
+{
+	counter_inc(&n->counters.reads);
+	reads_add(n, link, ctx, 0);
+}
+
+void reads_confirm(struct raftd *n, struct link *link, uint64_t ctx)
+{
+	counter_inc(&n->counters.confirms);
+	if (n->role == RAFT_LEADER)
+		reads_add(n, link, ctx, n->term);
+	else
+		lessors_confirmed(n, link, ctx, ERR_NOT_LEADER, n->term, 0);
+}
+
+/* Asked and answered in one term that we lead: else another leader may have answered for us. */
+static void reads_answer_lessor(struct raftd *n, const struct read_slot *s, int err, uint64_t index)
+{
+	if (err == ERR_OK && (n->role != RAFT_LEADER || n->term != s->term))
+		err = ERR_NOT_LEADER;
+	lessors_confirmed(n, s->link, s->ctx, err, s->term, index);
 }
 
 void reads_answer(struct raftd *n, uint64_t core_ctx, int err, uint64_t index)
@@ -45,7 +72,9 @@ void reads_answer(struct raftd *n, uint64_t core_ctx, int err, uint64_t index)
 	s = &n->reads[i];
 	CHECK((s->serial & 1) && s->serial == (uint32_t)(core_ctx >> 32));
 	s->serial++;
-	if (s->link != NULL)
+	if (s->link != NULL && s->term != 0)
+		reads_answer_lessor(n, s, err, index);
+	else if (s->link != NULL)
 		reads_tell(n, s->link, s->ctx, err, index);
 	s->link = NULL;
 }

@@ -51,6 +51,8 @@ static void on_turn_end(void *arg)
 	stored_commit(s);
 	if (hashes_step(s))
 		loop_again(s->d->loop);
+	if (stored_list_leases(s))
+		loop_again(s->d->loop);
 	if (s->compact.slot == 0 && apply_compacting(s->store.apply))
 		loop_timer_set(s->d->loop, &s->compact, mono_add_ms(mono_now(), STORED_COMPACT_MS));
 }
@@ -83,7 +85,9 @@ int stored_start(struct daemon *d)
 	loop_timer_init(&s->compact, on_compact, s);
 	on_chores(s);
 	rc = stored_open_raftd(s);
-	return rc == ERR_OK ? stored_open_gateways(s) : rc;
+	if (rc == ERR_OK)
+		rc = stored_open_gateways(s);
+	return rc == ERR_OK ? stored_open_leased(s) : rc;
 }
 
 void stored_stop(struct daemon *d)
@@ -94,6 +98,7 @@ void stored_stop(struct daemon *d)
 	s->stopping = true;
 	loop_timer_clear(d->loop, &s->chores);
 	loop_timer_clear(d->loop, &s->compact);
+	loop_timer_clear(d->loop, &s->leased_pause);
 	loop_hook_del(d->loop, &s->turn_end);
 	store_close(&s->store);
 	daemon_stopped(d);

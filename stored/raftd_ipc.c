@@ -150,6 +150,7 @@ void stored_commit(struct stored *s)
 	if (us > s->counters.commit_us_max.value)
 		counter_set(&s->counters.commit_us_max, us);
 	stored_tell_gateways(s);
+	stored_tell_leased(s);
 	tell_raftd(s);
 }
 

@@ -52,6 +52,9 @@ void stored_report(void *arg, struct admin_reply *r)
 	admin_i64(r, "compacted_revision", c->compacted_revision);
 	admin_bool(r, "compacting", apply_compacting(s->store.apply));
 	admin_u64(r, "keys", c->keys);
+	admin_u64(r, "leases", c->leases);
+	admin_bool(r, "leased_up", s->leased.link != NULL);
+	admin_u64(r, "lessor_term", c->lessor_term);
 	admin_u64(r, "entries_rejected", c->rejected);
 	report_hash(r, "apply_hash", c->apply_hash);
 	report_file(s, r);
@@ -107,6 +110,8 @@ void stored_refresh(void *arg)
 	counter_set(&c->compact_revision, state->compact_revision);
 	counter_set(&c->compacted_revision, state->compacted_revision);
 	counter_set(&c->keys, (int64_t)state->keys);
+	counter_set(&c->leases, (int64_t)state->leases);
+	counter_set(&c->leased_up, s->leased.link != NULL);
 	counter_set(&c->file_bytes, (int64_t)s->stat.file_bytes);
 	counter_set(&c->used_bytes, (int64_t)(s->stat.file_bytes - s->stat.free_bytes));
 	counter_set(&c->readers, (int64_t)s->stat.readers);

@@ -5,6 +5,7 @@
 
 #include "base/counter.h"
 #include "proto/link_apply.h"
+#include "proto/link_leases.h"
 #include "proto/link_store.h"
 #include "rt/daemon.h"
 #include "rt/link.h"
@@ -27,6 +28,7 @@
 	C(COUNTER, hashes, "store hashes computed") \
 	C(COUNTER, readers_dead, "reader slots of dead processes freed") \
 	C(GAUGE,   raftd_up, "raftd is linked") \
+	C(GAUGE,   leased_up, "leased is linked") \
 	C(GAUGE,   gateways, "gatewayds linked") \
 	C(GAUGE,   applied, "index of the last entry applied") \
 	C(GAUGE,   commit, "raftd's commit index, as last heard") \
@@ -34,6 +36,7 @@
 	C(GAUGE,   compact_revision, "history before it is given up; -1: none") \
 	C(GAUGE,   compacted_revision, "history before it is really gone") \
 	C(GAUGE,   keys, "live keys") \
+	C(GAUGE,   leases, "leases there are") \
 	C(GAUGE,   file_bytes, "size of the store's file") \
 	C(GAUGE,   used_bytes, "of it in use") \
 	C(GAUGE,   readers, "reader slots in use, of all processes") \
@@ -65,6 +68,16 @@ struct hash_job {
 	struct store_hash hash;
 };
 
+/* leased of this node, and how far it has been told. */
+struct leased_link {
+	struct link_server *server;
+	struct link *link;               /* NULL: down */
+	bool listing;                    /* the list goes on behind the lease `after` */
+	int64_t after;
+	uint64_t want;                   /* tell when this index has been applied; 0: nothing */
+	uint64_t term, lessor, seq;
+};
+
 struct stored {
 	struct daemon *d;
 	struct store store;
@@ -87,6 +100,10 @@ struct stored {
 	struct hash_job hashes[LIMIT_STORE_HASHES];
 	size_t next_hash;
 
+	/* leased */
+	struct leased_link leased;
+	struct loop_timer leased_pause;  /* of the list, while it has not taken what it was sent */
+
 	/* chores */
 	struct loop_timer chores;        /* dead readers, sizes */
 	struct loop_timer compact;       /* the next step, when others have been let through */
@@ -108,6 +125,11 @@ void stored_commit(struct stored *s);
 int stored_open_gateways(struct stored *s);
 void stored_keep_result(struct stored *s, uint64_t index, const struct apply_result *r);
 void stored_tell_gateways(struct stored *s);
+
+/* leased_ipc.c: leases and what becomes of them */
+int stored_open_leased(struct stored *s);
+void stored_tell_leased(struct stored *s);     /* after a commit */
+bool stored_list_leases(struct stored *s);     /* the next page; true: another can follow at once */
 
 /* hashes.c */
 void hashes_ask(struct stored *s, struct link *l, const struct store_hash_ask *ask);

@@ -4,7 +4,7 @@
 _quorate() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
 	local global="--endpoints --command-timeout --dial-timeout --write-out --hex --help"
-	local commands="get put del txn compaction status members member hash move-leader admin load bench init up version help"
+	local commands="get put del txn compaction lease status members member hash move-leader admin load bench init up version help"
 	local command= flags= i
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
@@ -32,6 +32,7 @@ _quorate() {
 	del) flags="--prefix --from-key --prev-kv --range" ;;
 	txn) flags="--interactive" ;;
 	compaction|compact) flags="--physical" ;;
+	lease) flags="--keys --once" ;;
 	hash) flags="--rev" ;;
 	admin) flags="--dir --node" ;;
 	load) flags="--format --inflight --retry --patience --acked --quiet" ;;
@@ -49,8 +50,9 @@ _quorate() {
 	case $command in
 	"") COMPREPLY=($(compgen -W "$commands" -- "$cur")) ;;
 	help) COMPREPLY=($(compgen -W "$commands" -- "$cur")) ;;
+	lease) COMPREPLY=($(compgen -W "grant revoke timetolive list keep-alive" -- "$cur")) ;;
 	member) COMPREPLY=($(compgen -W "list" -- "$cur")) ;;
-	admin) COMPREPLY=($(compgen -W "raftd stored gatewayd help status metrics loglevel trace" -- "$cur")) ;;
+	admin) COMPREPLY=($(compgen -W "raftd stored leased gatewayd help status metrics loglevel trace" -- "$cur")) ;;
 	bench) COMPREPLY=($(compgen -W "put get range mixed" -- "$cur")) ;;
 	load) COMPREPLY=($(compgen -f -- "$cur")) ;;
 	esac

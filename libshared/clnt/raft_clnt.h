@@ -63,6 +63,7 @@ struct raft_read {
 	struct list node;
 	uint64_t ctx;                   /* the first round it takes part in; 0: not asked yet */
 	uint64_t index;                 /* the answer */
+	unsigned kind;                  /* the owner's, to tell its reads apart */
 };
 
 enum raft_ask_kind { RAFT_ASK_STATUS, RAFT_ASK_TRANSFER };

@@ -19,6 +19,7 @@
 struct store_wait {
 	struct list node;
 	uint64_t index;
+	unsigned kind;                  /* the owner's, to tell its waits apart */
 };
 
 /* Waits until the space behind `revision` has been given back. */

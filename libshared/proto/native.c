@@ -31,6 +31,27 @@ MSG_DEFINE(NATIVE_MOVE_LEADER_FIELDS)
 #define MSG_T native_move_leader_result
 MSG_DEFINE(NATIVE_MOVE_LEADER_RESULT_FIELDS)
 #undef MSG_T
+#define MSG_T native_lease
+MSG_DEFINE(NATIVE_LEASE_FIELDS)
+#undef MSG_T
+#define MSG_T native_keepalive_result
+MSG_DEFINE(NATIVE_KEEPALIVE_RESULT_FIELDS)
+#undef MSG_T
+#define MSG_T native_time_to_live
+MSG_DEFINE(NATIVE_TIME_TO_LIVE_FIELDS)
+#undef MSG_T
+#define MSG_T native_lease_key
+MSG_DEFINE(NATIVE_LEASE_KEY_FIELDS)
+#undef MSG_T
+#define MSG_T native_time_to_live_result
+MSG_DEFINE(NATIVE_TIME_TO_LIVE_RESULT_FIELDS)
+#undef MSG_T
+#define MSG_T native_lease_list
+MSG_DEFINE(NATIVE_LEASE_LIST_FIELDS)
+#undef MSG_T
+#define MSG_T native_lease_list_result
+MSG_DEFINE(NATIVE_LEASE_LIST_RESULT_FIELDS)
+#undef MSG_T
 
 const struct native_method native_methods[] = {
 #define NATIVE_ROW(name, params, result, help) {name, &params##_desc, &result##_desc, help},

@@ -30,7 +30,7 @@ MSG_DECLARE(native_empty, NATIVE_EMPTY_FIELDS)
 MSG_DECLARE(native_version_result, NATIVE_VERSION_RESULT_FIELDS)
 
 #define NATIVE_DAEMON_FIELDS(F, L, O) \
-	F(STR, name, "raftd, stored, gatewayd.0 ...") \
+	F(STR, name, "raftd, stored, leased, gatewayd.0 ...") \
 	F(STR, state, "up or down, as this gatewayd sees it") \
 	F(I64, age_ms, "of the process; -1 when down")
 MSG_DECLARE(native_daemon, NATIVE_DAEMON_FIELDS)
@@ -85,6 +85,47 @@ MSG_DECLARE(native_move_leader, NATIVE_MOVE_LEADER_FIELDS)
 	O(kv_header, header, "")
 MSG_DECLARE(native_move_leader_result, NATIVE_MOVE_LEADER_RESULT_FIELDS)
 
+#define NATIVE_LEASE_FIELDS(F, L, O) \
+	F(I64, id, "")
+MSG_DECLARE(native_lease, NATIVE_LEASE_FIELDS)
+
+/* A lease that is not there has ttl 0: no error, as in etcd. */
+#define NATIVE_KEEPALIVE_RESULT_FIELDS(F, L, O) \
+	O(kv_header, header, "") \
+	F(I64, id, "") \
+	F(I64, ttl, "seconds that it has again; 0: there is no such lease")
+MSG_DECLARE(native_keepalive_result, NATIVE_KEEPALIVE_RESULT_FIELDS)
+
+#define NATIVE_TIME_TO_LIVE_FIELDS(F, L, O) \
+	F(I64, id, "") \
+	F(BOOL, keys, "and the keys attached to it") \
+	F(BYTES, after, "those behind this key; empty: from the first on")
+MSG_DECLARE(native_time_to_live, NATIVE_TIME_TO_LIVE_FIELDS)
+
+#define NATIVE_LEASE_KEY_FIELDS(F, L, O) \
+	F(BYTES, key, "")
+MSG_DECLARE(native_lease_key, NATIVE_LEASE_KEY_FIELDS)
+
+#define NATIVE_TIME_TO_LIVE_RESULT_FIELDS(F, L, O) \
+	O(kv_header, header, "") \
+	F(I64, id, "") \
+	F(I64, ttl, "seconds left; -1: there is no such lease") \
+	F(I64, granted_ttl, "seconds; 0: there is no such lease") \
+	F(BOOL, more, "other keys are attached behind these: ask again with `after`") \
+	L(native_lease_key, keys, LIMIT_LEASE_PAGE_ROWS, "")
+MSG_DECLARE(native_time_to_live_result, NATIVE_TIME_TO_LIVE_RESULT_FIELDS)
+
+#define NATIVE_LEASE_LIST_FIELDS(F, L, O) \
+	F(I64, after, "leases behind this one; 0: from the first on") \
+	F(I64, limit, "at most so many; 0: as many as fit an answer")
+MSG_DECLARE(native_lease_list, NATIVE_LEASE_LIST_FIELDS)
+
+#define NATIVE_LEASE_LIST_RESULT_FIELDS(F, L, O) \
+	O(kv_header, header, "") \
+	F(BOOL, more, "there are others behind these: ask again with `after`") \
+	L(native_lease, leases, LIMIT_LEASE_PAGE_ROWS, "by id, negative ones last")
+MSG_DECLARE(native_lease_list_result, NATIVE_LEASE_LIST_RESULT_FIELDS)
+
 /* N(method, params, result, "help") */
 #define NATIVE_METHODS(N) \
 	N("version", native_empty, native_version_result, "who is there; answered without the cluster") \
@@ -96,6 +137,11 @@ MSG_DECLARE(native_move_leader_result, NATIVE_MOVE_LEADER_RESULT_FIELDS)
 	N("status", native_empty, native_status_result, "of the node asked; answered without the cluster") \
 	N("members", native_empty, native_members_result, "nodes of the cluster and their addresses") \
 	N("hash", native_hash, native_hash_result, "hash of the node's data at a revision") \
+	N("lease_grant", lease_grant, lease_grant_result, "a new lease") \
+	N("lease_revoke", lease_revoke, lease_revoke_result, "end a lease now, and delete its keys") \
+	N("lease_keepalive", native_lease, native_keepalive_result, "give a lease its whole TTL again") \
+	N("lease_time_to_live", native_time_to_live, native_time_to_live_result, "what a lease has left") \
+	N("lease_list", native_lease_list, native_lease_list_result, "the leases there are, as the node asked knows") \
 	N("move_leader", native_move_leader, native_move_leader_result, "only the leader's node takes it")
 
 struct native_method {

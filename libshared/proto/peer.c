@@ -44,6 +44,13 @@ MSG_DEFINE(PEER_REFUSED_FIELDS)
 MSG_DEFINE(PEER_REFUSE_FIELDS)
 #undef MSG_T
 
+#define MSG_T peer_lease_asks
+MSG_DEFINE(PEER_LEASE_ASKS_FIELDS)
+#undef MSG_T
+#define MSG_T peer_lease_answers
+MSG_DEFINE(PEER_LEASE_ANSWERS_FIELDS)
+#undef MSG_T
+
 static const struct msg_row peer_rows[] = {PEER_LINK(MSG_LINK_ROW)};
 const struct msg_link peer_link = {"raftd-raftd", peer_rows,
 	sizeof peer_rows / sizeof peer_rows[0]};

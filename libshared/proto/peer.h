@@ -11,6 +11,7 @@
 #define QUORATE_PEER_H
 
 #include "base/limits.h"
+#include "proto/link_lease.h"
 #include "proto/msg.h"
 
 enum { PEER_VERSION = 1, PEER_VERSION_MIN = 1 };
@@ -102,6 +103,15 @@ MSG_DECLARE(peer_refused, PEER_REFUSED_FIELDS)
 	L(peer_refused, refused, LIMIT_BATCH_ITEMS, "")
 MSG_DECLARE(peer_refuse, PEER_REFUSE_FIELDS)
 
+/* Keepalives and questions about leases on their way to the leader's lessor, and back. */
+#define PEER_LEASE_ASKS_FIELDS(F, L, O) \
+	L(leased_ask, asks, LIMIT_BATCH_ITEMS, "")
+MSG_DECLARE(peer_lease_asks, PEER_LEASE_ASKS_FIELDS)
+
+#define PEER_LEASE_ANSWERS_FIELDS(F, L, O) \
+	L(leased_answer, answers, LIMIT_BATCH_ITEMS, "")
+MSG_DECLARE(peer_lease_answers, PEER_LEASE_ANSWERS_FIELDS)
+
 #define PEER_LINK(M) \
 	M(16, peer_ping, "when nothing else was sent for a while") \
 	M(17, peer_vote, "candidate: vote for me? peer_vote_resp") \
@@ -112,7 +122,9 @@ MSG_DECLARE(peer_refuse, PEER_REFUSE_FIELDS)
 	M(22, peer_read_resp, "answer to peer_read") \
 	M(23, peer_timeout_now, "leader: campaign at once, I hand over") \
 	M(24, peer_propose, "follower: order these; peer_refuse for those not taken") \
-	M(25, peer_refuse, "leader, or who is none any more: not taken")
+	M(25, peer_refuse, "leader, or who is none any more: not taken") \
+	M(40, peer_lease_asks, "follower: for your lessor; peer_lease_answers") \
+	M(41, peer_lease_answers, "leader: what its lessor says")
 
 enum { PEER_LINK(MSG_LINK_ENUM) PEER_LINK_END_ };
 extern const struct msg_link peer_link;

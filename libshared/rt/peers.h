@@ -23,7 +23,10 @@ enum daemon_kind {
 #define PEER_LIST(P) \
 	P(RAFTD,  GATEWAYD, "raftd-gatewayd.sock")   /* propose, read index, status */ \
 	P(STORED, RAFTD,    "stored-raftd.sock")     /* committed entries; applied index comes back */ \
-	P(STORED, GATEWAYD, "stored-gatewayd.sock")  /* results of proposals, applied index, status */
+	P(STORED, GATEWAYD, "stored-gatewayd.sock")  /* results of proposals, applied index, status */ \
+	P(RAFTD,  LEASED,   "raftd-leased.sock")     /* role; revokes and checkpoints; questions */ \
+	P(STORED, LEASED,   "stored-leased.sock")    /* granted, revoked, checkpointed */ \
+	P(LEASED, GATEWAYD, "leased-gatewayd.sock")  /* keepalive, time to live */
 
 const char *daemon_name(enum daemon_kind kind);                /* "raftd"; "?" if unknown */
 int daemon_by_name(const char *name, enum daemon_kind *kind);  /* ERR_OK or ERR_NOT_FOUND */

@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "mvcc/lease.h"
 #include "proto/native.h"
 #include "tests/lib/tap.h"
 
@@ -145,6 +146,32 @@ static void stored_msg(struct world *w, const struct msg_in *in)
 	net_send(&w->to_gateway_store, mono_now(), MSG_NO_store_hash_result, &store_hash_result_desc, &hr);
 }
 
+/* ---- leased ---- */
+
+/* Its clocks stand still: a lease has its whole TTL left. */
+static void leased_msg(struct world *w, const struct msg_in *in)
+{
+	const struct leased_asks *m = in->msg;
+
+	EQ_INT(in->row->number, MSG_NO_leased_asks);
+	for (size_t i = 0; i < m->asks.n; i++) {
+		struct leased_answer a = {0, m->asks.v[i].ctx, (uint64_t)w->lease_refuses, 0, 0};
+		struct leased_answers out = {{&a, 1}};
+		struct mvcc_view *v;
+		struct mvcc_lease l;
+
+		w->n_lease_asks++;
+		EQ_INT(mvcc_view_begin(w->store.env, &v), ERR_OK);
+		if (w->lease_refuses == 0 && mvcc_view_lease(v, m->asks.v[i].id, &l) == ERR_OK) {
+			a.ttl_s = l.ttl_s;
+			a.remaining_ms = l.ttl_s * 1000 - 500;
+		}
+		mvcc_view_end(&v);
+		if (!w->lease_forgets)
+			net_send(&w->to_gateway_lease, mono_now(), MSG_NO_leased_answers, &leased_answers_desc, &out);
+	}
+}
+
 /* ---- what the gateway asks of the outside ---- */
 
 static int io_send_raft(void *arg, uint32_t number, const struct msg_desc *d, const void *msg)
@@ -164,6 +191,16 @@ static int io_send_store(void *arg, uint32_t number, const struct msg_desc *d, c
 	if (!w->g.store.up)
 		return ERR_CLOSED;
 	net_send(&w->to_stored, mono_now(), number, d, msg);
+	return ERR_OK;
+}
+
+static int io_send_lease(void *arg, uint32_t number, const struct msg_desc *d, const void *msg)
+{
+	struct world *w = arg;
+
+	if (!w->g.lease.up)
+		return ERR_CLOSED;
+	net_send(&w->to_leased, mono_now(), number, d, msg);
 	return ERR_OK;
 }
 
@@ -206,7 +243,7 @@ static void io_map_close(void *arg, struct mvcc_env **env)
 struct world *world_new_down(int64_t timeout_ms)
 {
 	struct world *w = mem_alloc(sizeof *w);
-	struct gateway_io io = {io_send_raft, io_send_store, io_incarnation, io_hello_again,
+	struct gateway_io io = {io_send_raft, io_send_store, io_send_lease, io_incarnation, io_hello_again,
 				io_map_open, io_map_close, w};
 
 	log_set_level(LOG_ERROR);
@@ -215,6 +252,8 @@ struct world *world_new_down(int64_t timeout_ms)
 	net_init(&w->to_gateway_raft, &link_raft, &w->seed);
 	net_init(&w->to_stored, &link_store, &w->seed);
 	net_init(&w->to_gateway_store, &link_store, &w->seed);
+	net_init(&w->to_leased, &link_lease, &w->seed);
+	net_init(&w->to_gateway_lease, &link_lease, &w->seed);
 	w->to_raftd.ordered = w->to_stored.ordered = true;
 	w->to_gateway_raft.ordered = w->to_gateway_store.ordered = true;
 	w->term = 5;
@@ -242,6 +281,7 @@ struct world *world_new(int64_t timeout_ms)
 
 	world_raft(w, true);
 	world_store(w, true);
+	world_lease(w, true);
 	while (!w->g.raft.session_open || w->g.map.env == NULL)
 		world_turn(w);
 	return w;
@@ -255,6 +295,8 @@ void world_free(struct world *w)
 	net_free(&w->to_stored);
 	net_free(&w->to_gateway_raft);
 	net_free(&w->to_gateway_store);
+	net_free(&w->to_leased);
+	net_free(&w->to_gateway_lease);
 	small_store_close(&w->store);
 	for (size_t i = 0; i < w->n_log; i++)
 		buf_free(&w->log[i]);
@@ -294,6 +336,22 @@ void world_store(struct world *w, bool up)
 	net_cut(&w->to_gateway_store);
 }
 
+void world_lease(struct world *w, bool up)
+{
+	struct leased_here here = {12};
+
+	if (up == w->g.lease.up)
+		return;
+	if (up) {
+		gateway_lease_up(&w->g);
+		net_send(&w->to_gateway_lease, mono_now(), MSG_NO_leased_here, &leased_here_desc, &here);
+		return;
+	}
+	gateway_lease_down(&w->g);
+	net_cut(&w->to_leased);
+	net_cut(&w->to_gateway_lease);
+}
+
 void world_leader(struct world *w, uint64_t leader)
 {
 	w->term++;
@@ -329,6 +387,10 @@ void world_turn(struct world *w)
 	while (net_next(&w->to_stored, now, &in))
 		stored_msg(w, &in);
 	stored_apply(w);
+	while (net_next(&w->to_leased, now, &in))
+		leased_msg(w, &in);
+	while (w->g.lease.up && net_next(&w->to_gateway_lease, now, &in))
+		EQ_INT(gateway_lease_msg(&w->g, &in), ERR_OK);
 	while (w->g.raft.up && net_next(&w->to_gateway_raft, now, &in))
 		EQ_INT(gateway_raft_msg(&w->g, &in), ERR_OK);
 	while (w->g.store.up && net_next(&w->to_gateway_store, now, &in))

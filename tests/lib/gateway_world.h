@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A gateway in one process with models of raftd and stored: messages go through frames as on real
+ * A gateway in one process with models of raftd, stored and leased: messages go through frames as on real
  * links, commands are applied by stored's own code to a store in memory, clients are socket pairs.
  * The test breaks what it likes by the flags.
  */
@@ -38,16 +38,22 @@ struct world {
 	int64_t compacted;            /* as progress says it */
 	bool unmappable;
 	size_t n_opened, n_closed, n_hellos;
+	/* leased */
+	struct net to_leased, to_gateway_lease;
+	int lease_refuses;            /* the error of every answer; 0: none */
+	bool lease_forgets;           /* answers are lost */
+	size_t n_lease_asks;
 	uint64_t transfer_target;
 	size_t n_transfers;
 };
 
-struct world *world_new(int64_t timeout_ms);         /* with both links up and a leader, mapped */
-struct world *world_new_down(int64_t timeout_ms);    /* with neither */
+struct world *world_new(int64_t timeout_ms);         /* with all links up and a leader, mapped */
+struct world *world_new_down(int64_t timeout_ms);    /* with none */
 void world_free(struct world *w);
 
 void world_raft(struct world *w, bool up);
 void world_store(struct world *w, bool up);
+void world_lease(struct world *w, bool up);
 void world_leader(struct world *w, uint64_t leader); /* in a new term */
 void world_progress(struct world *w);                /* stored tells how far it is */
 /* A new, empty store under the next number, or the old one again under it. */

@@ -93,6 +93,20 @@ struct link *gateways_find(struct raftd *n, uint64_t incarnation)
 	return NULL;
 }
 
+int lessors_asked(struct raftd *n, uint64_t from, const struct peer_lease_asks *in)
+{
+	(void)n;
+	fake_say("lessor asked by %d: %zu", (int)from, in->asks.n);
+	return ERR_OK;
+}
+
+int lessors_answered(struct raftd *n, const struct peer_lease_answers *in)
+{
+	(void)n;
+	fake_say("lessor answered: %zu", in->answers.n);
+	return ERR_OK;
+}
+
 void gateways_refuse(struct link *l, struct raftd_refused *v, size_t count)
 {
 	(void)l;

@@ -30,6 +30,12 @@ void gateways_refuse(struct link *l, struct raftd_refused *v, size_t count)
 		 err_name((int)v[0].error));
 }
 
+void lessors_refuse(struct raftd *n, size_t count, int err)
+{
+	(void)n;
+	fake_say("lessor refused %zu err=%s", count, err_name(err));
+}
+
 static struct proposal batch[LIMIT_BATCH_ITEMS];
 
 static const struct proposal *some(size_t count, size_t bytes)
@@ -208,7 +214,26 @@ TEST(losing_the_lead_forgets_what_was_uncommitted)
 	fake_close();
 }
 
+/* What a lessor says counts in the term that its own node leads: elsewhere it is worth nothing. */
+TEST(a_lessor_s_commands_are_never_sent_on)
+{
+	struct proposer lessor = {.link = &gateway, .lessor = true};
+
+	begin(RAFT_FOLLOWER, 2);
+	propose_batch(fake.n, some(3, 0), 3, lessor);
+	EQ_STR(fake_journal(), "lessor refused 3 err=NOT_LEADER\n");
+	fake_close();
+	begin(RAFT_LEADER, 1);
+	propose_batch(fake.n, some(1, 0), 1, lessor);
+	EQ_STR(fake_journal(), "step PROPOSE n=1\nentry 1 term=1 kind=2 \n");
+	core_answer = ERR_LEADER_CHANGED;
+	propose_batch(fake.n, some(2, 0), 2, lessor);
+	EQ_STR(fake_journal(), "lessor refused 2 err=LEADER_CHANGED\n");
+	fake_close();
+}
+
 TESTS = {
+	T(a_lessor_s_commands_are_never_sent_on),
 	T(a_leader_appends_a_batch_in_one_step),
 	T(nothing_is_proposed_by_an_empty_batch),
 	T(a_follower_sends_its_gateways_commands_to_the_leader),

@@ -26,6 +26,12 @@ void gateways_tell(struct link *l, uint32_t number, const struct msg_desc *d, co
 	(void)link_send(l, number, d, msg);
 }
 
+void lessors_confirmed(struct raftd *n, struct link *l, uint64_t ctx, int err, uint64_t term, uint64_t index)
+{
+	(void)n;
+	fake_say("%s confirmed ctx=%d %s term=%d index=%d", l->name, (int)ctx, err_name(err), (int)term, (int)index);
+}
+
 static void begin(void)
 {
 	fake_open();
@@ -109,7 +115,35 @@ TEST(slots_of_the_gone_are_not_given_away_before_their_answer)
 	fake_close();
 }
 
+TEST(a_lessor_is_confirmed_only_for_one_term_that_we_lead_throughout)
+{
+	begin();
+	fake.n->term = 4;
+	reads_confirm(fake.n, &one, 1);                  /* a follower is told no at once */
+	fake.n->role = RAFT_LEADER;
+	for (uint64_t ctx = 2; ctx <= 5; ctx++)
+		reads_confirm(fake.n, &one, ctx);
+	EQ_INT(n_asked, 4);
+	reads_answer(fake.n, asked[0], ERR_OK, 30);
+	reads_answer(fake.n, asked[1], ERR_LEADER_CHANGED, 0);
+	fake.n->role = RAFT_FOLLOWER;                    /* another leader's answer is not ours */
+	reads_answer(fake.n, asked[2], ERR_OK, 31);
+	fake.n->role = RAFT_LEADER;
+	fake.n->term = 6;
+	reads_answer(fake.n, asked[3], ERR_OK, 32);
+	EQ_STR(fake_journal(), "one confirmed ctx=1 NOT_LEADER term=4 index=0\n"
+			       "one confirmed ctx=2 OK term=4 index=30\n"
+			       "one confirmed ctx=3 LEADER_CHANGED term=4 index=0\n"
+			       "one confirmed ctx=4 NOT_LEADER term=4 index=31\n"
+			       "one confirmed ctx=5 NOT_LEADER term=4 index=32\n");
+	reads_ask(fake.n, &two, 9);                      /* the slots are anybody's again */
+	reads_answer(fake.n, asked[4], ERR_OK, 33);
+	EQ_STR(fake_journal(), "two: raftd_read_result{ctx=9 error=0 index=33}\n");
+	fake_close();
+}
+
 TESTS = {
+	T(a_lessor_is_confirmed_only_for_one_term_that_we_lead_throughout),
 	T(answers_go_to_who_asked_in_whatever_order),
 	T(an_answer_may_come_within_the_question),
 	T(a_gateway_that_has_gone_is_not_answered),
