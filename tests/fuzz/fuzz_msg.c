@@ -13,6 +13,9 @@
 #include "base/limits.h"
 #include "proto/link_apply.h"
 #include "proto/link_hello.h"
+#include "proto/link_lease.h"
+#include "proto/link_leases.h"
+#include "proto/link_lessor.h"
 #include "proto/link_raft.h"
 #include "proto/link_store.h"
 #include "proto/native.h"
@@ -20,7 +23,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const struct msg_link *const fuzz_links[] = {&link_apply, &link_hello_link, &link_raft, &link_store, &peer_link};
+static const struct msg_link *const fuzz_links[] = {&link_apply, &link_hello_link, &link_raft, &link_store, &peer_link,
+	&link_lease, &link_leases, &link_lessor};
 
 static void fuzz_again(const struct msg_desc *d, const void *msg)
 {

@@ -13,6 +13,9 @@
 #include "base/limits.h"
 #include "proto/link_apply.h"
 #include "proto/link_hello.h"
+#include "proto/link_lease.h"
+#include "proto/link_leases.h"
+#include "proto/link_lessor.h"
 #include "proto/link_raft.h"
 #include "proto/link_store.h"
 #include "proto/native.h"
@@ -21,7 +24,8 @@
 
 enum { ALL_MAX = 200, ARENA_MAX = 1 << 20 };
 
-static const struct msg_link *const all_links[] = {&link_apply, &link_hello_link, &link_raft, &link_store, &peer_link};
+static const struct msg_link *const all_links[] = {&link_apply, &link_hello_link, &link_raft, &link_store, &peer_link,
+	&link_lease, &link_leases, &link_lessor};
 enum { ALL_LINKS = sizeof all_links / sizeof all_links[0] };
 
 static size_t all_messages(const struct msg_desc **d)
