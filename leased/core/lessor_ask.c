@@ -200,7 +200,7 @@ void lessor_confirmed(struct lessor *l, uint64_t ctx, int error, uint64_t term, 
 		return;
 	if (error != ERR_OK || term != l->term) {
 		/* Asked again after a while: if we really lead no more, raftd says so. */
-		l->asked_at = mono_add_ms(now, LESSOR_REFUSED_MS - LESSOR_CONFIRM_MS);
+		l->again_at = mono_add_ms(now, LESSOR_REFUSED_MS);
 		return;
 	}
 	while ((w = wait_pop(&l->asked)) != NULL) {
@@ -212,7 +212,7 @@ void lessor_confirmed(struct lessor *l, uint64_t ctx, int error, uint64_t term, 
 
 static void ask_round(struct lessor *l, mono_t now)
 {
-	l->asked_at = now;
+	l->again_at = mono_add_ms(now, LESSOR_CONFIRM_MS);
 	l->stats.rounds++;
 	lessor_emit(l, LESSOR_FX_CONFIRM)->ctx = ++l->ctx;
 }
@@ -224,7 +224,7 @@ void lessor_ask_tick(struct lessor *l, mono_t now)
 
 	if (l->state != LESSOR_LEADING)
 		return;
-	if (l->asked.n > 0 && mono_before(now, mono_add_ms(l->asked_at, LESSOR_CONFIRM_MS)))
+	if (l->asked.n > 0 && mono_before(now, l->again_at))
 		return;
 	while ((w = wait_pop(&l->fresh)) != NULL)
 		wait_push(&l->asked, w);
@@ -237,6 +237,6 @@ mono_t lessor_ask_due(const struct lessor *l)
 	if (l->state != LESSOR_LEADING)
 		return MONO_NEVER;
 	if (l->asked.n > 0)
-		return mono_add_ms(l->asked_at, LESSOR_CONFIRM_MS);
-	return l->fresh.n > 0 ? l->asked_at : MONO_NEVER;
+		return l->again_at;
+	return l->fresh.n > 0 ? (mono_t){0} : MONO_NEVER;
 }

@@ -70,7 +70,7 @@ struct lessor {
 	struct wait_queue unknown;       /* no such lease, as far as the store has come */
 	size_t n_asks;
 	uint64_t ctx;                    /* of the last round */
-	mono_t asked_at;
+	mono_t again_at;                 /* when the round under way is asked again */
 	uint64_t waited_index;           /* told by the last WAIT */
 
 	uint64_t seq;                    /* of the last checkpoint */
