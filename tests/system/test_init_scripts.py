@@ -143,7 +143,8 @@ def in_every_order_they_start_and_stop():
 def who_waits_says_for_whom():
     start_stop_daemon()
     with Machine() as m:
-        for daemon, others in (("gatewayd", ("raftd", "stored")), ("raftd", ("stored",))):
+        for daemon, others in (("gatewayd", ("raftd", "stored", "leased")), ("raftd", ("stored",)),
+                               ("leased", ("raftd", "stored"))):
             m.init(daemon, "start")
             for other in others:
                 until(lambda o=other: re.search(rf"waiting for.*{o}", m.log(daemon)),
@@ -280,10 +281,11 @@ def systemd_takes_the_units():
         for daemon in DAEMONS:
             gateway = daemon == "gatewayd"
             m.render("quorate.service.in", f"units/quorate-{daemon}{'@' if gateway else ''}.service", DAEMON=daemon,
-                     INSTANCE=" -i %i" if gateway else "", FAMILIES="AF_UNIX" if daemon == "stored" else
+                     INSTANCE=" -i %i" if gateway else "", FAMILIES="AF_UNIX" if daemon in ("stored", "leased") else
                      "AF_UNIX AF_INET AF_INET6")
         shutil.copy(os.path.join(SOURCE, "etc", "quorate.target"), m.path("units"))
-        units = ["quorate-raftd.service", "quorate-stored.service", "quorate-gatewayd@0.service", "quorate.target"]
+        units = ["quorate-raftd.service", "quorate-stored.service", "quorate-leased.service",
+                 "quorate-gatewayd@0.service", "quorate.target"]
         done = subprocess.run(["systemd-analyze", "verify", "--man=no", *(m.path(f"units/{u}") for u in units)],
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                               timeout=120, check=False)
