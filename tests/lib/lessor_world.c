@@ -42,6 +42,8 @@ static void entries_add(struct world_entries *e, uint64_t term, const struct com
 
 static void entries_shift(struct world_entries *e, size_t n)
 {
+	if (n == 0)
+		return;
 	memmove(e->v, e->v + n, (e->n - n) * sizeof *e->v);
 	e->n -= n;
 }
