@@ -119,8 +119,8 @@ class FaultyCluster(Cluster):
 class Loaded:
     """A cluster, recorded clients at each node, and the check of what they saw."""
 
-    def __init__(self, meant=None, each=2, **kw):
-        self.cluster, self.each = FaultyCluster(**kw), each
+    def __init__(self, meant=None, each=2, cluster=None, **kw):
+        self.cluster, self.each = cluster or FaultyCluster(**kw), each
         self.cluster.expected = meant
 
     def __enter__(self):
