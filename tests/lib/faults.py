@@ -186,6 +186,7 @@ class Loaded:
         try:
             if kind is None:
                 self.progress()
+                until(lambda: sum(c.finished for c in self.clients.all) > 250, "a history worth a check")
             self.clients.__exit__(kind, *more)
             if kind is None:
                 history.verify(self.cluster, self.clients)
