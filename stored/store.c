@@ -24,6 +24,9 @@ _Noreturn static void store_fatal(int rc, const char *what)
 	case ERR_NO_SPACE:
 		fatal("make room on the disk of data_dir and start stored again: nothing is lost",
 		      "the disk is full: cannot %s", what);
+	case ERR_IO:             /* LMDB calls a short write this, and only a full disk writes short */
+		fatal("look at the disk of data_dir (full?) and the kernel's log, then start stored again: nothing is "
+		      "lost", "the disk has failed or is full: cannot %s: %s", what, err_text(rc));
 	case ERR_CORRUPT:
 		fatal("the disk or the memory of this machine is in doubt: test both; then delete data_dir/store and "
 		      "start stored again: it builds the store anew from the log",
