@@ -238,6 +238,7 @@ static void peer_up(void *arg, uint64_t id)
 	struct raft_event up = {.type = RAFT_EV_PEER_UP, .peer = id};
 
 	snap_send_stop(arg, id);
+	snap_recv_stop(arg, id);
 	(void)raftd_step(arg, &down);
 	(void)raftd_step(arg, &up);
 }
@@ -247,6 +248,7 @@ static void peer_down(void *arg, uint64_t id)
 	struct raft_event down = {.type = RAFT_EV_PEER_DOWN, .peer = id};
 
 	snap_send_stop(arg, id);
+	snap_recv_stop(arg, id);
 	(void)raftd_step(arg, &down);
 }
 

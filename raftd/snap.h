@@ -88,6 +88,7 @@ uint64_t snap_send_hold(const struct raftd *n);  /* the log behind it is needed;
 /* snap_recv.c */
 void snap_recv_open(struct raftd *n);
 void snap_recv_close(struct raftd *n);
+void snap_recv_stop(struct raftd *n, uint64_t peer);             /* its connection has ended */
 int snap_recv_piece(struct raftd *n, uint64_t from, const struct peer_snapshot *m);
 void snap_recv_state(struct raftd *n, uint64_t applied);         /* stored is there, at this index */
 int snap_recv_installed(struct raftd *n, const struct apply_installed *m);

@@ -23,7 +23,7 @@
 
 enum {
 	RECV_SILENT_MS = 5000, RECV_AGAIN_MS = 5000, RECV_COMPLAIN_MS = 10000,
-	RECV_WRITEOUT_BYTES = 8 * 1024 * 1024
+	RECV_WRITEOUT_BYTES = 1024 * 1024
 };
 
 static void recv_answer(struct raftd *n, uint64_t to, const struct peer_snapshot *m,
@@ -214,9 +214,10 @@ static bool recv_write(struct raftd *n, struct bytes data)
 	}
 	r->have += data.len;
 	counter_add(&n->counters.snapshot_bytes_received, (int64_t)data.len);
-	/* Begun early, so that the sync at the end finds little left to do. */
+	/* Begun early and in small parts, so that neither this nor the sync at the end is waited for. */
 	if (r->have / RECV_WRITEOUT_BYTES != (r->have - data.len) / RECV_WRITEOUT_BYTES)
-		(void)sync_file_range(r->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+		(void)sync_file_range(r->fd, (off_t)(r->have / RECV_WRITEOUT_BYTES - 1) * RECV_WRITEOUT_BYTES,
+				      RECV_WRITEOUT_BYTES, SYNC_FILE_RANGE_WRITE);
 	return true;
 }
 
@@ -252,7 +253,7 @@ int snap_recv_piece(struct raftd *n, uint64_t from, const struct peer_snapshot *
 		recv_answer(n, from, m, PEER_SNAPSHOT_DONE, 0);
 		return ERR_OK;
 	}
-	busy = r->complete || (r->fd >= 0 && r->from != from && peers_version(n->peers, r->from) != 0 &&
+	busy = r->complete || (r->fd >= 0 && r->from != from && r->from != 0 &&
 			       mono_sub_ms(loop_now(n->d->loop), r->heard) < RECV_SILENT_MS);
 	if (r->complete && r->id.index < m->index && !r->asked)
 		recv_install(n);
@@ -320,6 +321,13 @@ void snap_recv_tick(struct raftd *n)
 	recv_complain(n, whom);
 	if (whom != 0)
 		(void)peers_send(n->peers, whom, MSG_NO_peer_snapshot_want, &peer_snapshot_want_desc, &m);
+}
+
+/* What it has sent stays, and anybody may go on. */
+void snap_recv_stop(struct raftd *n, uint64_t peer)
+{
+	if (n->snap.recv.from == peer)
+		n->snap.recv.from = 0;
 }
 
 /* A transfer that was under way when we stopped is gone on with when it is offered again. */

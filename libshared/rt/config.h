@@ -20,7 +20,7 @@
 #define CONFIG_LIST(C) \
 	C(U64, cluster_id, "", 1, UINT64_MAX, "the cluster's id, the same on all nodes; made by `quorate init`") \
 	C(U64, node_id, "", 1, UINT64_MAX, "this node's id; one of the member lines") \
-	C(STR, data_dir, "/var/lib/quorate", 0, 0, "where raft/ and store/ live") \
+	C(STR, data_dir, "/var/lib/quorate", 0, 0, "where raft/, store/ and snap/ live") \
 	C(STR, run_dir, "/run/quorate", 0, 0, "sockets and locks; mode 0700") \
 	C(STR, log_dir, "", 0, 0, "directory of the raft log if not DATA_DIR/raft (a disk of its own)") \
 	C(STR, key_file, "", 0, 0, "this node's secret key; default DATA_DIR/node.key") \

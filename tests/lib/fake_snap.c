@@ -15,6 +15,12 @@ void snap_send_stop(struct raftd *n, uint64_t peer)
 	(void)peer;
 }
 
+void snap_recv_stop(struct raftd *n, uint64_t peer)
+{
+	(void)n;
+	(void)peer;
+}
+
 int snap_send_resp(struct raftd *n, uint64_t peer, const struct peer_snapshot_resp *m)
 {
 	(void)n;

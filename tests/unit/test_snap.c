@@ -89,6 +89,59 @@ static int say_piece(uint64_t offset, size_t len, enum peer_snapshot_status *sta
 		EQ_INT(at_, want_at); \
 	} while (0)
 
+/* ---- what the core says */
+
+static void step(enum raft_event_type type)
+{
+	struct raft_event ev = {.type = type};
+
+	EQ_INT(raftd_step(fake.n, &ev), ERR_OK);
+}
+
+TEST(a_log_is_begun_anew_and_what_tells_of_it_waits_for_the_disk)
+{
+	begin();
+	fake_have(6, WAL_NOOP, 0);
+	core.fx[0] = (struct raft_effect){.type = RAFT_FX_RESET, .seq = 1};
+	core.fx[0].reset.index = 500;
+	core.fx[0].reset.term = 7;
+	core.fx[1] = (struct raft_effect){.type = RAFT_FX_SEND};
+	core.fx[1].send.need_seq = 1;
+	core.fx[1].send.msg = (struct raft_msg){.type = RAFT_MSG_VOTE, .to = 2, .term = 7};
+	core.n = 2;
+	step(RAFT_EV_INSTALLED);
+	OK(strstr(fake_journal(), "reset 500 term=7\nmark 1\n") != NULL);
+	EQ_INT(wal_first_index(fake.n->wal), 501);
+	EQ_INT(wal_last_index(fake.n->wal), 500);
+	EQ_INT(fake.n->held.count, 1);
+	fake.n->durable_seq = 1;
+	step(RAFT_EV_DURABLE);
+	EQ_INT(fake.n->held.count, 0);
+	end();
+}
+
+TEST(a_snapshot_goes_to_whom_the_core_names_and_to_who_asks)
+{
+	struct peer_snapshot_want want = {.index = 900};
+	struct msg_in in = {.row = msg_row(&peer_link, MSG_NO_peer_snapshot_want), .msg = &want};
+
+	begin();
+	have_snapshot();
+	core.fx[0] = (struct raft_effect){.type = RAFT_FX_SNAPSHOT};
+	core.fx[0].peer.peer = 2;
+	core.n = 1;
+	step(RAFT_EV_TICK);
+	UNTIL(line.pieces == 1);
+	OK(fake.n->snap.send[0].core);
+	line.pieces = 0;
+	EQ_INT(raftd_peers_ops.message(fake.n, 3, &in), ERR_OK);
+	UNTIL(fake.n->snap.send[1].state == SNAP_SEND_OFFERED);
+	OK(!fake.n->snap.send[1].core);
+	raftd_peers_ops.down(fake.n, 2);
+	EQ_INT(fake.n->snap.send[0].state, SNAP_SEND_IDLE);
+	end();
+}
+
 /* ---- the way of a file */
 
 TEST(a_file_arrives_as_it_is_and_stored_is_told)
@@ -299,7 +352,7 @@ TEST(one_transfer_at_a_time_and_a_newer_one_replaces_its_own)
 	EQ_INT(snap_recv_piece(fake.n, 2, &other), ERR_OK);        /* the same node has thought better */
 	EQ_INT(line.resp[1].status, PEER_SNAPSHOT_AGAIN);
 	OK(!incoming_exists());
-	line.version = 0;                            /* and when that has gone another may */
+	raftd_peers_ops.down(fake.n, 2);             /* and when that has gone another may */
 	other.index = 960;
 	EQ_INT(snap_recv_piece(fake.n, 3, &other), ERR_OK);
 	EQ_INT(line.resp[2].status, PEER_SNAPSHOT_AGAIN);
@@ -465,6 +518,8 @@ TEST(a_peer_that_is_catching_up_holds_the_cut_for_a_while)
 }
 
 TESTS = {
+	T(a_log_is_begun_anew_and_what_tells_of_it_waits_for_the_disk),
+	T(a_snapshot_goes_to_whom_the_core_names_and_to_who_asks),
 	T(a_file_arrives_as_it_is_and_stored_is_told),
 	T(only_so_many_pieces_are_sent_and_not_answered),
 	T(a_sender_goes_back_to_where_it_is_asked_to),
