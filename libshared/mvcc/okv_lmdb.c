@@ -490,6 +490,11 @@ static int okv_lmdb_open_env(struct okv_lmdb *l, const struct okv_lmdb_setup *s)
 	return rc;
 }
 
+int okv_lmdb_copy(struct okv *db, int fd, bool compact)
+{
+	return okv_lmdb_err(mdb_env_copyfd2(OKV_LMDB(db)->env, fd, compact ? MDB_CP_COMPACT : 0), "env_copy");
+}
+
 int okv_lmdb_open(const struct okv_lmdb_setup *s, struct okv **out)
 {
 	struct okv_lmdb *l = mem_alloc(sizeof *l);
