@@ -126,6 +126,9 @@ static int child_work(bool install, const struct snap_job *j, const struct snaps
 	struct snap_info made = {.index = 0};
 	int rc = install ? snap_install(j, id) : snap_copy(j, &made);
 
+	/* Here, since removing a large file may take a disk a while. */
+	if (rc == ERR_OK && !install)
+		snap_remove_others(j->data_dir, &made);
 	if (rc != ERR_OK)
 		log_error("%s failed error=\"%s\"", install ? "installing a snapshot" : "a snapshot", err_text(rc));
 	else if (install)
