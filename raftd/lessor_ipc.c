@@ -117,7 +117,7 @@ static int on_lessor_forward(struct raftd *n, const struct lessor_forward *m)
 
 	out.asks.v = m->asks.v;
 	out.asks.n = m->asks.n;
-	if (n->leader != 0 && n->role != RAFT_LEADER)
+	if (n->leader != 0 && n->role != RAFT_LEADER && peers_version(n->peers, n->leader) >= PEER_VERSION_LEASES)
 		rc = peers_send(n->peers, n->leader, MSG_NO_peer_lease_asks, &peer_lease_asks_desc, &out);
 	if (rc == ERR_OK)
 		counter_add(&n->counters.lease_asks_forwarded, (int64_t)m->asks.n);

@@ -23,6 +23,7 @@
 #include "proto/peer.h"
 #include "raftd/core/raft.h"
 #include "raftd/peers.h"
+#include "raftd/snap.h"
 #include "raftd/wal.h"
 #include "rt/daemon.h"
 #include "rt/link.h"
@@ -45,6 +46,13 @@
 	C(COUNTER, confirms, "rounds asked for by the lessor") \
 	C(COUNTER, lease_asks_forwarded, "keepalives and questions about leases sent on to the leader's node") \
 	C(COUNTER, fed_entries, "committed entries sent to stored") \
+	C(COUNTER, log_cuts, "times the log was cut behind a snapshot") \
+	C(COUNTER, snapshots_asked, "snapshots asked of stored") \
+	C(COUNTER, snapshots_received, "snapshots that came in whole from another node") \
+	C(COUNTER, snapshot_bytes_sent, "bytes of snapshots sent to other nodes") \
+	C(COUNTER, snapshot_bytes_received, "bytes of snapshots taken in from other nodes") \
+	C(GAUGE, snapshot_index, "index of the newest snapshot of this node") \
+	C(GAUGE, store_gap, "1: the store ends before the log begins, a snapshot is awaited") \
 	C(GAUGE, role, "0 follower, 1 pre-candidate, 2 candidate, 3 leader") \
 	C(GAUGE, term, "current term") \
 	C(GAUGE, leader, "node id of the leader, 0 if unknown") \
@@ -117,6 +125,8 @@ struct held {
 struct feed {
 	struct link_dialer *dialer;
 	struct link *link;        /* NULL while down */
+	bool ready;               /* it has said its state on this link */
+	bool behind;              /* it ends before our log begins: nothing can be sent */
 	uint64_t next;            /* index to send */
 	uint64_t applied;         /* told by stored */
 	uint64_t ahead;           /* an applied index that our log has not, as last complained of */
@@ -171,6 +181,7 @@ struct raftd {
 	struct feed feed;
 	struct gateways gateways;
 	struct lessors lessor;
+	struct snap snap;
 	struct peers *peers;
 	struct peer_keys keys;        /* until the peers are opened */
 	int peer_fd;

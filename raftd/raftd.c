@@ -242,6 +242,7 @@ static int raftd_start(struct daemon *d)
 		rc = feed_open(n);
 	if (rc == ERR_OK)
 		rc = lessors_open(n);
+	snap_open(n);
 	raftd_tick_arm(n);
 	return rc;
 }
@@ -254,6 +255,7 @@ static void raftd_finish(struct raftd *n)
 	loop_hook_del(n->d->loop, &n->turn_end);
 	loop_io_del(n->d->loop, &n->wal_ready);
 	loop_timer_clear(n->d->loop, &n->tick);
+	snap_close(n);
 	peers_close(&n->peers);
 	wal_close(&n->wal);
 	daemon_stopped(n->d);

@@ -31,20 +31,28 @@ static void leased_gone(struct stored *s)
 	s->leased = (struct leased_link){.server = s->leased.server};
 }
 
+void stored_drop_leased(struct stored *s, const char *reason)
+{
+	struct link *l = s->leased.link;
+
+	if (l == NULL)
+		return;
+	leased_gone(s);
+	link_drop(l, reason);
+}
+
 static bool leased_send(struct stored *s, struct store_lease *v, size_t n, bool more, bool listed)
 {
 	const struct mvcc_state *c = &s->store.committed;
 	struct store_leases m = {.more = more, .listed = listed, .applied = c->applied, .term = c->lessor_term,
 				 .lessor = c->lessor, .seq = c->lessor_seq};
-	struct link *l = s->leased.link;
 
 	m.leases.v = v;
 	m.leases.n = n;
-	if (link_send(l, MSG_NO_store_leases, &store_leases_desc, &m) == ERR_OK)
+	if (link_send(s->leased.link, MSG_NO_store_leases, &store_leases_desc, &m) == ERR_OK)
 		return true;
 	log_warn("leased dropped reason=\"it does not take what it is sent\"");
-	leased_gone(s);
-	link_drop(l, "it does not take what it is sent");
+	stored_drop_leased(s, "it does not take what it is sent");
 	return false;
 }
 

@@ -107,6 +107,12 @@
 #define LIMIT_LEASE_PAGE_ROWS 10000u           /* leases or keys in one answer... */
 #define LIMIT_LEASE_PAGE_BYTES (1u * MIB)      /* ...or this much of it */
 
+/* Snapshots. */
+#define LIMIT_SNAPSHOT_CHUNK_BYTES (64u * KIB) /* of a file on its way to another node: one message */
+#define LIMIT_SNAPSHOT_CHUNKS 16u              /* of them sent and not answered */
+#define LIMIT_SNAPSHOT_COPY_S 60u              /* a copy is given up after this... */
+#define LIMIT_SNAPSHOT_COPY_SLOWER 8u          /* ...and so many times what its rate allows for */
+
 /* The client library and the command. */
 #define LIMIT_CLIENT_ENDPOINTS 64u             /* addresses one client tries */
 #define LIMIT_CLIENT_INFLIGHT 65536u           /* requests in flight on one connection */
@@ -137,6 +143,8 @@ _Static_assert(LIMIT_APPLY_WINDOW_BYTES + LIMIT_FRAME_BYTES <= LIMIT_LINK_QUEUE_
 _Static_assert(LIMIT_APPEND_ENTRIES >= LIMIT_BATCH_ITEMS, "a batch can be proposed at once");
 _Static_assert(LIMIT_PEER_ROOM_BYTES + LIMIT_FRAME_BYTES <= LIMIT_PEER_QUEUE_BYTES,
 	       "entries never fill a peer's queue: heartbeats go behind them");
+_Static_assert(LIMIT_SNAPSHOT_CHUNK_BYTES * LIMIT_SNAPSHOT_CHUNKS <= LIMIT_PEER_ROOM_BYTES,
+	       "a snapshot leaves room for entries and heartbeats");
 _Static_assert(LIMIT_KEY_INLINE_BYTES + 2 + 12 <= 511, "an encoded key fits LMDB's 511 bytes");
 _Static_assert(LIMIT_REQUEST_BYTES + 64u * KIB <= LIMIT_WAL_ENTRY_BYTES, "a request fits a log entry");
 _Static_assert(LIMIT_WAL_ENTRY_BYTES + 64u * KIB <= LIMIT_WAL_BATCH_BYTES, "an entry fits a batch");

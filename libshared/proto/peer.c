@@ -43,6 +43,15 @@ MSG_DEFINE(PEER_REFUSED_FIELDS)
 #define MSG_T peer_refuse
 MSG_DEFINE(PEER_REFUSE_FIELDS)
 #undef MSG_T
+#define MSG_T peer_snapshot
+MSG_DEFINE(PEER_SNAPSHOT_FIELDS)
+#undef MSG_T
+#define MSG_T peer_snapshot_resp
+MSG_DEFINE(PEER_SNAPSHOT_RESP_FIELDS)
+#undef MSG_T
+#define MSG_T peer_snapshot_want
+MSG_DEFINE(PEER_SNAPSHOT_WANT_FIELDS)
+#undef MSG_T
 
 #define MSG_T peer_lease_asks
 MSG_DEFINE(PEER_LEASE_ASKS_FIELDS)
