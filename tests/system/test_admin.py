@@ -46,6 +46,7 @@ def every_command_answers_in_text_and_json():
 
 def status_says_the_same_in_text_and_json():
     with Cluster() as c:
+        until(c.links_up, "all links")
         for daemon in DAEMONS:
             lines = c.admin(1, daemon, "status").strip().split("\n")
             flat = dict(line.split(": ", 1) for line in lines if ": " in line)

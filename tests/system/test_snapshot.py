@@ -137,6 +137,12 @@ def leave_behind(c, node):
     return pid, cut_behind(c, node, data)
 
 
+def cut_behind_leases(c, behind):
+    """The others' logs no longer hold what was written last."""
+    c.at_last = max(c.raftd(i)["log"]["last"] for i in range(c.n) if i != behind)
+    return cut_behind(c, behind, {})
+
+
 def caught_up(c, data):
     for i in range(c.n):
         until(lambda i=i: c.answers(i) and everything(c, i) == data, f"node {i} has everything")
@@ -165,10 +171,23 @@ def the_log_is_cut_under_load_and_stays_small():
 def a_follower_that_was_away_too_long_comes_back_by_a_snapshot():
     with Small() as c:
         node = (c.wait_leader() + 1) % 3
+        with c.rpc((node + 1) % 3) as r:
+            for lease in (1, 2, 3):
+                r.call("lease_grant", lease, 3600)
+        until(lambda: c.admin_json(node, "leased", "status")["leases"] == 3, "leased there knows the leases")
         pid, data = leave_behind(c, node)
+        with c.rpc((node + 1) % 3, timeout_s=60) as r:
+            r.call("lease_revoke", 1)                    # it has gone when the node comes back,
+            for lease in (4, 5):                         # and these are in no entry that it gets
+                r.call("lease_grant", lease, 3600)
+        data.update(cut_behind_leases(c, node))
         os.kill(pid, signal.SIGCONT)
         caught_up(c, data)
         assert c.stored(node)["snapshot"]["installed"] == 1
+        until(lambda: c.admin_json(node, "leased", "status")["leases"] == 4, "leased has been told of the other store")
+        with c.rpc(node, timeout_s=60) as r:
+            assert [x[0] for x in r.call("lease_list")[2]] == [2, 3, 4, 5]
+            assert [r.call("lease_keepalive", lease)[2] for lease in (1, 2, 5)] == [0, 3600, 3600]
         assert len(glob.glob(os.path.join(c.node_dir(node), "data", "snap", "incoming-*"))) == 0
         data.update(write(c, 1, node))
         caught_up(c, data)
