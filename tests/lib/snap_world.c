@@ -87,6 +87,22 @@ struct link *gateways_find(struct raftd *n, uint64_t incarnation)
 	return NULL;
 }
 
+/* No leased is there: whatever is asked is of no concern here. */
+int lessors_asked(struct raftd *n, uint64_t from, const struct peer_lease_asks *in)
+{
+	(void)n;
+	(void)from;
+	(void)in;
+	return ERR_OK;
+}
+
+int lessors_answered(struct raftd *n, const struct peer_lease_answers *in)
+{
+	(void)n;
+	(void)in;
+	return ERR_OK;
+}
+
 void gateways_refuse(struct link *l, struct raftd_refused *v, size_t count)
 {
 	(void)l;
