@@ -110,7 +110,14 @@ def equal_everywhere(c):
 
 
 def disk(directory):
-    return sum(os.stat(p).st_blocks * 512 for p in glob.glob(os.path.join(directory, "*")) if os.path.isfile(p))
+    """Bytes on disk of a directory's files; some may go meanwhile."""
+    total = 0
+    for path in glob.glob(os.path.join(directory, "*")):
+        try:
+            total += os.stat(path).st_blocks * 512 if os.path.isfile(path) else 0
+        except FileNotFoundError:
+            pass
+    return total
 
 
 def log_lines(c, i, daemon, what):
