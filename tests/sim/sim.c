@@ -10,7 +10,7 @@
 #include "tests/lib/tap.h"
 #include "tests/sim/sim_int.h"
 
-/* A CHECK that fires is a find: these two take the place of libbase's, which end the process. */
+/* A CHECK that fires is a find: the first two take the place of libbase's, which end the process. */
 static struct sim *sim_running;
 
 _Noreturn void panic_at(const char *file, int line, const char *what)
@@ -33,6 +33,20 @@ _Noreturn void fatal(const char *hint, const char *fmt, ...)
 	(void)vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
 	panic_at("fatal", 0, text);
+}
+
+/* The daemons' own log lines would carry the time of day. */
+void log_write(enum log_level level, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (sim_running == NULL || sim_running->o.trace == NULL)
+		return;
+	fprintf(sim_running->o.trace, "             . %s", level <= LOG_WARN ? "warning: " : "");
+	va_start(ap, fmt);
+	(void)vfprintf(sim_running->o.trace, fmt, ap);
+	va_end(ap);
+	fputc('\n', sim_running->o.trace);
 }
 
 /* ---- chance ---- */
@@ -187,7 +201,7 @@ static void node_event(struct sim *s, struct sim_event *ev)
 			sim_peer_frame(n, ev->a, ev->data);
 		break;
 	case SIM_EV_PEER_LINK:
-		if (raftd)
+		if (raftd && mine)
 			connection_edge(n, ev->a, ev->c);
 		break;
 	case SIM_EV_LOCAL_FRAME:
@@ -383,7 +397,6 @@ void sim_run(const struct sim_options *o, struct sim_result *out)
 	struct sim *s = mem_alloc(sizeof *s);
 
 	memset(out, 0, sizeof *out);
-	log_set_level(LOG_ERROR);
 	s->o = *o;
 	s->out = out;
 	sim_options_fill(&s->o);

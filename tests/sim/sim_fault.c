@@ -113,7 +113,7 @@ static void break_link(struct sim *s, uint64_t a, uint64_t b, bool back)
 		uint64_t id = way ? a : b, peer = way ? b : a;
 
 		sim_schedule(s, (struct sim_event){.kind = SIM_EV_PEER_LINK, .node = (uint8_t)id,
-			.daemon = SIM_RAFTD, .a = peer, .c = back,
+			.daemon = SIM_RAFTD, .a = peer, .b = s->nodes[id].raftd.incarnation, .c = back,
 			.at = sim_soon(s, SIM_CH_FAULT, 100, 5000)});
 	}
 }

@@ -222,11 +222,11 @@ void sim_peer_edges(struct sim_node *n, bool up)
 		if (id == n->id || s->nodes[id].raftd.r == NULL)
 			continue;
 		sim_schedule(s, (struct sim_event){.kind = SIM_EV_PEER_LINK, .node = (uint8_t)id,
-			.daemon = SIM_RAFTD, .a = n->id, .c = 1,
+			.daemon = SIM_RAFTD, .a = n->id, .b = s->nodes[id].raftd.incarnation, .c = 1,
 			.at = sim_soon(s, SIM_CH_NET, 500, up ? 20000 : 100000)});
 		if (up)
 			sim_schedule(s, (struct sim_event){.kind = SIM_EV_PEER_LINK,
-				.node = (uint8_t)n->id, .daemon = SIM_RAFTD, .a = id, .c = 1,
+				.node = (uint8_t)n->id, .daemon = SIM_RAFTD, .a = id, .b = n->raftd.incarnation, .c = 1,
 				.at = sim_soon(s, SIM_CH_NET, 500, 20000)});
 	}
 }
