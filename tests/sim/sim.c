@@ -356,6 +356,7 @@ static void sim_open(struct sim *s)
 	buf_init(&s->frame, 0);
 	buf_init(&s->text, 0);
 	sim_check_open(s);
+	s->append_max = sim_chance(s, SIM_CH_IDS, 400) ? 1 : 16;
 	s->n_plan = sim_plan(&s->o, s->plan);
 	for (uint64_t id = 1; id <= s->o.nodes; id++)
 		sim_node_open(s, id);

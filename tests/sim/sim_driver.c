@@ -108,7 +108,7 @@ static void fx_replicate(struct sim_node *n, const struct raft_effect *e)
 	m.entries.v = entries;
 	if (wants && !sim_chance(n->s, SIM_CH_NET, 10)) {
 		int rc = wal_read(d->wal, e->replicate.first, e->replicate.last, 4096,
-				  1 + sim_rand(n->s, SIM_CH_NET, ARRAY_LEN(entries)), &d->list);
+				  1 + sim_rand(n->s, SIM_CH_NET, n->s->append_max), &d->list);
 
 		if (rc != ERR_OK) {
 			sim_raftd_dies(n, wal_why(d->wal));

@@ -85,9 +85,8 @@ static void rot(struct sim_node *n, uint64_t x)
 	if (bytes == NULL || size == 0)
 		return;
 	at = (size_t)((x >> 8) % (size < 40000 || (x >> 40 & 1) ? size : 40000));
-	/* Only what was written is of interest; where a write is under way a flip proves nothing. */
-	while (at > 0 && bytes[at] == 0)
-		at--;
+	while (at > 0 && (bytes[at] == 0 || bytes[at] == 0xa5))
+		at--;                    /* neither what was never written nor padding */
 	if (n->raftd.r != NULL)
 		sim_kill(n, SIM_RAFTD);
 	bytes = wal_disk_bytes(n->disk, name, &size);

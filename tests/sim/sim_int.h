@@ -170,6 +170,7 @@ struct sim {
 	uint32_t cut[SIM_NODES + 1][SIM_NODES + 1];   /* how many faults cut it */
 	uint32_t loss, slow;             /* faults under way */
 	uint32_t loss_permille;
+	uint32_t append_max;             /* entries of one message between raftds */
 	struct bytes old_frame[32];
 	struct { uint8_t from, to; } old_way[32];
 	uint32_t old_next;

@@ -51,6 +51,19 @@ static enum sim_fault_kind choose(uint64_t *r, const uint64_t favour[SIM_FAULT_K
 	return SIM_FAULT_SNAPSHOT;
 }
 
+/* Leaders fall one after the other, before they have brought their entries to a quorum (figure 8). */
+static void hunt_leaders(uint64_t favour[SIM_FAULT_KINDS])
+{
+	for (int i = 0; i < SIM_FAULT_KINDS; i++)
+		favour[i] = 0;
+	favour[SIM_FAULT_KILL_LEADER] = 40;
+	favour[SIM_FAULT_ISOLATE_LEADER] = 80;
+	favour[SIM_FAULT_SPLIT] = 20;
+	favour[SIM_FAULT_SLOW_NET] = 10;
+	favour[SIM_FAULT_TRANSFER] = 10;
+	favour[SIM_FAULT_PAUSE_LEADER] = 20;
+}
+
 uint32_t sim_plan(const struct sim_options *given, struct sim_fault *out)
 {
 	static const uint32_t gaps[] = {30, 60, 100, 200, 400};
@@ -66,6 +79,10 @@ uint32_t sim_plan(const struct sim_options *given, struct sim_fault *out)
 	}
 	favour[SIM_FAULT_SNAPSHOT] += 10;
 	gap = gaps[tap_rand(&r) % (sizeof gaps / sizeof *gaps)];
+	if (tap_rand(&r) % 5 == 0) {
+		hunt_leaders(favour);
+		gap = 150;
+	}
 	/* The times do not depend on how long or how large the run is: a shorter run is its beginning. */
 	for (at = 300; n < SIM_FAULTS_MAX; at += 1 + (uint32_t)(tap_rand(&r) % (2 * gap))) {
 		struct sim_fault f = {.at_ms = at};
