@@ -575,7 +575,6 @@ TEST(a_raftd_that_lost_its_newest_term_is_listened_to)
 	struct msg_in in = {.row = msg_row(&link_raft, MSG_NO_raftd_state), .msg = &lost};
 
 	EQ_INT(raft_clnt_msg(&f->c, &in, f->now), ERR_OK);
-	EQ_INT(f->c.state.term, 7);
 	in.msg = &back;
 	EQ_INT(raft_clnt_msg(&f->c, &in, f->now), ERR_OK);
 	EQ_INT(f->c.state.leader, 0);                   /* stale on this connection */
@@ -583,7 +582,6 @@ TEST(a_raftd_that_lost_its_newest_term_is_listened_to)
 	raft_clnt_up(&f->c, f->now);
 	EQ_INT(raft_clnt_msg(&f->c, &in, f->now), ERR_OK);
 	EQ_INT(f->c.state.leader, 2);
-	EQ_INT(f->c.state.term, 6);
 	fixture_free(f);
 }
 
