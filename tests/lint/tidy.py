@@ -22,7 +22,7 @@ ONE_INCLUDER = {
                             "stored/core/", "tests/")),
 }
 # what a pure core may include from the system
-PURE = ("raftd/core/", "stored/core/")
+PURE = ("raftd/core/", "stored/core/", "watchd/core/")
 PURE_SYSTEM = {"stdbool.h", "stddef.h", "stdint.h", "string.h", "stdlib.h", "inttypes.h", "limits.h"}
 PURE_BANNED = re.compile(r"\b(mono_now|time|clock_gettime|rand|random|getrandom|log_write|log_info|log_warn|log_error|log_debug|printf|open|read|write|"
                          r"pthread_\w+|malloc_usable_size)\s*\(")
