@@ -145,7 +145,7 @@ static void wait_keep(struct client_wait *w, const struct client_reply *reply)
 		return;
 	}
 	memcpy(copy, reply->raw.data, reply->raw.len);
-	in = wire_of(bytes_of(copy, reply->raw.len), WIRE_STRICT);
+	in = wire_of(bytes_of(copy, reply->raw.len), WIRE_TOLERANT);
 	rc = msg_decode(&in, w->flight.method->result, r->arena, r->result);
 	if (rc != ERR_OK)
 		(void)error_set(w->e, rc, ERR_AGAIN_NO, "the result: %s", err_text(rc));

@@ -11,7 +11,10 @@
 
 enum {
 	REPLY_HEAD_BYTES = 1 + 9 + 9,        /* [1, id */
-	REPLY_RANGE_HEAD_BYTES = 256         /* [header, count, more, [ */
+	REPLY_RANGE_HEAD_BYTES = 256,        /* [header, count, more, [ */
+	REPLY_TAIL_BYTES = 64 * KIB,         /* fields of a later protocol behind what we know */
+	ERROR_FIELDS = 3,
+	RANGE_FIELDS = 4
 };
 
 void client_reader_init(struct client_reader *r)
@@ -76,15 +79,19 @@ static int reply_head(struct client_reader *r, struct bytes in, size_t *used)
 /* [code, "text", again] */
 static int reply_error_parts(struct client_reader *r, struct bytes in)
 {
-	struct wire w = wire_of(in, WIRE_STRICT);
+	struct wire w = wire_of(in, WIRE_TOLERANT);
 	uint64_t code, again;
 	struct bytes text;
+	uint32_t n;
 
-	if (wire_get_array(&w) != 3)
+	n = wire_get_array(&w);
+	if (n < ERROR_FIELDS)
 		wire_fail(&w, ERR_MALFORMED);
 	code = wire_get_u64(&w);
 	text = wire_get_str(&w);
 	again = wire_get_u64(&w);
+	for (uint32_t i = ERROR_FIELDS; i < n && w.c.err == ERR_OK; i++)
+		wire_skip(&w);
 	if (code == 0 || code > INT_MAX || again > ERR_AGAIN_UNSURE)
 		wire_fail(&w, ERR_MALFORMED);
 	if (wire_end(&w) != ERR_OK)
@@ -107,7 +114,7 @@ static int reply_error(struct client_reader *r, struct bytes in, size_t *used)
 	r->err = ERR_OK;
 	r->again = ERR_AGAIN_NO;
 	r->text_len = 0;
-	w = wire_of(bytes_of(in.data, *used), WIRE_STRICT);
+	w = wire_of(bytes_of(in.data, *used), WIRE_TOLERANT);
 	if (!wire_get_nil(&w)) {
 		rc = reply_error_parts(r, bytes_of(in.data, *used));
 		if (rc != ERR_OK)
@@ -128,7 +135,7 @@ static int reply_whole(struct client_reader *r, struct bytes in, size_t *used)
 
 	if (rc != ERR_OK)
 		return rc;
-	w = wire_of(bytes_of(in.data, *used), WIRE_STRICT);
+	w = wire_of(bytes_of(in.data, *used), WIRE_TOLERANT);
 	if (r->err != ERR_OK) {
 		if (!wire_get_nil(&w))
 			return ERR_MALFORMED;
@@ -147,7 +154,7 @@ static int reply_whole(struct client_reader *r, struct bytes in, size_t *used)
 /* header, count, more: in `in`, whole. */
 static int reply_range_fields(struct client_reader *r, struct bytes in)
 {
-	struct wire w = wire_of(in, WIRE_STRICT);
+	struct wire w = wire_of(in, WIRE_TOLERANT);
 
 	r->range = (struct kv_range_result){0};
 	if (!wire_get_nil(&w)) {
@@ -157,6 +164,15 @@ static int reply_range_fields(struct client_reader *r, struct bytes in)
 	r->range.count = wire_get_i64(&w);
 	r->range.more = wire_get_bool(&w);
 	return wire_end(&w);
+}
+
+/* range.kvs.n counts down to the end of the pairs. */
+static void reply_pairs_on(struct client_reader *r)
+{
+	bool more = r->range.kvs.n > 0;
+
+	r->state = more ? CLIENT_REPLY_PAIRS : CLIENT_REPLY_RANGE_END;
+	client_scan_start(&r->scan, more ? 1 : r->more_fields);
 }
 
 static int reply_range(struct client_reader *r, struct bytes in, size_t *used)
@@ -170,7 +186,7 @@ static int reply_range(struct client_reader *r, struct bytes in, size_t *used)
 
 	if (c.err != ERR_OK)
 		return c.err;
-	if (outer.kind != WIRE_ARRAY || outer.n != 4)
+	if (outer.kind != WIRE_ARRAY || outer.n < RANGE_FIELDS)
 		return ERR_MALFORMED;
 	body = c.pos;
 	client_scan_start(&fields, 3);
@@ -184,34 +200,38 @@ static int reply_range(struct client_reader *r, struct bytes in, size_t *used)
 	if (list.kind != WIRE_ARRAY || reply_range_fields(r, bytes_of(body, len)) != ERR_OK)
 		return ERR_MALFORMED;
 	r->range.kvs.n = (size_t)list.n;
+	r->more_fields = outer.n - RANGE_FIELDS;
 	*used = (size_t)(c.pos - start);
-	r->state = CLIENT_REPLY_PAIRS;
-	client_scan_start(&r->scan, 1);
+	reply_pairs_on(r);
 	return r->flight->sink->begin(r->flight->sink->arg, &r->range);
 }
 
-/* range.kvs.n counts down to the end of the answer. */
+/* What a later protocol says behind the pairs is passed over. */
+static int reply_range_end(struct client_reader *r, struct bytes in, size_t *used)
+{
+	int rc = client_scan_on(&r->scan, in, REPLY_TAIL_BYTES, used);
+
+	if (rc == ERR_OK)
+		reply_finish(r, &r->range, bytes_of(NULL, 0));
+	return rc;
+}
+
 static int reply_pair(struct client_reader *r, struct bytes in, size_t *used)
 {
 	struct kv_pair pair;
 	struct wire w;
 	int rc;
 
-	*used = 0;
-	if (r->range.kvs.n == 0) {
-		reply_finish(r, &r->range, bytes_of(NULL, 0));
-		return ERR_OK;
-	}
 	rc = client_scan_on(&r->scan, in, LIMIT_CLIENT_PAIR_BYTES, used);
 	if (rc != ERR_OK)
 		return rc;
-	w = wire_of(bytes_of(in.data, *used), WIRE_STRICT);
+	w = wire_of(bytes_of(in.data, *used), WIRE_TOLERANT);
 	(void)msg_decode(&w, &kv_pair_desc, &r->arena, &pair);
 	rc = reply_settled(wire_end(&w));
 	if (rc != ERR_OK)
 		return rc;
 	r->range.kvs.n--;
-	client_scan_start(&r->scan, 1);
+	reply_pairs_on(r);
 	return r->flight->sink->pair(r->flight->sink->arg, &pair);
 }
 
@@ -227,9 +247,11 @@ static int reply_step(struct client_reader *r, struct bytes in, size_t *used)
 	case CLIENT_REPLY_RANGE:
 		return reply_range(r, in, used);
 	case CLIENT_REPLY_PAIRS:
+		return reply_pair(r, in, used);
+	case CLIENT_REPLY_RANGE_END:
 		break;
 	}
-	return reply_pair(r, in, used);
+	return reply_range_end(r, in, used);
 }
 
 int client_reader_on(struct client_reader *r, struct bytes in, size_t *used)

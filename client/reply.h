@@ -45,7 +45,7 @@ struct client_flight {
 
 enum client_reply_state {
 	CLIENT_REPLY_HEAD, CLIENT_REPLY_ERROR, CLIENT_REPLY_WHOLE, CLIENT_REPLY_RANGE,
-	CLIENT_REPLY_PAIRS
+	CLIENT_REPLY_PAIRS, CLIENT_REPLY_RANGE_END
 };
 
 struct client_reader {
@@ -63,6 +63,7 @@ struct client_reader {
 	char text[LIMIT_CLIENT_ERROR_BYTES];
 	size_t text_len;
 	struct kv_range_result range;      /* while its pairs arrive */
+	uint64_t more_fields;              /* of it, behind the pairs: not known to us */
 	struct kv_header header;
 	struct arena arena;
 };

@@ -53,7 +53,7 @@
 #define LIMIT_WAL_SEGMENT_MAX (1024u * MIB)    /* the largest that may be configured */
 #define LIMIT_WAL_BATCH_BYTES (4u * MIB)       /* one write and one sync; two are in memory */
 #define LIMIT_WAL_ENTRY_BYTES (2u * MIB)       /* payload of one entry */
-#define LIMIT_WAL_CACHE_BYTES (64u * MIB)      /* newest entries held in memory */
+#define LIMIT_WAL_CACHE_BYTES (32u * MIB)      /* newest entries held in memory */
 #define LIMIT_WAL_SEGMENTS 65536u              /* files of one log: 4 TiB */
 #define LIMIT_WAL_POINTS 131072u               /* rows of the sparse index, then every second one goes */
 #define LIMIT_WAL_TERM_RUNS 1048576u           /* terms in one uncut log */

@@ -143,10 +143,14 @@ static void msg_get(struct wire *in, const struct msg_desc *d, struct arena *are
 	if (++in->depth > LIMIT_DECODE_DEPTH)
 		wire_fail(in, ERR_LIMIT);
 	n = wire_get_array(in);
-	if (n > d->n_fields || (in->mode == WIRE_STRICT && n != d->n_fields))
+	if ((n > d->n_fields && in->mode != WIRE_TOLERANT) || (n < d->n_fields && in->mode != WIRE_LENIENT))
 		wire_fail(in, ERR_MALFORMED);
-	for (uint32_t i = 0; i < n && !in->c.err; i++)
-		msg_get_field(in, &d->fields[i], arena, msg);
+	for (uint32_t i = 0; i < n && !in->c.err; i++) {
+		if (i < d->n_fields)
+			msg_get_field(in, &d->fields[i], arena, msg);
+		else
+			wire_skip(in);
+	}
 	in->depth--;
 }
 

@@ -32,7 +32,8 @@ enum wire_kind { WIRE_NIL, WIRE_BOOL, WIRE_UINT, WIRE_INT, WIRE_FLOAT, WIRE_STR,
 /* How forgiving the reader is; a client's library may know only str, a daemon knows bin. */
 enum wire_mode {
 	WIRE_STRICT,    /* between our own daemons: exactly what the list says */
-	WIRE_LENIENT    /* from clients: str for bin, nil or absence at the end for a default */
+	WIRE_LENIENT,   /* from clients: str for bin, nil or absence at the end for a default */
+	WIRE_TOLERANT   /* from servers, perhaps later ones: fields behind those of the list are skipped */
 };
 
 struct wire {

@@ -33,7 +33,7 @@
 	C(U64, election_max_ms, "300", 30, 60000, "longest election timeout") \
 	C(U64, heartbeat_ms, "50", 5, 10000, "heartbeat interval of a leader") \
 	C(U64, segment_mb, "64", 2, 1024, "size of a raft log segment, MiB") \
-	C(U64, cache_mb, "64", 1, 65536, "newest raft log entries kept in memory, MiB") \
+	C(U64, cache_mb, "32", 1, 65536, "newest raft log entries kept in memory, MiB") \
 	C(U64, store_map_gb, "256", 1, 65536, "address space reserved for the store, GiB; no disk is used ahead") \
 	C(U64, request_timeout_ms, "7000", 100, 600000, "longest wait of a client's request for the cluster") \
 	C(STR, log_level, "info", 0, 0, "error, warn, info or debug")

@@ -79,7 +79,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	} else {
 		which -= ARRAY_LEN(fuzz_links);
 		fuzz_native(which % 2 ? native_methods[which / 2].result : native_methods[which / 2].params, v,
-			    data[1] % 2 ? WIRE_STRICT : WIRE_LENIENT, &a);
+			    (enum wire_mode)(data[1] % 3), &a);
 	}
 	arena_free(&a);
 	return 0;

@@ -227,7 +227,6 @@ TEST(wrong_answers_are_refused)
 	EQ_INT(FEED("put", false, "\x94\x01\x07\xc0\x92\xc0\xc0"), ERR_OK);
 	/* a field missing */
 	EQ_INT(FEED("put", false, "\x94\x01\x07\xc0\x91\xc0"), ERR_MALFORMED);
-	EQ_INT(FEED("put", false, "\x94\x01\x07\xc0\x93\xc0\xc0\xc0"), ERR_MALFORMED);
 	/* nil result */
 	EQ_INT(FEED("put", false, "\x94\x01\x07\xc0\xc0"), ERR_MALFORMED);
 	/* no such type */
@@ -241,6 +240,26 @@ TEST(wrong_answers_are_refused)
 	EQ_INT(FEED("put", false, "\x94\x01\x07\x92\x01\xa1x\xc0"), ERR_MALFORMED);
 	/* error is text */
 	EQ_INT(FEED("put", false, "\x94\x01\x07\xa1x\xc0"), ERR_MALFORMED);
+}
+
+/* A later server appends fields to what it sends, and takes none away: docs/native-protocol.md. */
+TEST(fields_of_a_later_protocol_are_passed_over)
+{
+	EQ_INT(FEED("put", false, "\x94\x01\x07\xc0\x93\xc0\xc0\xc0"), ERR_OK);
+	EQ_INT(FEED("put", false, "\x94\x01\x07\xc0\x93\xc0\xc0\x92\x90\x81\x01\xa1x"), ERR_OK);
+	/* in the header */
+	EQ_INT(FEED("put", false, "\x94\x01\x07\xc0\x92\x95\x01\x02\x03\x04\x05\xc0"), ERR_OK);
+	/* in an error */
+	EQ_INT(FEED("put", false, "\x94\x01\x07\x95\x01\xa1x\x01\xc0\x91\x07\xc0"), ERR_OK);
+	/* behind the pairs of a range, and in a pair */
+	EQ_INT(FEED("range", true, "\x94\x01\x07\xc0\x96\xc0\x01\xc2\x90\x05\x92\xc0\xa1x"), ERR_OK);
+	EQ_INT(FEED("range", true, "\x94\x01\x07\xc0\x94\xc0\x01\xc2\x91\x97\xc4\x01k\x02\x03\x01\xc4\x01v\0\xa3new"),
+	       ERR_OK);
+	EQ_INT(FEED("range", false, "\x94\x01\x07\xc0\x95\xc0\x01\xc2\x90\xc0"), ERR_OK);
+	/* but not for ever */
+	EQ_INT(FEED("range", true, "\x94\x01\x07\xc0\x95\xc0\x01\xc2\x90\xc6\x00\x02\x00\x00"), ERR_LIMIT);
+	EQ_INT(FEED("put", false, "\x94\x01\x07\xc0\x93\xc0\xc0\xc1"), ERR_MALFORMED);
+	EQ_INT(FEED("range", true, "\x94\x01\x07\xc0\x95\xc0\x01\xc2\x90"), ERR_TRUNCATED);
 }
 
 TEST(a_wrong_range_stream_is_refused)
@@ -319,6 +338,7 @@ TESTS = {
 	T(a_streamed_range_holds_no_more_than_a_pair),
 	T(an_error_answer_carries_code_text_and_again),
 	T(wrong_answers_are_refused),
+	T(fields_of_a_later_protocol_are_passed_over),
 	T(a_wrong_range_stream_is_refused),
 	T(promised_sizes_beyond_the_limits_are_refused_at_once),
 	T(a_sinks_error_ends_the_reading),

@@ -175,7 +175,7 @@ TEST(every_message_is_read_back_as_it_was)
 		for (int round = 0; round < 50; round++) {
 			struct buf b = encoded(d[i], &seed), again;
 
-			EQ_INT(decode(buf_bytes(&b), round % 2 ? WIRE_STRICT : WIRE_LENIENT, d[i], &a, &msg), ERR_OK);
+			EQ_INT(decode(buf_bytes(&b), (enum wire_mode)(round % 3), d[i], &a, &msg), ERR_OK);
 			buf_init(&again, 0);
 			EQ_INT(msg_encode(&again, d[i], msg), ERR_OK);
 			EQ_INT(again.len, b.len);
@@ -233,7 +233,7 @@ TEST(altered_messages_are_refused_or_are_messages)
 				b.data[tap_rand(&seed) % b.len] = (uint8_t)tap_rand(&seed);
 			v = exact(b.data, b.len);
 			buf_init(&out, 0);
-			if (decode(v, round % 2 ? WIRE_STRICT : WIRE_LENIENT, d[i], &a, &msg) == ERR_OK) {
+			if (decode(v, (enum wire_mode)(round % 3), d[i], &a, &msg) == ERR_OK) {
 				EQ_INT(msg_encode(&out, d[i], msg), ERR_OK);
 				msg_print(&out, d[i], msg);
 			}
@@ -357,6 +357,20 @@ TEST(the_strict_reader_wants_every_field_as_declared)
 	EQ_INT(decode_outer("\x97\x07\xff\xc3\xc4\x00\xa0\x94\x91\1\x91\1\x91\1\x91\1\xc0", 17, WIRE_STRICT, &o), ERR_LIMIT);
 }
 
+TEST(the_tolerant_reader_passes_over_what_is_appended_and_nothing_else)
+{
+	struct outer o;
+
+	EQ_INT(decode_outer(golden, sizeof golden - 1, WIRE_TOLERANT, &o), ERR_OK);
+	EQ_INT(decode_outer("\x99\x07\xff\xc3\xc4\x00\xa0\x90\xc0\xc0\x92\x01\xa1x", 14, WIRE_TOLERANT, &o), ERR_OK);
+	EQ_INT(o.a, 7);
+	/* a field less, half of one more, nil for a number, str for bytes */
+	EQ_INT(decode_outer("\x96\x07\xff\xc3\xc4\x00\xa0\x90", 8, WIRE_TOLERANT, &o), ERR_MALFORMED);
+	EQ_INT(decode_outer("\x98\x07\xff\xc3\xc4\x00\xa0\x90\xc0\xa2x", 11, WIRE_TOLERANT, &o), ERR_TRUNCATED);
+	EQ_INT(decode_outer("\x97\xc0\xff\xc3\xc4\x00\xa0\x90\xc0", 9, WIRE_TOLERANT, &o), ERR_MALFORMED);
+	EQ_INT(decode_outer("\x97\x07\xff\xc3\xa0\xa0\x90\xc0", 8, WIRE_TOLERANT, &o), ERR_MALFORMED);
+}
+
 TEST(the_lenient_reader_takes_defaults_and_str_but_nothing_unknown)
 {
 	struct outer o;
@@ -459,6 +473,7 @@ TESTS = {
 	T(the_encoding_is_the_documented_one),
 	T(the_hello_of_version_1_stays_as_it_is),
 	T(the_strict_reader_wants_every_field_as_declared),
+	T(the_tolerant_reader_passes_over_what_is_appended_and_nothing_else),
 	T(the_lenient_reader_takes_defaults_and_str_but_nothing_unknown),
 	T(a_frame_has_its_length_number_and_sequence),
 	T(a_message_larger_than_a_frame_leaves_the_buffer_as_it_was),
