@@ -9,7 +9,8 @@
 #include "rt/lockfile.h"
 
 static const struct { const char *name; enum daemon_kind kind; } up_daemons[] = {
-	{"raftd", DAEMON_RAFTD}, {"stored", DAEMON_STORED}, {"gatewayd", DAEMON_GATEWAYD}};
+	{"raftd", DAEMON_RAFTD}, {"stored", DAEMON_STORED}, {"watchd", DAEMON_WATCHD},
+	{"gatewayd", DAEMON_GATEWAYD}};
 
 /* An existing cluster is gone on with; a wish that does not fit it is an error. */
 static int cluster_make(struct ctl *ctl, const struct up_wish *w, struct up_cluster *u)

@@ -6,7 +6,7 @@
 #include "ctl/plan.h"
 #include "ctl/up_child.h"
 
-enum { UP_GATEWAYS = 16, UP_CHILDREN = LIMIT_NODES * (2 + UP_GATEWAYS) };
+enum { UP_GATEWAYS = 16, UP_CHILDREN = LIMIT_NODES * (3 + UP_GATEWAYS) };
 
 struct up_node {
 	char config_path[PLAN_PATH + 64];

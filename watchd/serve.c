@@ -27,6 +27,7 @@ struct serve {
 	struct watch_run runs[LIMIT_WATCH_REFS];
 	size_t n_events, n_deliveries, n_refs, n_runs;
 	uint64_t cost;
+	uint64_t n_delivered_all, n_messages, n_canceled;
 	/* watch_news */
 	struct watch_place places[LIMIT_WATCH_REFS];
 	struct watch_progressed progress[LIMIT_WATCH_REFS];
@@ -62,11 +63,26 @@ void serve_close(struct serve *s, struct serve_peer *p)
 	watch_link_close(s->core, &p->link);
 }
 
-static void serve_send(struct serve_peer *p, uint32_t number, const struct msg_desc *d, const void *msg)
+uint64_t serve_delivered(const struct serve *s)
+{
+	return s->n_delivered_all;
+}
+
+uint64_t serve_messages(const struct serve *s)
+{
+	return s->n_messages;
+}
+
+uint64_t serve_canceled(const struct serve *s)
+{
+	return s->n_canceled;
+}
+
+static void serve_send(struct serve *s, struct serve_peer *p, uint32_t number, const struct msg_desc *d, const void *msg)
 {
 	if (!p->failed && p->io.send(p->io.arg, number, d, msg) != ERR_OK)
 		p->failed = true;
-	p->n_messages++;
+	s->n_messages++;
 }
 
 /* ---- requests ---- */
@@ -142,7 +158,7 @@ static void events_send(struct serve *s, struct serve_peer *p)
 		return;
 	watch_core_stats(s->core, &stats);
 	m.revision = stats.revision;
-	serve_send(p, MSG_NO_watch_events, &watch_events_desc, &m);
+	serve_send(s, p, MSG_NO_watch_events, &watch_events_desc, &m);
 	events_begin(s);
 }
 
@@ -198,6 +214,7 @@ static void events_add(struct serve *s, struct serve_peer *p, const struct watch
 	events_runs(s, all, o, d);
 	s->cost += o->cost;
 	p->n_delivered += o->n_watches * o->n_events;
+	s->n_delivered_all += o->n_watches * o->n_events;
 }
 
 void serve_slice(struct serve *s)
@@ -229,10 +246,11 @@ static struct watch_news news_begin(struct serve *s)
 	};
 }
 
-static void news_send(struct serve_peer *p, struct watch_news *m)
+static void news_send(struct serve *s, struct serve_peer *p, struct watch_news *m)
 {
-	serve_send(p, MSG_NO_watch_news, &watch_news_desc, m);
+	serve_send(s, p, MSG_NO_watch_news, &watch_news_desc, m);
 	p->head = (struct watch_pos){m->head_rev, (uint32_t)m->head_sub};
+	s->n_canceled += m->canceled.n;
 	m->places.n = m->progress.n = m->canceled.n = 0;
 }
 
@@ -263,9 +281,9 @@ void serve_effects(struct serve *s)
 		for (size_t i = 0; i < n; i++)
 			if (effects[i].link == PEER_OF(l)->link &&
 			    news_add(&m, &effects[i]) == LIMIT_WATCH_REFS)
-				news_send(PEER_OF(l), &m);
+				news_send(s, PEER_OF(l), &m);
 		if (m.places.n + m.progress.n + m.canceled.n > 0)
-			news_send(PEER_OF(l), &m);
+			news_send(s, PEER_OF(l), &m);
 	}
 	watch_core_effects_done(s->core);
 }
@@ -278,6 +296,6 @@ void serve_heads(struct serve *s)
 
 		if (m.head_rev > 0 && watch_link_watches(PEER_OF(l)->link) > 0 &&
 		    watch_pos_cmp(head, PEER_OF(l)->head) != 0)
-			news_send(PEER_OF(l), &m);
+			news_send(s, PEER_OF(l), &m);
 	}
 }

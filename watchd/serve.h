@@ -17,7 +17,7 @@ struct serve_peer {
 	struct clnt_io io;
 	bool failed;                   /* it did not take a message: to be dropped */
 	struct watch_pos head;         /* as it was told last */
-	uint64_t n_messages, n_delivered;
+	uint64_t n_delivered;
 };
 
 struct serve;
@@ -34,6 +34,10 @@ int serve_msg(struct serve *s, struct serve_peer *p, const struct msg_in *in, mo
 void serve_slice(struct serve *s);
 /* Sends what else the core has to tell. */
 void serve_effects(struct serve *s);
+/* Totals: events per watcher, messages, watchers ended. */
+uint64_t serve_delivered(const struct serve *s);
+uint64_t serve_messages(const struct serve *s);
+uint64_t serve_canceled(const struct serve *s);
 /* Tells everybody where the head is, who does not know yet. */
 void serve_heads(struct serve *s);
 

@@ -50,7 +50,7 @@ _quorate() {
 	"") COMPREPLY=($(compgen -W "$commands" -- "$cur")) ;;
 	help) COMPREPLY=($(compgen -W "$commands" -- "$cur")) ;;
 	member) COMPREPLY=($(compgen -W "list" -- "$cur")) ;;
-	admin) COMPREPLY=($(compgen -W "raftd stored gatewayd help status metrics loglevel trace" -- "$cur")) ;;
+	admin) COMPREPLY=($(compgen -W "raftd stored watchd gatewayd help status metrics loglevel trace" -- "$cur")) ;;
 	bench) COMPREPLY=($(compgen -W "put get range mixed" -- "$cur")) ;;
 	load) COMPREPLY=($(compgen -f -- "$cur")) ;;
 	esac

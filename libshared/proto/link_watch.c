@@ -52,6 +52,9 @@ MSG_DEFINE(WATCH_PLACE_FIELDS)
 #define MSG_T watch_news
 MSG_DEFINE(WATCH_NEWS_FIELDS)
 #undef MSG_T
+#define MSG_T watch_hail
+MSG_DEFINE(WATCH_HAIL_FIELDS)
+#undef MSG_T
 
 static const struct msg_row link_watch_rows[] = {LINK_WATCH(MSG_LINK_ROW)};
 const struct msg_link link_watch = {"gatewayd-watchd", link_watch_rows,

@@ -122,6 +122,10 @@ MSG_DECLARE(watch_place, WATCH_PLACE_FIELDS)
 	L(watch_canceled, canceled, LIMIT_WATCH_REFS, "")
 MSG_DECLARE(watch_news, WATCH_NEWS_FIELDS)
 
+#define WATCH_HAIL_FIELDS(F, L, O) \
+	F(I64, age_ms, "of the watchd process")
+MSG_DECLARE(watch_hail, WATCH_HAIL_FIELDS)
+
 #define LINK_WATCH(M) \
 	M(16, watch_creates, "gatewayd: begin these watches; refused ones come back in watch_news") \
 	M(17, watch_cancels, "gatewayd: end these; there is no answer") \
@@ -129,7 +133,8 @@ MSG_DECLARE(watch_news, WATCH_NEWS_FIELDS)
 	M(19, watch_asks, "gatewayd: progress of these watches; answered in watch_news") \
 	M(20, watch_credits, "gatewayd: what it and its clients have taken") \
 	M(21, watch_events, "watchd: events, and who gets them") \
-	M(22, watch_news, "watchd: places, progress, watches it has ended")
+	M(22, watch_news, "watchd: places, progress, watches it has ended") \
+	M(23, watch_hail, "watchd: first of all, for status")
 
 enum { LINK_WATCH(MSG_LINK_ENUM) LINK_WATCH_END_ };
 extern const struct msg_link link_watch;

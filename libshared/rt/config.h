@@ -36,6 +36,7 @@
 	C(U64, cache_mb, "32", 1, 65536, "newest raft log entries kept in memory, MiB") \
 	C(U64, store_map_gb, "256", 1, 65536, "address space reserved for the store, GiB; no disk is used ahead") \
 	C(U64, request_timeout_ms, "7000", 100, 600000, "longest wait of a client's request for the cluster") \
+	C(U64, watch_progress_ms, "600000", 100, 86400000, "between progress notifications of a quiet watch that asked for them") \
 	C(STR, log_level, "info", 0, 0, "error, warn, info or debug")
 
 enum config_kind { CONFIG_U64, CONFIG_STR };

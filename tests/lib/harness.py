@@ -24,7 +24,7 @@ from rpc import S_HEADER, S_ROLE, H_MEMBER, Rpc, RpcError
 SOURCE = os.path.abspath(os.environ.get("srcdir", os.path.join(os.path.dirname(__file__), "..", "..")))
 BUILD = os.path.abspath(os.environ.get("QUORATE_BUILD", os.path.join(SOURCE, "build", "release")))
 QUORATE = os.path.join(BUILD, "ctl", "quorate")
-DAEMONS = ("raftd", "stored", "gatewayd")
+DAEMONS = ("raftd", "stored", "watchd", "gatewayd")
 SANITIZED = os.environ.get("QUORATE_SANITIZED", "") == "yes"
 ROUNDS = int(os.environ.get("QUORATE_ROUNDS", "1"))      # more: a longer search for rare faults
 PATIENCE_S = 120 if SANITIZED else 60     # for conditions that must come true; never slept through
@@ -396,7 +396,7 @@ class Cluster:
 
     def links_up(self):
         """Every daemon has its links and every raftd its peers."""
-        want = {"raftd": 2, "stored": 2, "gatewayd": 2}
+        want = {"raftd": 2, "stored": 3, "watchd": 2, "gatewayd": 3}
         try:
             for i in range(self.n):
                 for daemon, links in want.items():

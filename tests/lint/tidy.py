@@ -166,7 +166,7 @@ def the_manual_has_every_key_of_the_configuration():
 
 
 def every_program_has_a_manual():
-    for program in ("raftd", "stored", "gatewayd"):
+    for program in ("raftd", "stored", "watchd", "gatewayd"):
         if not os.path.exists(os.path.join(TOP, program, program + ".8")):
             yield f"{program}/{program}.8 is missing"
     if not os.path.exists(os.path.join(TOP, "ctl/quorate.1")):
