@@ -92,7 +92,10 @@ static void on_turn_end(void *arg)
 	serve_effects(w->serve);
 	read_history(w);
 	watchd_drop_failed(w);
-	loop_timer_set(w->d->loop, &w->progress, watch_core_due(w->core));
+	if (watch_core_due(w->core).ns == MONO_NEVER.ns)
+		loop_timer_clear(w->d->loop, &w->progress);
+	else
+		loop_timer_set(w->d->loop, &w->progress, watch_core_due(w->core));
 }
 
 int watchd_open(struct daemon *d)

@@ -170,8 +170,12 @@ void watch_clnt_ask(struct watch_clnt *c, struct watch_sub *w, int64_t revision)
 
 void watch_clnt_give(struct watch_clnt *c, struct watch_client *s, uint64_t bytes)
 {
+	CHECK(bytes <= s->untaken);
+	s->untaken -= bytes;
+	if (!c->up)
+		return;                       /* the next link begins with what is untaken then */
 	s->owed += bytes;
-	if (s->owed > 0 && c->up && !list_linked(&s->owing))
+	if (s->owed > 0 && !list_linked(&s->owing))
 		list_push(&c->owing, &s->owing);
 }
 
@@ -263,7 +267,7 @@ static struct watch_create sub_create(const struct watch_sub *w)
 		.stream = w->client->id, .watch = w->id, .key = w->key, .range_end = w->range_end,
 		.next_rev = w->next_rev, .next_sub = w->next_sub, .prev_kv = w->prev_kv,
 		.no_put = w->no_put, .no_delete = w->no_delete, .progress_notify = w->progress_notify,
-		.progress_at = w->progress_at,
+		.progress_at = w->progress_at, .untaken = w->client->untaken,
 	};
 }
 
@@ -434,6 +438,7 @@ static bool next_delivery(struct watch_clnt *c, struct watch_got *out)
 			sub_reach(w, d->next_rev, d->next_sub);
 			c->subs[n++] = w;
 		}
+		s->untaken += d->cost;
 		if (n == 0) {
 			watch_clnt_give(c, s, d->cost);
 			continue;

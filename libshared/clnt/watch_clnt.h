@@ -24,6 +24,7 @@ struct watch_client {
 	struct list subs, owing;       /* owing: of the clnt's list */
 	struct watch_client *hash_next;
 	uint64_t id, owed;
+	uint64_t untaken;              /* cost of deliveries handed out and not given back */
 	size_t n;
 };
 
@@ -88,7 +89,7 @@ void watch_clnt_add(struct watch_clnt *c, struct watch_client *s, struct watch_s
 void watch_clnt_remove(struct watch_clnt *c, struct watch_sub *w);
 /* A WATCH_GOT_PROGRESS comes once everything up to `revision` has. */
 void watch_clnt_ask(struct watch_clnt *c, struct watch_sub *w, int64_t revision);
-/* The client has taken this much of what `cost` said. */
+/* The client has taken so much of its `untaken`. */
 void watch_clnt_give(struct watch_clnt *c, struct watch_client *s, uint64_t bytes);
 
 /* Sends what is due, once a turn. True: the link is full, try again in a while. */

@@ -29,7 +29,8 @@ enum watch_event_type { WATCH_EVENT_PUT = 1, WATCH_EVENT_DELETE = 2 };
 	F(BOOL, no_put, "leave puts out") \
 	F(BOOL, no_delete, "leave deletes out") \
 	F(BOOL, progress_notify, "tell now and then how far it has got, even if nothing happens") \
-	F(I64, progress_at, "tell as soon as it has got past this revision; 0: not asked")
+	F(I64, progress_at, "tell as soon as it has got past this revision; 0: not asked") \
+	F(U64, untaken, "what the client has still to take of an earlier link's deliveries")
 MSG_DECLARE(watch_create, WATCH_CREATE_FIELDS)
 
 #define WATCH_CREATES_FIELDS(F, L, O) \

@@ -83,7 +83,6 @@ void watch_world_down(struct watch_world *w, bool watchd)
 		watch_clnt_down(&w->clnt);
 		net_cut(&w->to_watchd);
 		net_cut(&w->to_gateway);
-		memset(w->untaken, 0, sizeof w->untaken);
 		w->up = false;
 		w->n_restarts++;
 	}
@@ -258,8 +257,6 @@ static void world_hand_out(struct watch_world *w)
 	struct watch_got g;
 
 	while (watch_clnt_next(&w->clnt, &g)) {
-		size_t client = (size_t)(g.client - w->clients);
-
 		for (size_t i = 0; i < g.n; i++) {
 			struct model_watch *m = container_of(g.subs[i], struct model_watch, sub);
 
@@ -270,10 +267,8 @@ static void world_hand_out(struct watch_world *w)
 			else
 				check_canceled(w, m, &g);
 		}
-		if (g.kind == WATCH_GOT_EVENTS)
-			w->untaken[client] += g.delivery->cost;
-		if (w->untaken[client] > w->most_untaken)
-			w->most_untaken = w->untaken[client];
+		if (g.client->untaken > w->most_untaken)
+			w->most_untaken = g.client->untaken;
 	}
 }
 
@@ -320,11 +315,12 @@ static bool world_take(struct watch_world *w)
 {
 	bool any = false;
 
-	for (size_t i = 0; w->up && i < WORLD_CLIENTS; i++) {
-		if (w->stopped[i] || w->untaken[i] == 0)
+	for (size_t i = 0; i < WORLD_CLIENTS; i++) {
+		struct watch_client *client = &w->clients[i];
+
+		if (w->stopped[i] || client->untaken == 0)
 			continue;
-		watch_clnt_give(&w->clnt, &w->clients[i], w->untaken[i]);
-		w->untaken[i] = 0;
+		watch_clnt_give(&w->clnt, client, client->untaken);
 		any = true;
 	}
 	(void)watch_clnt_flush(&w->clnt);

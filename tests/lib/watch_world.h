@@ -51,7 +51,6 @@ struct watch_world {
 	/* gatewayd */
 	struct watch_clnt clnt;
 	struct watch_client clients[WORLD_CLIENTS];
-	uint64_t untaken[WORLD_CLIENTS];
 	bool stopped[WORLD_CLIENTS];   /* takes nothing */
 	struct model_watch watches[WORLD_WATCHES];
 	size_t n_delivered, n_canceled, n_progress, n_restarts, most_untaken;

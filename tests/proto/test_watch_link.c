@@ -187,6 +187,34 @@ TEST(a_client_that_takes_nothing_costs_a_bounded_amount_and_delays_nobody)
 	watch_world_free(w);
 }
 
+TEST(a_client_that_takes_nothing_gets_no_new_credit_by_restarts)
+{
+	struct watch_world *w = watch_world_new(7);
+	struct model_watch *m;
+	char value[WORLD_VALUE];
+
+	watch_world_up(w);
+	m = watch_world_watch(w, 0, "k00", "", 2);
+	w->stopped[0] = true;
+	for (int i = 0; i < 15000; i++) {
+		(void)snprintf(value, sizeof value, "%d", i);
+		watch_world_put(w, 0, value);
+		watch_world_turn(w, 1);
+		if (i % 1000 == 999) {
+			watch_world_down(w, i % 2000 == 1999);
+			watch_world_up(w);
+		}
+	}
+	watch_world_settle(w);
+	OK(m->got < 15000);
+	OK(w->most_untaken <= LIMIT_WATCH_STREAM_BYTES + LIMIT_WATCH_SLICE_BYTES);
+	w->stopped[0] = false;
+	watch_world_settle(w);
+	EQ_INT(m->got, 15000);
+	OK(w->fault == NULL);
+	watch_world_free(w);
+}
+
 TEST(a_quiet_watch_outlives_a_restart_after_a_compaction)
 {
 	struct watch_world *w = watch_world_new(7);
@@ -257,7 +285,7 @@ static void golden(uint32_t number, const struct msg_desc *d, const void *msg, c
 
 TEST(messages_have_the_bytes_of_version_1)
 {
-	struct watch_create create = {1, 2, bytes_str("a"), bytes_str("b"), 3, 0, true, false, true, false, 9};
+	struct watch_create create = {1, 2, bytes_str("a"), bytes_str("b"), 3, 0, true, false, true, false, 9, 0};
 	struct watch_creates creates = {{&create, 1}};
 	struct kv_pair kv = {bytes_str("a"), 1, 2, 3, bytes_str("v"), 0};
 	struct watch_event event = {WATCH_EVENT_PUT, &kv, NULL};
@@ -271,7 +299,7 @@ TEST(messages_have_the_bytes_of_version_1)
 	struct watch_credits credits = {100, {&credit, 1}};
 
 	golden(MSG_NO_watch_creates, &watch_creates_desc, &creates,
-	       "0000001593100191919b0102c40161c401620300c3c2c3c209");
+	       "0000001693100191919c0102c40161c401620300c3c2c3c20900");
 	golden(MSG_NO_watch_events, &watch_events_desc, &events,
 	       "0000002393150194036491930196c40161010203c4017600c091970164c2040091910291920001");
 	golden(MSG_NO_watch_news, &watch_news_desc, &news,
@@ -326,6 +354,7 @@ TESTS = {
 	T(clients_that_stop_lose_nothing),
 	T(planted_faults_are_found),
 	T(a_client_that_takes_nothing_costs_a_bounded_amount_and_delays_nobody),
+	T(a_client_that_takes_nothing_gets_no_new_credit_by_restarts),
 	T(a_quiet_watch_outlives_a_restart_after_a_compaction),
 	T(progress_is_told_as_each_watch_catches_up),
 	T(messages_have_the_bytes_of_version_1),

@@ -228,7 +228,8 @@ static struct watch_stream **stream_slot(const struct watch_link *l, uint64_t id
 	return at;
 }
 
-static struct watch_stream *stream_get(struct watch_core *c, struct watch_link *l, uint64_t id)
+/* A new one begins with what its client has still to take of what came over an earlier link. */
+static struct watch_stream *stream_get(struct watch_core *c, struct watch_link *l, uint64_t id, uint64_t untaken)
 {
 	struct watch_stream **at = stream_slot(l, id), *s;
 
@@ -237,7 +238,7 @@ static struct watch_stream *stream_get(struct watch_core *c, struct watch_link *
 	s = mem_alloc(sizeof *s);
 	s->id = id;
 	s->link = l;
-	s->credit = LIMIT_WATCH_STREAM_BYTES;
+	s->credit = (int64_t)LIMIT_WATCH_STREAM_BYTES - (int64_t)untaken;
 	list_init(&s->watchers);
 	list_init(&s->blocked);
 	list_push(&l->streams, &s->in_link);
@@ -412,7 +413,8 @@ int watch_link_create(struct watch_core *c, struct watch_link *l, const struct w
 	struct watch_effect e = {.kind = WATCH_CANCELED, .link = l, .watch = m->watch};
 	struct watch_stream *s;
 
-	if (m->next_rev < 0 || m->next_sub > UINT32_MAX || m->progress_at < 0)
+	if (m->next_rev < 0 || m->next_sub > UINT32_MAX || m->progress_at < 0 ||
+	    m->untaken > UINT32_MAX)
 		return ERR_MALFORMED;
 	if (watcher_find(l, m->watch) != NULL)
 		return ERR_EXISTS;
@@ -422,7 +424,7 @@ int watch_link_create(struct watch_core *c, struct watch_link *l, const struct w
 		watch_effect_add(c, &e);
 		return ERR_OK;
 	}
-	s = stream_get(c, l, m->stream);
+	s = stream_get(c, l, m->stream, m->untaken);
 	if (s == NULL)
 		return ERR_LIMIT;
 	watcher_new(c, s, m, now);
