@@ -313,7 +313,7 @@ TEST(a_watch_from_now_waits_for_the_quorum)
 	setup(&w, &p, &q);
 	w->applies = false;
 	world_send(&q, 3, "put", &kv_put_desc, &(struct kv_put){.key = bytes_str("a"), .value = bytes_str("1")});
-	world_turns(w, 50);
+	OK(world_silence(w, &q));
 	world_send(&p, 4, "watch", &native_watch_desc, &a);
 	OK(world_silence(w, &p));               /* the put may have been answered by another node */
 	w->applies = true;
