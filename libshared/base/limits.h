@@ -83,7 +83,7 @@
 #define LIMIT_REQUEST_TIMEOUT_MS 7000u         /* as etcd: 5 s + 2 election timeouts of 1 s */
 
 /* The store. */
-#define LIMIT_KEY_INLINE_BYTES 480u            /* escaped key bytes that fit an LMDB key directly */
+#define LIMIT_KEY_INLINE_BYTES 480u            /* escaped key bytes that one row's key holds */
 #define LIMIT_DEDUP_ROWS 65536u                /* results kept for repeated commands... */
 #define LIMIT_DEDUP_BYTES (64u * MIB)          /* ...and their bytes */
 #define LIMIT_DEDUP_RESULT_BYTES (64u * KIB)   /* a larger result is not kept, only its revision */
@@ -91,7 +91,6 @@
 #define LIMIT_COMPACT_STEP_ROWS 1000u          /* rows removed in one step of compaction */
 #define LIMIT_COMPACT_STEP_VISITS 1000u        /* rows looked at between two looks at the clock */
 #define LIMIT_VIEW_ROWS 10000u                 /* rows one view looks at before it is ended */
-#define LIMIT_RUN_ROWS 1024u                   /* rows held to put a run of long keys in order */
 #define LIMIT_STORE_READERS 1024u              /* read transactions of all processes of a node */
 #define LIMIT_STORE_GATEWAYS 64u               /* gatewayds linked to one stored */
 #define LIMIT_APPLY_TXN_BYTES (4u * MIB)       /* a transaction of the store is committed at this much... */
@@ -145,7 +144,7 @@ _Static_assert(LIMIT_APPLY_WINDOW_BYTES + LIMIT_FRAME_BYTES <= LIMIT_LINK_QUEUE_
 _Static_assert(LIMIT_APPEND_ENTRIES >= LIMIT_BATCH_ITEMS, "a batch can be proposed at once");
 _Static_assert(LIMIT_PEER_ROOM_BYTES + LIMIT_FRAME_BYTES <= LIMIT_PEER_QUEUE_BYTES,
 	       "entries never fill a peer's queue: heartbeats go behind them");
-_Static_assert(LIMIT_KEY_INLINE_BYTES + 2 + 16 + 12 <= 511, "an encoded key fits LMDB's 511 bytes");
+_Static_assert(LIMIT_KEY_INLINE_BYTES + 2 + 12 <= 511, "an encoded key fits LMDB's 511 bytes");
 _Static_assert(LIMIT_REQUEST_BYTES + 64u * KIB <= LIMIT_WAL_ENTRY_BYTES, "a request fits a log entry");
 _Static_assert(LIMIT_WAL_ENTRY_BYTES + 64u * KIB <= LIMIT_WAL_BATCH_BYTES, "an entry fits a batch");
 _Static_assert(LIMIT_WAL_BATCH_BYTES + 64u * KIB <= LIMIT_WAL_SEGMENT_BYTES, "a batch fits a segment");

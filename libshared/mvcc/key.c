@@ -4,48 +4,58 @@
 #include "base/check.h"
 #include "mvcc/digest.h"
 
-_Static_assert((int)LAYOUT_HASH_BYTES == (int)DIGEST_BYTES, "a digest ends a long key");
+_Static_assert((int)LAYOUT_HASH_BYTES == (int)DIGEST_BYTES, "a digest names a level");
 
-/* Escapes as much of the key as fits; returns how much of it that was. */
-static size_t mvcc_key_escape(struct mvcc_key *out, struct bytes key)
+/* Escapes as much of `rest` as fits behind what is there, and ends it. */
+static void key_level(struct mvcc_key *out, struct bytes *rest)
 {
-	size_t i, n = 0;
+	size_t i, n = out->len;
 
-	for (i = 0; i < key.len; i++) {
-		size_t need = key.data[i] == 0 ? 2 : 1;
+	for (i = 0; i < rest->len; i++) {
+		size_t need = rest->data[i] == 0 ? 2 : 1;
 
 		if (n + need > LIMIT_KEY_INLINE_BYTES)
 			break;
-		out->data[n++] = key.data[i];
+		out->data[n++] = rest->data[i];
 		if (need == 2)
 			out->data[n++] = LAYOUT_KEY_ZERO;
 	}
+	*rest = bytes_of(rest->data + i, rest->len - i);
+	out->data[n++] = 0;
+	out->data[n++] = rest->len == 0 ? LAYOUT_KEY_END : LAYOUT_KEY_LONG;
 	out->len = n;
-	return i;
 }
 
-/* True if the key went in whole. */
-static bool mvcc_key_begin(struct mvcc_key *out, struct bytes key)
+void mvcc_key_top(struct mvcc_key *out, struct bytes *rest)
 {
-	bool whole = mvcc_key_escape(out, key) == key.len;
+	out->len = 0;
+	key_level(out, rest);
+}
 
-	out->data[out->len++] = 0;
-	out->data[out->len++] = whole ? LAYOUT_KEY_END : LAYOUT_KEY_LONG;
-	return whole;
+void mvcc_key_level_below(struct mvcc_key *level, struct bytes marker)
+{
+	CHECK(mvcc_key_goes_on(marker));
+	level->data[0] = 0;
+	level->data[1] = LAYOUT_KEY_LONG;
+	digest_of(marker, level->data + 2);
+	level->len = LAYOUT_LEVEL_BYTES;
+}
+
+void mvcc_key_down(struct mvcc_key *k, struct bytes *rest)
+{
+	struct mvcc_key below;
+
+	mvcc_key_level_below(&below, mvcc_key_bytes(k));
+	memcpy(k->data, below.data, below.len);
+	k->len = below.len;
+	key_level(k, rest);
 }
 
 void mvcc_key_encode(struct mvcc_key *out, struct bytes key)
 {
-	if (mvcc_key_begin(out, key))
-		return;
-	CHECK(out->len + LAYOUT_HASH_BYTES <= LAYOUT_KEY_MAX);
-	digest_of(key, out->data + out->len);
-	out->len += LAYOUT_HASH_BYTES;
-}
-
-void mvcc_key_seek(struct mvcc_key *out, struct bytes key)
-{
-	(void)mvcc_key_begin(out, key);
+	mvcc_key_top(out, &key);
+	while (mvcc_key_goes_on(mvcc_key_bytes(out)))
+		mvcc_key_down(out, &key);
 }
 
 void mvcc_key_add_rev(struct mvcc_key *k, int64_t rev, uint32_t sub)
@@ -56,27 +66,20 @@ void mvcc_key_add_rev(struct mvcc_key *k, int64_t rev, uint32_t sub)
 	k->len += LAYOUT_REV_BYTES;
 }
 
-/*
- * A 0x00 in an encoded key is followed by 0xff or ends it as 0x00 0x00, so 0x00 0x01 in front of
- * the last 16 bytes is there in long keys only.
- */
+/* Escaped bytes have 0x00 0xff, so only a level's name begins with 0x00 0x01. */
 bool mvcc_key_is_long(struct bytes enc)
 {
-	size_t tail = LAYOUT_HASH_BYTES + 2;
-
-	return enc.len > tail && enc.data[enc.len - tail] == 0 &&
-	       enc.data[enc.len - tail + 1] == LAYOUT_KEY_LONG;
+	return enc.len > LAYOUT_LEVEL_BYTES && enc.data[0] == 0 && enc.data[1] == LAYOUT_KEY_LONG;
 }
 
-struct bytes mvcc_key_run(struct bytes enc)
+bool mvcc_key_goes_on(struct bytes enc)
 {
-	CHECK(mvcc_key_is_long(enc));
-	return bytes_of(enc.data, enc.len - LAYOUT_HASH_BYTES);
+	return enc.len > 2 && enc.data[enc.len - 1] == LAYOUT_KEY_LONG;
 }
 
-bool mvcc_key_in_run(struct bytes enc, struct bytes run)
+struct bytes mvcc_key_level(struct bytes enc)
 {
-	return enc.len == run.len + LAYOUT_HASH_BYTES && memcmp(enc.data, run.data, run.len) == 0;
+	return bytes_of(enc.data, mvcc_key_is_long(enc) ? LAYOUT_LEVEL_BYTES : 0);
 }
 
 struct bytes mvcc_key_plain(struct bytes enc)

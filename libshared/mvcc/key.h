@@ -19,16 +19,24 @@ static inline struct bytes mvcc_key_bytes(const struct mvcc_key *k)
 	return bytes_of(k->data, k->len);
 }
 
+/* The row of the key itself: in the level where it ends. */
 void mvcc_key_encode(struct mvcc_key *out, struct bytes key);
 /* Appends a revision: the key of a row of `past`. */
 void mvcc_key_add_rev(struct mvcc_key *k, int64_t rev, uint32_t sub);
-/* Where a scan from `key` on must begin: its row, or the begin of its run if it is a long key. */
-void mvcc_key_seek(struct mvcc_key *out, struct bytes key);
+
+/*
+ * A key level by level: its marker in each, at last its row. *rest is what lower levels hold, at
+ * first the key. mvcc_key_down only if the one before goes on.
+ */
+void mvcc_key_top(struct mvcc_key *out, struct bytes *rest);
+void mvcc_key_down(struct mvcc_key *k, struct bytes *rest);
+/* How all rows of the level below a marker begin. */
+void mvcc_key_level_below(struct mvcc_key *level, struct bytes marker);
 
 /* Of an encoded key (without revision): */
-bool mvcc_key_is_long(struct bytes enc);
-struct bytes mvcc_key_run(struct bytes enc);      /* the part shared by its run; enc is long */
-bool mvcc_key_in_run(struct bytes enc, struct bytes run);
+bool mvcc_key_is_long(struct bytes enc);          /* in a level below the top */
+bool mvcc_key_goes_on(struct bytes enc);          /* a marker */
+struct bytes mvcc_key_level(struct bytes enc);    /* its level's name, in enc; empty: the top */
 /* The key itself, if no byte of it was escaped or hashed; else empty. */
 struct bytes mvcc_key_plain(struct bytes enc);
 

@@ -13,9 +13,12 @@
  *   meta      name                       -> state, identity, compaction
  *
  * A key is escaped so that the order of rows is the order of keys: 0x00 becomes 0x00 0xff, and
- * 0x00 0x00 ends it. An escaped key longer than LIMIT_KEY_INLINE_BYTES is cut at the longest run
- * of whole escaped bytes that fits, then 0x00 0x01 and the 16-byte BLAKE2b hash of the whole key:
- * keys that share that cut are a "run", in the order of hashes; readers put a run in order.
+ * 0x00 0x00 ends it. Of an escaped key longer than LIMIT_KEY_INLINE_BYTES the longest run of whole
+ * escaped bytes that fits and 0x00 0x01 are a "marker": a row that holds nothing but says that keys
+ * go on in the level below it. The rows of that level begin with 0x00 0x01 and the 16-byte BLAKE2b
+ * hash of the marker, behind which the key goes on in the same way, level by level to its end. A
+ * marker is there as long as the level below it has a row in the same table. In `past` its revision
+ * is 0.
  *
  * A revision is 8 bytes main and 4 bytes sub, big-endian. Every value opens with a CRC-32C over the
  * row's key and the rest of its value; all other integers are little-endian.
@@ -25,7 +28,7 @@
 
 #include "base/limits.h"
 
-enum { STORE_FORMAT = 1 };
+enum { STORE_FORMAT = 2 };
 
 enum {
 	LAYOUT_KEY_END = 0x00,          /* the byte behind 0x00 in an encoded key */
@@ -33,7 +36,8 @@ enum {
 	LAYOUT_KEY_ZERO = 0xff,
 	LAYOUT_HASH_BYTES = 16,
 	LAYOUT_REV_BYTES = 12,
-	LAYOUT_KEY_MAX = LIMIT_KEY_INLINE_BYTES + 2 + LAYOUT_HASH_BYTES,
+	LAYOUT_LEVEL_BYTES = 2 + LAYOUT_HASH_BYTES,
+	LAYOUT_KEY_MAX = LIMIT_KEY_INLINE_BYTES + 2,
 	LAYOUT_ROW_KEY_MAX = LAYOUT_KEY_MAX + LAYOUT_REV_BYTES,
 	LAYOUT_CRC_BYTES = 4
 };
@@ -44,6 +48,8 @@ enum {
  * key as it stands, without its end (no byte was escaped); else the whole key follows.
  */
 enum { LAYOUT_VERSION_HEAD = LAYOUT_CRC_BYTES + 8 + 8 + 4 + 8 + 8 + 8 + 4 };
+
+/* marker: crc u32. */
 
 /* event: crc u32, type u8, key. */
 enum mvcc_event_type { MVCC_EVENT_PUT = 1, MVCC_EVENT_DELETE = 2 };

@@ -83,7 +83,7 @@ int mvcc_scan_begin(struct mvcc_view *v, const struct mvcc_span *span, int64_t a
 int mvcc_scan_after(struct mvcc_scan *s, struct bytes after);
 /*
  * From now on look at about `rows` rows, live at that revision or not, then say ERR_LIMIT; 0: no
- * limit (as at first). A run of long keys (mvcc/layout.h) is never cut.
+ * limit (as at first). On the way to a long key (mvcc/layout.h) it does not stop.
  */
 void mvcc_scan_limit(struct mvcc_scan *s, uint64_t rows);
 /* ERR_OK with a row, ERR_NOT_FOUND at the end, ERR_LIMIT, ERR_CORRUPT. */

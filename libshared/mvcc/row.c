@@ -121,6 +121,19 @@ void mvcc_version_pair(const struct mvcc_version *v, struct kv_pair *out)
 	};
 }
 
+void mvcc_marker_encode(struct buf *out, struct bytes row_key)
+{
+	row_begin(out);
+	row_end(out, row_key);
+}
+
+int mvcc_marker_check(const struct okv_row *row)
+{
+	struct cur c = row_open(row->key, row->value);
+
+	return row_close(&c);
+}
+
 void mvcc_event_encode(struct buf *out, struct bytes row_key, const struct mvcc_event *e)
 {
 	row_begin(out);

@@ -30,6 +30,10 @@ void mvcc_version_encode(struct buf *out, enum okv_table table, struct bytes row
 int mvcc_version_decode(enum okv_table table, const struct okv_row *row, struct mvcc_version *v);
 void mvcc_version_pair(const struct mvcc_version *v, struct kv_pair *out);
 
+/* A marker of `now` or `past`, see mvcc/layout.h. */
+void mvcc_marker_encode(struct buf *out, struct bytes row_key);
+int mvcc_marker_check(const struct okv_row *row);
+
 void mvcc_event_encode(struct buf *out, struct bytes row_key, const struct mvcc_event *e);
 int mvcc_event_decode(const struct okv_row *row, struct mvcc_event *e);
 

@@ -87,7 +87,6 @@ void mvcc_top_push(struct mvcc_top *t, const struct kv_pair *pair)
 void mvcc_top_add(struct mvcc_top *t, const struct kv_pair *pair)
 {
 	if (t->n == t->max) {
-		t->dropped = true;
 		if (mvcc_order_cmp(&t->order, pair, &t->v[0]) >= 0)
 			return;
 		t->v[0] = *pair;
@@ -106,12 +105,6 @@ void mvcc_top_sort(struct mvcc_top *t)
 		top_swap(t, 0, n - 1);
 		top_down(t, 0, n - 1);
 	}
-}
-
-void mvcc_top_clear(struct mvcc_top *t)
-{
-	t->n = 0;
-	t->dropped = false;
 }
 
 void mvcc_top_free(struct mvcc_top *t)

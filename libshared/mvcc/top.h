@@ -23,7 +23,6 @@ struct mvcc_top {
 	size_t max;
 	struct kv_pair *v;       /* a heap with the last pair of the order first; after sort: in order */
 	size_t n, cap;
-	bool dropped;            /* more than max were added */
 };
 
 void mvcc_top_init(struct mvcc_top *t, struct mvcc_order order, size_t max);   /* max > 0 */
@@ -31,7 +30,6 @@ void mvcc_top_add(struct mvcc_top *t, const struct kv_pair *pair);
 /* For pairs that are all wanted: at most max are pushed, in any order, and none are added. */
 void mvcc_top_push(struct mvcc_top *t, const struct kv_pair *pair);
 void mvcc_top_sort(struct mvcc_top *t);
-void mvcc_top_clear(struct mvcc_top *t);      /* keeps the memory */
 void mvcc_top_free(struct mvcc_top *t);
 
 #endif

@@ -11,6 +11,7 @@
  *	1 for each compare evaluated and each operation done,
  *	1 for each key looked at in a compare, range or delete, as often as it is looked at: keys of
  *	  the latest revision, and for a range at an older one those that have history since it,
+ *	1 for each level of long keys (mvcc/layout.h) gone down from the key before to such a key,
  *	1 for each full KiB of a value that is compared, sorted by or answered by a range.
  * Rows that compaction is still to remove are looked at too, but never counted: each node has its
  * own. More is ERR_TXN_TOO_LARGE.

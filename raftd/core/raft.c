@@ -157,6 +157,7 @@ static void step_durable(struct raft *r, const struct raft_event *ev)
 	if (ev->seq <= r->durable_seq)
 		return;
 	r->durable_seq = ev->seq;
+	r->disk_moved = r->now;
 	/* Until the last cut is on disk, DURABLE speaks of entries that are about to go. */
 	if (ev->seq >= r->cut_seq) {
 		CHECK(ev->last_index <= r->log.last);

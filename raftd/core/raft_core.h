@@ -22,6 +22,9 @@
 #include "raftd/core/raft.h"
 #include "raftd/core/raft_terms.h"
 
+/* A disk that owes and does not get on for so many of the longest election timeouts is stalled. */
+enum { RAFT_DISK_PATIENCE = 4 };
+
 enum raft_vote { RAFT_VOTE_OPEN, RAFT_VOTE_YES, RAFT_VOTE_NO };
 enum raft_read_slot { RAFT_READ_NONE, RAFT_READ_WAITING, RAFT_READ_IN_ROUND };
 
@@ -81,6 +84,7 @@ struct raft {
 	uint64_t seq, durable_seq;
 	uint64_t hard_seq;               /* the last HARD_STATE */
 	uint64_t cut_seq;                /* the last TRUNCATE or RESET: DURABLE before it is old */
+	mono_t disk_moved;               /* the disk got on, or its first debt was made */
 
 	mono_t now;
 	mono_t election_at;              /* not leader */
@@ -161,6 +165,7 @@ int raft_recv_read_resp(struct raft *r, const struct raft_msg *m);
 int raft_transfer_start(struct raft *r, uint64_t target);
 void raft_transfer_advance(struct raft *r);
 void raft_transfer_abort(struct raft *r);
+bool raft_transfer_stalled(struct raft *r);   /* own disk stalled: handed over, no leader any more */
 int raft_recv_timeout_now(struct raft *r, const struct raft_msg *m);
 
 /* raft_snapshot.c */

@@ -34,6 +34,8 @@ struct raft_effect *raft_emit(struct raft *r, enum raft_effect_type type)
 uint64_t raft_emit_log(struct raft *r, enum raft_effect_type type, struct raft_effect **out)
 {
 	raft_emit_hard_state(r);
+	if (r->durable_seq == r->seq)
+		r->disk_moved = r->now;
 	*out = raft_emit(r, type);
 	(*out)->seq = ++r->seq;
 	return r->seq;

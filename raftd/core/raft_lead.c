@@ -74,6 +74,8 @@ void raft_lead_tick(struct raft *r)
 		raft_become(r, RAFT_FOLLOWER, r->term, 0, "no longer hears a quorum");
 		return;
 	}
+	if (raft_transfer_stalled(r))
+		return;
 	r->heartbeat_at = mono_add_ms(r->now, r->cfg.heartbeat_ms);
 	for (uint32_t i = 0; i < r->peer_count; i++) {
 		r->peers[i].beat_due = true;

@@ -2,6 +2,7 @@
 /*
  * Leadership transfer, thesis 3.10: take no more proposals, bring the successor up to date, tell
  * it to campaign at once. If it has not taken over within an election timeout, go on as before.
+ * A leader whose own disk is stalled hands over by itself.
  */
 #include "base/err.h"
 #include "raftd/core/raft_core.h"
@@ -38,6 +39,31 @@ int raft_transfer_start(struct raft *r, uint64_t target)
 	r->transfer_told = false;
 	r->transfer_end = mono_add_ms(r->now, r->cfg.election_max_ms);
 	return ERR_OK;
+}
+
+/*
+ * A leader whose disk hangs would lead on: heartbeats need no disk. But its log takes no more once
+ * the batch that gathers is full, and nothing it leads is ever known to be committed on its own
+ * node. So it steps down in favour of a peer, if a quorum without it has synced what it has not:
+ * then its disk is the slow one, and the others can do without. Its messages need no more of the
+ * disk than the vote of its term, which is long durable.
+ */
+bool raft_transfer_stalled(struct raft *r)
+{
+	int64_t patience_ms = (int64_t)RAFT_DISK_PATIENCE * r->cfg.election_max_ms;
+	struct raft_msg m = {.type = RAFT_MSG_TIMEOUT_NOW};
+	struct raft_peer *p;
+
+	if (r->durable_seq == r->seq || r->commit <= r->durable ||
+	    mono_before(r->now, mono_add_ms(r->disk_moved, patience_ms)))
+		return false;
+	p = best_successor(r);
+	if (p == NULL)
+		return false;
+	m.to = p->id;
+	raft_emit_send(r, m, 0);
+	raft_become(r, RAFT_FOLLOWER, r->term, 0, "its disk is stalled, others' are not: handed over");
+	return true;
 }
 
 void raft_transfer_advance(struct raft *r)

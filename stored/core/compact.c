@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/err.h"
 #include "base/limits.h"
+#include "stored/core/levels.h"
 
 static struct bytes compact_name(void)
 {
@@ -82,40 +83,81 @@ static int compact_log(struct okv_txn *txn, int64_t target, size_t rows, size_t 
 	return *done ? ERR_OK : rc;
 }
 
-static int compact_past_row(struct okv_cursor *past, const struct okv_row *row, int64_t target,
-			    size_t *removed)
+static int compact_cursor(struct okv_cursor **past, struct okv_txn *txn, struct bytes from, struct okv_row *row)
+{
+	int rc = okv_cursor(txn, OKV_PAST, past);
+
+	if (rc != ERR_OK)
+		return rc;
+	return from.len == 0 ? okv_step(*past, OKV_FIRST, row) : okv_seek(*past, from, row);
+}
+
+static void compact_mark(struct compactor *c, struct bytes row_key)
+{
+	CHECK(row_key.len <= sizeof c->position.data);
+	memcpy(c->position.data, row_key.data, row_key.len);
+	c->position.len = row_key.len;
+}
+
+/* A row of a long key goes, and the markers that nothing is left below: behind a cursor's back. */
+static int compact_long(struct compactor *c, struct okv_txn *txn, struct okv_cursor **past,
+			struct okv_row *row, struct bytes row_enc, struct bytes row_whole, size_t *visits)
+{
+	struct bytes at;
+	struct buf key;
+	int rc;
+
+	compact_mark(c, row->key);
+	at = mvcc_key_bytes(&c->position);
+	row_enc = bytes_of(at.data, row_enc.len);
+	buf_init(&key, 0);
+	buf_add_bytes(&key, row_whole);
+	okv_cursor_end(past);
+	rc = okv_del(txn, OKV_PAST, at);
+	if (rc == ERR_OK)
+		rc = levels_drop(txn, OKV_PAST, row_enc, buf_bytes(&key), visits);
+	buf_free(&key);
+	return rc == ERR_OK ? compact_cursor(past, txn, at, row) : rc;
+}
+
+/* Leaves the cursor on the row behind this one. */
+static int compact_past_row(struct compactor *c, struct okv_txn *txn, struct okv_cursor **past,
+			    struct okv_row *row, size_t *removed, size_t *visits)
 {
 	struct mvcc_version v;
-	int rc = mvcc_version_decode(OKV_PAST, row, &v);
+	struct bytes enc;
+	uint32_t sub;
+	int64_t rev;
+	int rc;
 
-	if (rc != ERR_OK || v.by > target)
-		return rc;
-	++*removed;
-	return okv_cursor_del(past);
+	++*visits;
+	if (!mvcc_key_split(row->key, &enc, &rev, &sub))
+		return ERR_CORRUPT;
+	if (mvcc_key_goes_on(enc))
+		return okv_step(*past, OKV_NEXT, row);
+	rc = mvcc_version_decode(OKV_PAST, row, &v);
+	if (rc == ERR_OK && v.by <= c->target) {
+		++*removed;
+		if (mvcc_key_is_long(enc))
+			return compact_long(c, txn, past, row, enc, v.key, visits);
+		rc = okv_cursor_del(*past);
+	}
+	return rc == ERR_OK ? okv_step(*past, OKV_NEXT, row) : rc;
 }
 
 static int compact_past(struct compactor *c, struct okv_txn *txn, size_t rows, size_t *removed, bool *done)
 {
-	struct okv_cursor *past;
+	struct okv_cursor *past = NULL;
 	struct okv_row row;
-	int rc = okv_cursor(txn, OKV_PAST, &past);
+	size_t visits = 0;
+	int rc = compact_cursor(&past, txn, mvcc_key_bytes(&c->position), &row);
 
-	if (rc != ERR_OK)
-		return rc;
-	if (c->position.len == 0)
-		rc = okv_step(past, OKV_FIRST, &row);
-	else
-		rc = okv_seek(past, mvcc_key_bytes(&c->position), &row);
-	for (size_t visits = 0; rc == ERR_OK; visits++) {
+	while (rc == ERR_OK) {
 		if (*removed >= rows || visits >= LIMIT_COMPACT_STEP_VISITS) {
-			CHECK(row.key.len <= sizeof c->position.data);
-			memcpy(c->position.data, row.key.data, row.key.len);
-			c->position.len = row.key.len;
+			compact_mark(c, row.key);
 			break;
 		}
-		rc = compact_past_row(past, &row, c->target, removed);
-		if (rc == ERR_OK)
-			rc = okv_step(past, OKV_NEXT, &row);
+		rc = compact_past_row(c, txn, &past, &row, removed, &visits);
 	}
 	okv_cursor_end(&past);
 	*done = rc == ERR_NOT_FOUND;

@@ -41,7 +41,12 @@ static int hash_now_place(struct hash_walk *w, int rc)
 	w->now_ok = rc == ERR_OK;
 	if (rc == ERR_NOT_FOUND)
 		return ERR_OK;
-	if (rc == ERR_OK)
+	if (rc != ERR_OK)
+		return rc;
+	w->now_version = (struct mvcc_version){.mod = 0};
+	if (mvcc_key_goes_on(w->now_row.key))
+		rc = mvcc_marker_check(&w->now_row);
+	else
 		rc = mvcc_version_decode(OKV_NOW, &w->now_row, &w->now_version);
 	if (rc != ERR_OK)
 		return rc;
@@ -85,10 +90,13 @@ static int hash_seek(struct hash_walk *w)
 	return rc;
 }
 
+/* Markers are not hashed: each table has its own, and they follow from the versions. */
 static void hash_version(struct store_hash *h, const struct mvcc_version *v)
 {
 	bool superseded = v->by != 0 && v->by <= h->revision;
 
+	if (v->mod == 0)
+		return;
 	if (v->mod > h->revision || (v->by != 0 && v->by <= h->compact_revision))
 		return;
 	digest_field(&h->digest, v->key);
@@ -101,14 +109,26 @@ static void hash_version(struct store_hash *h, const struct mvcc_version *v)
 	digest_field(&h->digest, v->value);
 }
 
-/* The next version in the order of places. */
+static int hash_past_version(const struct okv_row *row, struct mvcc_version *v)
+{
+	struct bytes enc;
+	int64_t rev;
+	uint32_t sub;
+
+	*v = (struct mvcc_version){.mod = 0};
+	if (!mvcc_key_split(row->key, &enc, &rev, &sub))
+		return ERR_CORRUPT;
+	return mvcc_key_goes_on(enc) ? mvcc_marker_check(row) : mvcc_version_decode(OKV_PAST, row, v);
+}
+
+/* The next version, or marker, in the order of places. */
 static int hash_next(struct hash_walk *w)
 {
 	struct mvcc_version v;
 	int rc;
 
 	if (w->past_ok && (!w->now_ok || bytes_cmp(w->past_row.key, mvcc_key_bytes(&w->now_place)) < 0)) {
-		rc = mvcc_version_decode(OKV_PAST, &w->past_row, &v);
+		rc = hash_past_version(&w->past_row, &v);
 		if (rc != ERR_OK)
 			return rc;
 		hash_version(w->h, &v);

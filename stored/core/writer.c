@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/err.h"
 #include "mvcc/txn.h"
+#include "stored/core/levels.h"
 
 /* Keys of a delete range that are gathered before they are deleted: a scan and writes do not mix. */
 enum { WRITER_DELETE_KEYS = 256, WRITER_DELETE_BYTES = 256 * 1024, WRITER_KEEP_BYTES = 1024 * 1024 };
@@ -105,9 +106,28 @@ static int writer_event(struct writer *w, enum mvcc_event_type type, struct byte
 	return rc;
 }
 
-static int writer_supersede(struct writer *w, const struct mvcc_key *past_key)
+/* ---- rows come and go with the markers above them ---- */
+
+static int writer_supersede(struct writer *w, struct bytes enc, struct bytes key, const struct mvcc_key *past_key)
 {
-	return okv_put(w->txn, OKV_PAST, mvcc_key_bytes(past_key), buf_bytes(&w->past));
+	int rc = levels_add(w->txn, OKV_PAST, enc, key);
+
+	return rc == ERR_OK ? okv_put(w->txn, OKV_PAST, mvcc_key_bytes(past_key), buf_bytes(&w->past)) : rc;
+}
+
+static int writer_now_put(struct writer *w, struct bytes enc, struct bytes key)
+{
+	int rc = levels_add(w->txn, OKV_NOW, enc, key);
+
+	return rc == ERR_OK ? okv_put(w->txn, OKV_NOW, enc, buf_bytes(&w->now)) : rc;
+}
+
+static int writer_now_del(struct writer *w, struct bytes enc, struct bytes key)
+{
+	size_t gone = 0;
+	int rc = okv_del(w->txn, OKV_NOW, enc);
+
+	return rc == ERR_OK ? levels_drop(w->txn, OKV_NOW, enc, key, &gone) : rc;
 }
 
 /* ---- put ---- */
@@ -171,12 +191,12 @@ static int writer_put_rows(struct writer *w, const struct kv_put *p, const struc
 	if (t->found) {
 		CHECK(t->old.mod < writer_revision(w));      /* kv_check_txn: no key twice */
 		writer_past_row(w, t, &past_key);
-		rc = writer_supersede(w, &past_key);
+		rc = writer_supersede(w, enc, p->key, &past_key);
 	} else {
 		w->state->keys++;
 	}
 	if (rc == ERR_OK)
-		rc = okv_put(w->txn, OKV_NOW, enc, buf_bytes(&w->now));
+		rc = writer_now_put(w, enc, p->key);
 	if (rc == ERR_OK)
 		effects_add(w->effects, 'p', 0, enc, buf_bytes(&w->now));
 	return rc == ERR_OK ? writer_event(w, MVCC_EVENT_PUT, p->key) : rc;
@@ -215,9 +235,9 @@ static int writer_delete_key(struct writer *w, struct bytes key)
 	CHECK(t.found && t.old.mod < writer_revision(w));
 	enc = mvcc_key_bytes(&t.enc);
 	writer_past_row(w, &t, &past_key);
-	rc = writer_supersede(w, &past_key);
+	rc = writer_supersede(w, enc, key, &past_key);
 	if (rc == ERR_OK)
-		rc = okv_del(w->txn, OKV_NOW, enc);
+		rc = writer_now_del(w, enc, key);
 	if (rc != ERR_OK)
 		return rc;
 	w->state->keys--;
@@ -336,11 +356,12 @@ int writer_txn(struct writer *w, const struct kv_txn *txn, struct kv_txn_result 
 /* ---- undo ---- */
 
 /* The version that this command superseded goes back to `now`; *was tells whether there was one. */
-static int undo_restore(struct writer *w, struct bytes enc, bool *was)
+static int undo_restore(struct writer *w, struct bytes enc, struct bytes key, bool *was)
 {
 	struct okv_cursor *past;
 	struct mvcc_version v;
 	struct mvcc_key row_key = {.len = enc.len};
+	size_t gone = 0;
 	int rc = okv_cursor(w->txn, OKV_PAST, &past);
 
 	if (rc != ERR_OK)
@@ -357,7 +378,18 @@ static int undo_restore(struct writer *w, struct bytes enc, bool *was)
 	if (rc != ERR_OK || !*was)
 		return rc == ERR_NOT_FOUND ? ERR_OK : rc;
 	rc = okv_del(w->txn, OKV_PAST, mvcc_key_bytes(&row_key));
-	return rc == ERR_OK ? okv_put(w->txn, OKV_NOW, enc, buf_bytes(&w->now)) : rc;
+	if (rc == ERR_OK)
+		rc = levels_drop(w->txn, OKV_PAST, enc, key, &gone);
+	return rc == ERR_OK ? writer_now_put(w, enc, key) : rc;
+}
+
+/* The key lies in the row, which is gone before the last use of the key. */
+static struct bytes undo_keep(struct writer *w, struct bytes key)
+{
+	buf_clear(&w->keys);
+	buf_add_bytes(&w->keys, key);
+	CHECK(w->keys.err == ERR_OK);
+	return buf_bytes(&w->keys);
 }
 
 static int undo_event(struct writer *w, uint32_t sub)
@@ -377,10 +409,11 @@ static int undo_event(struct writer *w, uint32_t sub)
 	if (rc != ERR_OK)
 		return rc == ERR_NOT_FOUND ? ERR_CORRUPT : rc;
 	put = e.type == MVCC_EVENT_PUT;
+	e.key = undo_keep(w, e.key);
 	mvcc_key_encode(&enc, e.key);
-	rc = undo_restore(w, mvcc_key_bytes(&enc), &was);
+	rc = undo_restore(w, mvcc_key_bytes(&enc), e.key, &was);
 	if (rc == ERR_OK && !was)
-		rc = put ? okv_del(w->txn, OKV_NOW, mvcc_key_bytes(&enc)) : ERR_CORRUPT;
+		rc = put ? writer_now_del(w, mvcc_key_bytes(&enc), e.key) : ERR_CORRUPT;
 	return rc == ERR_OK ? okv_del(w->txn, OKV_LOG, row.key) : rc;
 }
 

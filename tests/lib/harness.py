@@ -102,23 +102,31 @@ def die_with_parent():
     ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)
 
 
-def free_base_port(count):
-    """A base port whose `count` successors are free, below the range the kernel hands out."""
-    for _ in range(200):
-        base = random.randrange(10000, 32000 - count)
-        held = []
-        try:
-            for port in range(base, base + count):
-                s = socket.socket()
-                held.append(s)
-                s.bind(("127.0.0.1", port))
-            return base
-        except OSError:
-            continue
-        finally:
-            for s in held:
-                s.close()
-    raise AssertionError("no free ports")
+class Ports:
+    """`count` ports from `base` on, below the range the kernel hands out, which nobody else gets until close().
+
+    They stay bound without listening; whoever sets SO_REUSEADDR, as daemons do, can still listen on them.
+    """
+
+    def __init__(self, count):
+        for _ in range(200):
+            self.base = random.randrange(10000, 32000 - count)
+            self.held = []
+            try:
+                for port in range(self.base, self.base + count):
+                    self.held.append(socket.socket())
+                    self.held[-1].bind(("127.0.0.1", port))
+            except OSError:
+                self.close()
+                continue
+            for s in self.held:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            return
+        raise AssertionError("no free ports")
+
+    def close(self):
+        for s in self.held:
+            s.close()
 
 
 def alive(pid):
@@ -213,7 +221,8 @@ class Cluster:
         self.n, self.env = nodes, {**os.environ, **(env or {})}
         self.expected = None             # a pattern of log lines that are trouble, and meant to be
         self.dir = tempfile.mkdtemp(prefix="quorate-system-")
-        self.base = free_base_port(10 * nodes)
+        self.ports = Ports(10 * nodes)
+        self.base = self.ports.base
         self.extra = list(extra)
         self.up = None
         self.log = open(os.path.join(self.dir, "up.log"), "ab")
@@ -243,6 +252,7 @@ class Cluster:
             if kind not in (None, Skip):
                 show_logs(self.dir)
             self.log.close()
+            self.ports.close()
             if not os.environ.get("QUORATE_KEEP"):
                 shutil.rmtree(self.dir, ignore_errors=True)
 

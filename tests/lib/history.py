@@ -135,6 +135,7 @@ class Clients:
     def __init__(self, ports, rng, each=1, **kw):
         self.all = [Client(f"c{i}.{j}", port, type(rng)(rng.random()), **kw)
                     for i, port in enumerate(ports) for j in range(each)]
+        self.own = []
 
     def __enter__(self):
         for c in self.all:
@@ -156,8 +157,15 @@ class Clients:
         """How many operations client i has finished."""
         return self.all[i].finished
 
+    def put(self, r, key, size=0):
+        """One more put, by the caller's connection, recorded with the others."""
+        self.own.append(op := Op("put", b"caller", [(key, b"caller %d " % len(self.own) + bytes(size))]))
+        op.began = time.monotonic()
+        op.revision = r.put(*op.writes[0])
+        op.ended, op.outcome = time.monotonic(), OK
+
     def ops(self):
-        return [op for c in self.all for op in c.ops]
+        return [op for c in self.all for op in c.ops] + self.own
 
 
 def writes_at(r, revision):

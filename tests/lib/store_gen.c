@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "tests/lib/tap.h"
 
-enum { GEN_KEY_MAX = 2048 };
+enum { GEN_KEY_MAX = 5200 };
 
 uint64_t gen_below(struct gen *g, uint64_t n)
 {
@@ -18,6 +18,29 @@ uint64_t gen_below(struct gen *g, uint64_t n)
 static bool gen_chance(struct gen *g, unsigned percent)
 {
 	return gen_below(g, 100) < percent;
+}
+
+/*
+ * Keys around the ends of levels (mvcc/layout.h: 480 bytes, then 462 each): one the beginning of
+ * another, or different in a single byte at some level's end, be it zero or not, or its last.
+ */
+static size_t gen_level_key(struct gen *g, unsigned number, uint8_t *k)
+{
+	static const size_t ends[] = {480, 942, 1404, 1866, 480 + 462 * 10};
+	static const uint8_t odd[] = {0, 1, 'w', 'y', 0xff};
+	size_t end = ends[gen_below(g, 5)], n = end + gen_below(g, 4) - 1;
+
+	memset(k, number % 5 == 0 ? 0 : 'x', GEN_KEY_MAX);
+	if (number % 5 == 0)
+		n /= 2;          /* every byte is escaped */
+	if (gen_below(g, 2)) {
+		end = ends[gen_below(g, 5)];
+		if (end + 2 < n)
+			k[end + gen_below(g, 4) - 2] = odd[gen_below(g, 5)];
+		else
+			k[n - 1] = odd[gen_below(g, 5)];
+	}
+	return n;
 }
 
 /* Short text, bytes around zero, and keys of 478 to 2,000 bytes that share what a row's key can hold. */
@@ -38,6 +61,8 @@ static size_t gen_make_key(struct gen *g, unsigned number, uint8_t *k)
 			k[n] = odd[gen_below(g, 5)];
 		return n;
 	}
+	if (number >= 96)
+		return gen_level_key(g, number, k);
 	common = number % 3 == 0 ? 479 : 480;
 	n = lengths[gen_below(g, 10)];
 	memset(k, 'x', n);

@@ -6,7 +6,7 @@
 #include "base/arena.h"
 #include "proto/kv.h"
 
-enum { GEN_KEYS = 96 };
+enum { GEN_KEYS = 144 };
 
 struct gen {
 	uint64_t seed;

@@ -11,7 +11,7 @@ import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
-from harness import PATIENCE_S, QUORATE, Cluster, free_base_port, tap, until
+from harness import PATIENCE_S, QUORATE, Cluster, Ports, tap, until
 
 OK, ERROR, BAD_CONNECTION, INVALID_INPUT, BAD_FEATURE, BAD_ARGS = 0, 1, 2, 3, 4, 128
 node = Cluster(1)                        # one for all cases, which keep to keys of their own
@@ -184,10 +184,12 @@ def the_environment_stands_for_flags():
 
 
 def a_dead_endpoint_is_passed_over():
-    dead = f"127.0.0.1:{free_base_port(1)}"
+    ports = Ports(1)
+    dead = f"127.0.0.1:{ports.base}"
     assert out("put", "i", "v", endpoints=f"{dead},{node.endpoints()}") == b"OK\n"
     assert out("get", "i", endpoints=f"http://{dead},http://{node.endpoints()}") == b"i\nv\n"
     assert b"cannot reach" in out("get", "i", "--dial-timeout", "300ms", endpoints=dead, code=BAD_CONNECTION)
+    ports.close()
     out("get", "i", endpoints="not an address", code=BAD_ARGS)
 
 

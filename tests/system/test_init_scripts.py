@@ -13,7 +13,7 @@ import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
-from harness import (BUILD, DAEMONS, QUORATE, SANITIZED, SOURCE, Skip, alive, check_logs, free_base_port, processes_of,
+from harness import (BUILD, DAEMONS, QUORATE, SANITIZED, SOURCE, Skip, Ports, alive, check_logs, processes_of,
                      program, show_logs, tap, until)
 from rpc import Rpc, RpcError
 
@@ -32,7 +32,8 @@ class Machine:
 
     def __init__(self):
         self.dir = tempfile.mkdtemp(prefix="quorate-init-")
-        self.port = free_base_port(2)
+        self.ports = Ports(2)
+        self.port = self.ports.base
         self.sbin, self.etc = self.path("sbin"), self.path("etc")
         self.var, self.run = self.path("var"), self.path("run")
         for folder in (self.sbin, self.path("etc/quorate"), self.path("etc/default"), self.run, self.path("var/lib")):
@@ -64,6 +65,7 @@ class Machine:
         finally:
             if kind not in (None, Skip):
                 show_logs(self.dir)
+            self.ports.close()
             shutil.rmtree(self.dir, ignore_errors=True)
 
     def configure(self):

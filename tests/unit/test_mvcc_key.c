@@ -19,32 +19,44 @@ static int sign(int x)
 	return x < 0 ? -1 : x > 0;
 }
 
-static bool same_run(struct bytes a, struct bytes b)
+/* The order in which a walk comes to two keys: by the first level in which they differ. */
+static int walk_order(struct bytes a, struct bytes b)
 {
-	return mvcc_key_is_long(a) && mvcc_key_is_long(b) && mvcc_key_in_run(a, mvcc_key_run(b));
+	struct mvcc_key ka, kb;
+
+	mvcc_key_top(&ka, &a);
+	mvcc_key_top(&kb, &b);
+	while (bytes_eq(mvcc_key_bytes(&ka), mvcc_key_bytes(&kb)) && mvcc_key_goes_on(mvcc_key_bytes(&ka))) {
+		mvcc_key_down(&ka, &a);
+		mvcc_key_down(&kb, &b);
+	}
+	return bytes_cmp(mvcc_key_bytes(&ka), mvcc_key_bytes(&kb));
 }
 
-/* Lengths around the cut, contents around zero. */
+enum { ODD_MAX = 2000 };
+
+/* Lengths around the cuts, contents around zero. */
 static size_t odd_key(uint64_t *seed, uint8_t *k)
 {
-	static const size_t lengths[] = {0, 1, 2, 3, 238, 240, 241, 478, 479, 480, 481, 482, 500, 700};
-	size_t n = lengths[tap_rand(seed) % 14];
+	static const size_t lengths[] = {0, 1, 2, 3, 238, 240, 241, 471, 472, 478, 479, 480, 481, 482, 500, 700,
+					 941, 942, 943, 1403, 1404, 1405, 1990};
+	size_t n = lengths[tap_rand(seed) % 23];
 	unsigned kind = (unsigned)(tap_rand(seed) % 4);
 
 	for (size_t i = 0; i < n; i++)
-		k[i] = kind == 0 ? 0 : kind == 1 ? 'x' : (uint8_t)(tap_rand(seed) % 50 ? 'x' : tap_rand(seed) % 3);
+		k[i] = kind == 0 ? 0 : kind == 1 ? 'x' : (uint8_t)(tap_rand(seed) % 500 ? 'x' : tap_rand(seed) % 3);
 	if (n > 3)
 		k[n - 1 - tap_rand(seed) % 3] = (uint8_t)(tap_rand(seed) % 3 * 127);
 	return n;
 }
 
-TEST(rows_are_in_the_order_of_keys_but_inside_a_run)
+TEST(rows_are_in_the_order_of_keys_level_by_level)
 {
 	uint64_t seed = 7;
-	unsigned runs = 0, longs = 0;
+	unsigned together = 0, longs = 0;
 
 	for (int i = 0; i < 60000; i++) {
-		static uint8_t x[700], y[700];
+		static uint8_t x[ODD_MAX], y[ODD_MAX];
 		struct bytes a = bytes_of(x, odd_key(&seed, x)), b = bytes_of(y, odd_key(&seed, y));
 		struct mvcc_key ka, kb;
 		struct bytes ea, eb;
@@ -57,15 +69,13 @@ TEST(rows_are_in_the_order_of_keys_but_inside_a_run)
 		ea = encode(&ka, a);
 		eb = encode(&kb, b);
 		OK(ea.len <= LAYOUT_KEY_MAX && eb.len <= LAYOUT_KEY_MAX);
+		OK(!mvcc_key_goes_on(ea) && !mvcc_key_goes_on(eb));
 		longs += mvcc_key_is_long(ea);
-		if (same_run(ea, eb)) {
-			runs++;
-			EQ_INT(bytes_eq(ea, eb), bytes_eq(a, b));
-		} else {
-			EQ_INT(sign(bytes_cmp(ea, eb)), sign(bytes_cmp(a, b)));
-		}
+		together += mvcc_key_is_long(ea) && bytes_eq(mvcc_key_level(ea), mvcc_key_level(eb));
+		EQ_INT(bytes_eq(ea, eb), bytes_eq(a, b));
+		EQ_INT(sign(walk_order(a, b)), sign(bytes_cmp(a, b)));
 	}
-	OK(runs > 1000 && longs > 10000);
+	OK(together > 1000 && longs > 10000);
 }
 
 TEST(a_key_is_inline_up_to_480_escaped_bytes)
@@ -78,7 +88,8 @@ TEST(a_key_is_inline_up_to_480_escaped_bytes)
 	EQ_INT(k.len, 482);
 	OK(bytes_eq(mvcc_key_plain(mvcc_key_bytes(&k)), bytes_of(x, 480)));
 	OK(mvcc_key_is_long(encode(&k, bytes_of(x, 481))));
-	EQ_INT(k.len, 480 + 2 + 16);
+	EQ_INT(k.len, 18 + 1 + 2);
+	EQ_INT(mvcc_key_plain(mvcc_key_bytes(&k)).len, 0);
 	x[0] = 0;
 	OK(mvcc_key_is_long(encode(&k, bytes_of(x, 480))));
 	OK(!mvcc_key_is_long(encode(&k, bytes_of(x, 479))));
@@ -86,29 +97,40 @@ TEST(a_key_is_inline_up_to_480_escaped_bytes)
 	x[0] = 'k';
 	x[479] = 0;                                             /* its escape does not fit: cut before it */
 	OK(mvcc_key_is_long(encode(&k, bytes_of(x, 480))));
-	EQ_INT(k.len, 479 + 2 + 16);
+	EQ_INT(k.len, 18 + 2 + 2);
 	memset(x, 0, sizeof x);
 	OK(!mvcc_key_is_long(encode(&k, bytes_of(x, 240))));
 	OK(mvcc_key_is_long(encode(&k, bytes_of(x, 241))));
+	memset(x, 'k', sizeof x);
+	encode(&k, bytes_of(x, 480 + 462));                     /* fills the second level */
+	EQ_INT(k.len, 482);
 	mvcc_key_add_rev(&k, INT64_MAX, UINT32_MAX);
 	OK(k.len <= 511);
+	encode(&k, bytes_of(x, 480 + 463));
+	EQ_INT(k.len, 18 + 1 + 2);
 }
 
-TEST(a_scan_begins_at_the_begin_of_a_run)
+TEST(a_long_key_goes_down_through_its_markers)
 {
-	static uint8_t x[600], y[600];
-	struct mvcc_key from, kx, ky;
+	static uint8_t x[480 + 462 + 5];
+	struct bytes rest = bytes_of(x, sizeof x);
+	struct mvcc_key k, level, whole;
 
 	memset(x, 'k', sizeof x);
-	memset(y, 'k', sizeof y);
-	y[550] = 'a';
-	mvcc_key_seek(&from, bytes_of(x, 600));
-	OK(bytes_cmp(mvcc_key_bytes(&from), encode(&kx, bytes_of(x, 600))) < 0);
-	OK(bytes_cmp(mvcc_key_bytes(&from), encode(&ky, bytes_of(y, 600))) < 0);
-	OK(bytes_cmp(mvcc_key_bytes(&from), encode(&ky, bytes_of(y, 480))) > 0);
-	OK(mvcc_key_in_run(encode(&kx, bytes_of(x, 600)), mvcc_key_bytes(&from)));
-	mvcc_key_seek(&from, bytes_str("short"));
-	OK(bytes_eq(mvcc_key_bytes(&from), encode(&kx, bytes_str("short"))));
+	x[480] = 0;                                             /* the second level holds a byte less */
+	mvcc_key_top(&k, &rest);
+	OK(mvcc_key_goes_on(mvcc_key_bytes(&k)) && !mvcc_key_is_long(mvcc_key_bytes(&k)));
+	EQ_INT(mvcc_key_level(mvcc_key_bytes(&k)).len, 0);
+	EQ_INT(rest.len, 462 + 5);
+	mvcc_key_level_below(&level, mvcc_key_bytes(&k));
+	mvcc_key_down(&k, &rest);
+	OK(mvcc_key_goes_on(mvcc_key_bytes(&k)) && mvcc_key_is_long(mvcc_key_bytes(&k)));
+	OK(bytes_eq(mvcc_key_level(mvcc_key_bytes(&k)), mvcc_key_bytes(&level)));
+	EQ_INT(rest.len, 6);
+	mvcc_key_down(&k, &rest);
+	EQ_INT(rest.len, 0);
+	OK(bytes_eq(mvcc_key_bytes(&k), encode(&whole, bytes_of(x, sizeof x))));
+	OK(bytes_cmp(mvcc_key_bytes(&k), encode(&whole, bytes_of("", 1))) < 0);     /* before all short keys */
 }
 
 TEST(a_revision_ends_a_key_of_past)
@@ -216,15 +238,24 @@ TEST(the_other_rows_come_back_as_they_were)
 	row.value = buf_bytes(&b);
 	EQ_INT(mvcc_event_decode(&row, &e2), ERR_OK);
 	OK(e2.rev == 5 && e2.sub == 6 && e2.type == MVCC_EVENT_DELETE && bytes_eq(e2.key, e.key));
+	mvcc_marker_encode(&b, row.key);
+	EQ_INT(b.len, LAYOUT_CRC_BYTES);
+	row.value = buf_bytes(&b);
+	EQ_INT(mvcc_marker_check(&row), ERR_OK);
+	b.data[3] ^= 1;
+	EQ_INT(mvcc_marker_check(&row), ERR_CORRUPT);
+	mvcc_event_encode(&b, row.key, &e);
+	row.value = buf_bytes(&b);
+	EQ_INT(mvcc_marker_check(&row), ERR_CORRUPT);
 	rk.data[7]++;                                           /* a row in another row's place */
 	EQ_INT(mvcc_event_decode(&row, &e2), ERR_CORRUPT);
 	buf_free(&b);
 }
 
 TESTS = {
-	T(rows_are_in_the_order_of_keys_but_inside_a_run),
+	T(rows_are_in_the_order_of_keys_level_by_level),
 	T(a_key_is_inline_up_to_480_escaped_bytes),
-	T(a_scan_begins_at_the_begin_of_a_run),
+	T(a_long_key_goes_down_through_its_markers),
 	T(a_revision_ends_a_key_of_past),
 	T(a_row_s_every_bit_is_checked),
 	T(the_other_rows_come_back_as_they_were),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading: ranges with all their options, etcd's oddities, scans, runs of long keys, damage. */
+/* Reading: ranges with all their options, etcd's oddities, scans, long keys, damage. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -154,10 +154,10 @@ static void put_long(struct rig *r, unsigned number)
 	EQ_INT(rig_do(r, (struct command){.put = &p})->error, ERR_OK);
 }
 
-/* More than one pass over the run holds, put in a shuffled order. */
-TEST(a_run_of_long_keys_is_in_order)
+/* Put in a shuffled order. */
+TEST(long_keys_that_begin_alike_are_in_order)
 {
-	enum { N = 2 * LIMIT_RUN_ROWS + 700 };
+	enum { N = 2700 };
 	uint8_t from[LONG_LEN], to[LONG_LEN], want[LONG_LEN];
 	struct mvcc_span span = {bytes_of(from, sizeof from), bytes_of(to, sizeof to)};
 	struct mvcc_scan *scan;
@@ -410,7 +410,7 @@ TESTS = {
 	T(sorting_is_etcd_s),
 	T(a_target_without_order_sorts_what_the_limit_left),
 	T(the_past_is_read_as_it_was),
-	T(a_run_of_long_keys_is_in_order),
+	T(long_keys_that_begin_alike_are_in_order),
 	T(a_scan_gets_on_by_single_rows),
 	T(a_view_does_not_see_what_comes_after_it),
 	T(an_answer_can_be_bounded),

@@ -88,6 +88,94 @@ TEST(the_best_successor_is_the_one_with_the_longest_log_that_is_heard)
 	kit_close(&k);
 }
 
+/* Both followers have synced an entry that this leader's own disk owes. */
+static void open_stalled(struct kit *k)
+{
+	open_leader(k);
+	kit_propose(k, 1);
+	kit_sent_all(k);
+	kit_recv(k, kit_ack(2, 1, 2, 2));
+	kit_recv(k, kit_ack(3, 1, 2, 2));
+	kit_clear(k);
+}
+
+/* Time passes in which the followers are heard and the disk is not. */
+static void hear_both(struct kit *k, uint32_t ms, uint64_t match)
+{
+	for (uint32_t t = 0; t < ms; t += 50) {
+		kit_wait(k, 50);
+		kit_recv(k, kit_ack(2, 1, match, match));
+		kit_recv(k, kit_ack(3, 1, match, match));
+		kit_sent_all(k);
+	}
+}
+
+TEST(a_leader_whose_disk_hangs_hands_over_to_a_follower_whose_disk_works)
+{
+	struct kit k;
+
+	open_stalled(&k);
+	kit_propose(&k, 1);
+	kit_sent_all(&k);
+	kit_recv(&k, kit_ack(3, 1, 3, 3));
+	hear_both(&k, 1150, 2);
+	EQ_INT(kit_status(&k).role, RAFT_LEADER);
+	hear_both(&k, 100, 2);
+	EQ_INT(kit_status(&k).role, RAFT_FOLLOWER);
+	EQ_INT(kit_status(&k).term, 1);
+	OK(kit_sent(&k, RAFT_MSG_TIMEOUT_NOW, 3) != NULL);
+	EQ_INT(kit_sent(&k, RAFT_MSG_TIMEOUT_NOW, 3)->send.need_seq, 0);
+	OK(kit_sent(&k, RAFT_MSG_TIMEOUT_NOW, 2) == NULL);
+	EQ_INT(kit_propose(&k, 1), ERR_NO_LEADER);
+	kit_close(&k);
+}
+
+TEST(a_leader_with_a_slow_disk_that_comes_on_keeps_its_office)
+{
+	struct kit k;
+
+	open_stalled(&k);
+	for (int i = 0; i < 5; i++) {
+		hear_both(&k, 1000, 2 + (uint64_t)i);
+		kit_durable(&k);
+		kit_propose(&k, 1);
+		kit_sent_all(&k);
+		kit_recv(&k, kit_ack(2, 1, 3 + (uint64_t)i, 3 + (uint64_t)i));
+	}
+	EQ_INT(kit_status(&k).role, RAFT_LEADER);
+	kit_close(&k);
+}
+
+TEST(a_leader_that_owes_its_disk_nothing_waits_for_ever)
+{
+	struct kit k;
+
+	open_stalled(&k);
+	kit_durable(&k);
+	hear_both(&k, 10000, 2);
+	kit_propose(&k, 1);              /* the wait begins here */
+	kit_sent_all(&k);
+	hear_both(&k, 1000, 3);
+	EQ_INT(kit_status(&k).role, RAFT_LEADER);
+	kit_close(&k);
+}
+
+TEST(a_stalled_leader_whom_the_quorum_needs_stays)
+{
+	struct kit k;
+
+	open_leader(&k);
+	kit_propose(&k, 1);
+	kit_sent_all(&k);
+	for (int i = 0; i < 100; i++) {          /* node 2 has synced, node 3 is away */
+		kit_wait(&k, 50);
+		kit_recv(&k, kit_ack(2, 1, 2, 2));
+	}
+	EQ_INT(kit_status(&k).role, RAFT_LEADER);
+	OK(kit_sent(&k, RAFT_MSG_TIMEOUT_NOW, 2) == NULL);
+	kit_close(&k);
+}
+
 TEST(bad_targets_are_refused)
 {
 	struct kit k;
@@ -282,6 +370,10 @@ TESTS = {
 	T(a_transfer_that_fails_ends_after_an_election_timeout),
 	T(a_transfer_ends_when_the_link_to_the_successor_breaks),
 	T(the_best_successor_is_the_one_with_the_longest_log_that_is_heard),
+	T(a_leader_whose_disk_hangs_hands_over_to_a_follower_whose_disk_works),
+	T(a_leader_with_a_slow_disk_that_comes_on_keeps_its_office),
+	T(a_leader_that_owes_its_disk_nothing_waits_for_ever),
+	T(a_stalled_leader_whom_the_quorum_needs_stays),
 	T(bad_targets_are_refused),
 	T(the_chosen_one_campaigns_at_once_and_without_a_pre_vote),
 	T(a_transfer_takes_a_few_round_trips_not_an_election_timeout),
