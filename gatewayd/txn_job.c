@@ -4,53 +4,9 @@
 #include "base/check.h"
 #include "base/err.h"
 #include "base/limits.h"
+#include "mvcc/compare.h"
 
 /* ---- compares ---- */
-
-static int cmp_i64(int64_t a, int64_t b)
-{
-	return (a > b) - (a < b);
-}
-
-static int compare_order(const struct kv_compare *c, const struct kv_pair *p)
-{
-	switch (c->target) {
-	case KV_TARGET_VERSION:
-		return cmp_i64(p->version, c->number);
-	case KV_TARGET_CREATE:
-		return cmp_i64(p->create_revision, c->number);
-	case KV_TARGET_MOD:
-		return cmp_i64(p->mod_revision, c->number);
-	case KV_TARGET_LEASE:
-		return cmp_i64(p->lease, c->number);
-	default:
-		return bytes_cmp(p->value, c->value);
-	}
-}
-
-static bool compare_holds(const struct kv_compare *c, const struct kv_pair *p)
-{
-	int order = compare_order(c, p);
-
-	switch (c->op) {
-	case KV_EQUAL:
-		return order == 0;
-	case KV_NOT_EQUAL:
-		return order != 0;
-	case KV_GREATER:
-		return order > 0;
-	default:
-		return order < 0;
-	}
-}
-
-/* A missing key has no value to compare with, and counts as 0 in all else. */
-static bool compare_missing(const struct kv_compare *c)
-{
-	static const struct kv_pair nothing;
-
-	return c->target != KV_TARGET_VALUE && compare_holds(c, &nothing);
-}
 
 static int compare_one(struct txn_job *j, struct step *s, const struct kv_compare *c, bool *holds)
 {
@@ -60,9 +16,9 @@ static int compare_one(struct txn_job *j, struct step *s, const struct kv_compar
 	s->rows--;
 	s->looked++;
 	if (err == ERR_NOT_FOUND)
-		*holds = compare_missing(c);
+		*holds = mvcc_compare_missing(c);
 	else if (err == ERR_OK)
-		*holds = compare_holds(c, &pair);
+		*holds = mvcc_compare_pair(c, &pair);
 	return err == ERR_NOT_FOUND ? ERR_OK : err;
 }
 
@@ -99,14 +55,14 @@ static int compare_range(struct txn_job *j, struct step *s, const struct kv_comp
 	mvcc_scan_limit(scan, s->rows);
 	while (err == ERR_OK && *holds && !step_over(s) && (err = mvcc_scan_next(scan, &pair)) == ERR_OK) {
 		j->any = true;
-		*holds = compare_holds(c, &pair);
+		*holds = mvcc_compare_pair(c, &pair);
 		s->rows--;
 		s->looked++;
 	}
 	*decided = err == ERR_NOT_FOUND || !*holds;
 	if (err == ERR_NOT_FOUND) {
 		err = ERR_OK;
-		*holds = j->any || compare_missing(c);
+		*holds = j->any || mvcc_compare_missing(c);
 	} else if (err == ERR_OK || err == ERR_LIMIT) {
 		err = compare_pause(j, s, scan, err, pair.key);
 	}

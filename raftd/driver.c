@@ -43,6 +43,15 @@ static void fx_truncate(struct raftd *n, const struct raft_effect *e)
 	wal_mark(n->wal, e->seq);
 }
 
+/* The store has become a snapshot that our log does not lead to. */
+static void fx_reset(struct raftd *n, const struct raft_effect *e)
+{
+	log_info("log begun anew behind a snapshot index=%" PRIu64 " term=%" PRIu64 " last=%" PRIu64,
+		 e->reset.index, e->reset.term, wal_last_index(n->wal));
+	CHECK(wal_append_reset(n->wal, e->reset.index, e->reset.term) == ERR_OK);
+	wal_mark(n->wal, e->seq);
+}
+
 static void append_entry(struct raftd *n, uint64_t index, uint64_t term, uint8_t kind,
 			 struct bytes payload)
 {
@@ -216,8 +225,12 @@ static void fx_carry_out(struct raftd *n, const struct raft_effect *e)
 		n->handing_over = false;
 		log_warn("leadership transfer given up: no takeover target=%" PRIu64, e->peer.peer);
 		break;
-	case RAFT_FX_RESET:      /* both need a log that was cut behind a snapshot: we never cut it */
+	case RAFT_FX_RESET:
+		fx_reset(n, e);
+		break;
 	case RAFT_FX_SNAPSHOT:
+		snap_send_begin(n, e->peer.peer, wal_first_index(n->wal) - 1, true);
+		break;
 	case RAFT_FX_COUNT:
 		panic("an effect that this driver never asks for");
 	}

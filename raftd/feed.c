@@ -29,21 +29,80 @@ static int feed_up(void *arg, struct link *l, const struct link_hello *peer)
 	struct raftd *n = arg;
 	struct feed *f = &n->feed;
 
-	if (peer->resume > wal_last_index(n->wal)) {
-		/* Commits are told when they are durable here: so the log lost some, or is another's. */
-		if (f->ahead != peer->resume)    /* it will come again and again */
-			log_error("the store is ahead of the log, is this its log? applied=%" PRIu64
-				  " last=%" PRIu64, peer->resume, wal_last_index(n->wal));
-		f->ahead = peer->resume;
-		return ERR_CORRUPT;
-	}
 	f->link = l;
+	f->ready = f->behind = false;
 	f->applied = peer->resume;
 	f->next = peer->resume + 1;
 	f->window = 0;
 	f->head = f->count = 0;
-	log_info("stored is there applied=%" PRIu64 " commit=%" PRIu64, f->applied, n->commit);
-	f->due = true;
+	return ERR_OK;
+}
+
+static bool state_is_snapshot(const struct apply_state *m)
+{
+	return m->snapshot != NULL && m->snapshot->index == m->applied && m->snapshot->term == m->applied_term;
+}
+
+/*
+ * Commits are told when they are durable here, so a store is ahead of the log, or of what is known
+ * to be committed, in two cases: we have just started; or it has become a snapshot, which it then
+ * equals exactly, and a crash came before our log did (raft.h, struct raft_state). Else the log has
+ * lost something, or is another's.
+ */
+static int feed_ahead(struct raftd *n, const struct apply_state *m)
+{
+	struct raft_event ev = {.type = RAFT_EV_INSTALLED, .index = m->applied,
+				.index_term = m->applied_term};
+	struct feed *f = &n->feed;
+
+	if (!state_is_snapshot(m)) {
+		if (m->applied <= wal_last_index(n->wal))
+			return ERR_OK;
+		if (f->ahead != m->applied)      /* it will come again and again */
+			log_error("the store is ahead of the log, is this its log? applied=%" PRIu64
+				  " last=%" PRIu64, m->applied, wal_last_index(n->wal));
+		f->ahead = m->applied;
+		return ERR_CORRUPT;
+	}
+	if (!raftd_can_append_small(n))
+		return ERR_FULL;                 /* on the next link there will be room */
+	if (raftd_step(n, &ev) != ERR_OK)
+		fatal("keep the data of this node for a report, and rebuild it under a new node id",
+		      "the store's snapshot contradicts the log index=%" PRIu64 " term=%" PRIu64, m->applied,
+		      m->applied_term);
+	if (n->commit < m->applied) {
+		n->commit = m->applied;
+		propose_committed(n, n->commit);
+	}
+	log_info("the store is a snapshot, the log goes on behind it index=%" PRIu64 " term=%" PRIu64, m->applied,
+		 m->applied_term);
+	return ERR_OK;
+}
+
+/* The first of a link says where it stands; later ones are of its snapshots alone. */
+static int feed_state(struct raftd *n, const struct apply_state *m)
+{
+	struct feed *f = &n->feed;
+	int rc = ERR_OK;
+
+	if (!f->ready && m->applied < f->applied)
+		return ERR_MALFORMED;
+	if (!f->ready && m->applied > n->commit)
+		rc = feed_ahead(n, m);
+	if (rc != ERR_OK)
+		return rc;
+	if (!f->ready) {
+		/* An earlier link may have brought it on since its hello. */
+		f->applied = m->applied;
+		f->next = m->applied + 1;
+		f->ready = true;
+		f->behind = f->next < wal_first_index(n->wal);
+		f->due = true;
+		log_info("stored is there applied=%" PRIu64 " commit=%" PRIu64 " snapshot=%" PRIu64, f->applied,
+			 n->commit, m->snapshot ? m->snapshot->index : 0);
+		snap_recv_state(n, f->applied);
+	}
+	snap_state(n, m);
 	return ERR_OK;
 }
 
@@ -69,6 +128,10 @@ static int feed_msg(void *arg, struct link *l, const struct msg_in *in)
 	switch (in->row->number) {
 	case MSG_NO_apply_done:
 		return feed_done(arg, in->msg);
+	case MSG_NO_apply_state:
+		return feed_state(arg, in->msg);
+	case MSG_NO_apply_installed:
+		return snap_recv_installed(arg, in->msg);
 	default:
 		return ERR_UNKNOWN_METHOD;
 	}
@@ -81,6 +144,8 @@ static void feed_down(void *arg, struct link *l, const char *reason)
 	(void)l;
 	log_warn("stored has gone: applies wait, commits go on reason=\"%s\"", reason);
 	n->feed.link = NULL;
+	n->feed.ready = false;
+	snap_link_down(n);
 }
 
 static void feed_drained(void *arg, struct link *l)
@@ -100,7 +165,7 @@ static bool feed_batch(struct raftd *n)
 	size_t bytes = 0;
 	int rc;
 
-	if (f->link == NULL || f->next > n->commit || f->window >= LIMIT_APPLY_WINDOW_BYTES ||
+	if (f->link == NULL || !f->ready || f->behind || f->next > n->commit || f->window >= LIMIT_APPLY_WINDOW_BYTES ||
 	    f->count == ARRAY_LEN(f->sent))
 		return false;
 	rc = wal_read(n->wal, f->next, n->commit, LIMIT_BATCH_BYTES, LIMIT_BATCH_ITEMS, &f->list);

@@ -21,6 +21,7 @@
 #include "proto/peer.h"
 #include "raftd/core/raft.h"
 #include "raftd/peers.h"
+#include "raftd/snap.h"
 #include "raftd/wal.h"
 #include "rt/daemon.h"
 #include "rt/link.h"
@@ -41,6 +42,13 @@
 	C(COUNTER, peer_bad_frames, "altered, malformed or impossible frames from peers") \
 	C(COUNTER, peer_connects, "peer connections that came up") \
 	C(COUNTER, fed_entries, "committed entries sent to stored") \
+	C(COUNTER, log_cuts, "times the log was cut behind a snapshot") \
+	C(COUNTER, snapshots_asked, "snapshots asked of stored") \
+	C(COUNTER, snapshots_received, "snapshots that came in whole from another node") \
+	C(COUNTER, snapshot_bytes_sent, "bytes of snapshots sent to other nodes") \
+	C(COUNTER, snapshot_bytes_received, "bytes of snapshots taken in from other nodes") \
+	C(GAUGE, snapshot_index, "index of the newest snapshot of this node") \
+	C(GAUGE, store_gap, "1: the store ends before the log begins, a snapshot is awaited") \
 	C(GAUGE, role, "0 follower, 1 pre-candidate, 2 candidate, 3 leader") \
 	C(GAUGE, term, "current term") \
 	C(GAUGE, leader, "node id of the leader, 0 if unknown") \
@@ -111,6 +119,8 @@ struct held {
 struct feed {
 	struct link_dialer *dialer;
 	struct link *link;        /* NULL while down */
+	bool ready;               /* it has said its state on this link */
+	bool behind;              /* it ends before our log begins: nothing can be sent */
 	uint64_t next;            /* index to send */
 	uint64_t applied;         /* told by stored */
 	uint64_t ahead;           /* an applied index that our log has not, as last complained of */
@@ -157,6 +167,7 @@ struct raftd {
 	struct held held;
 	struct feed feed;
 	struct gateways gateways;
+	struct snap snap;
 	struct peers *peers;
 	struct peer_keys keys;        /* until the peers are opened */
 	int peer_fd;

@@ -55,6 +55,7 @@ struct peer_conn {
 	struct noise_session session;
 	uint64_t seq_in, seq_out;
 	uint64_t incarnation;             /* the other raftd's */
+	unsigned version;                 /* the newest that both speak */
 	mono_t began, heard, sent;        /* heard: bytes came; sent: a message was queued */
 	mono_t frame_began;               /* when the frame that is in `in` in part began to arrive */
 	const char *reason;               /* why it was closed; static text */

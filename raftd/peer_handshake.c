@@ -72,6 +72,7 @@ static int handshake_hello(struct peer_conn *c, struct bytes payload)
 		return handshake_refuse(c, rc, "malformed hello");
 	if (m.version < PEER_VERSION_MIN || m.version_min > PEER_VERSION)
 		return handshake_refuse(c, ERR_VERSION, "no protocol version in common");
+	c->version = m.version < PEER_VERSION ? (unsigned)m.version : PEER_VERSION;
 	c->incarnation = m.incarnation;
 	return ERR_OK;
 }

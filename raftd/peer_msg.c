@@ -149,6 +149,26 @@ static void peer_waiting(void *arg, uint64_t from)
 		raftd_send(n, &m);
 }
 
+/* What the core does not hear of. */
+static int peer_message_aside(struct raftd *n, uint64_t from, const struct msg_in *in)
+{
+	switch (in->row->number) {
+	case MSG_NO_peer_propose:
+		return peer_recv_propose(n, from, in->msg);
+	case MSG_NO_peer_refuse:
+		return peer_recv_refuse(n, in->msg);
+	case MSG_NO_peer_snapshot:
+		return snap_recv_piece(n, from, in->msg);
+	case MSG_NO_peer_snapshot_resp:
+		return snap_send_resp(n, from, in->msg);
+	case MSG_NO_peer_snapshot_want:
+		snap_send_begin(n, from, ((const struct peer_snapshot_want *)in->msg)->index, false);
+		return ERR_OK;
+	default:
+		return ERR_UNKNOWN_METHOD;
+	}
+}
+
 static int peer_message(void *arg, uint64_t from, const struct msg_in *in)
 {
 	struct raftd *n = arg;
@@ -206,12 +226,8 @@ static int peer_message(void *arg, uint64_t from, const struct msg_in *in)
 		m.type = RAFT_MSG_TIMEOUT_NOW;
 		m.term = ((const struct peer_timeout_now *)in->msg)->term;
 		return peer_recv(n, &m);
-	case MSG_NO_peer_propose:
-		return peer_recv_propose(n, from, in->msg);
-	case MSG_NO_peer_refuse:
-		return peer_recv_refuse(n, in->msg);
 	default:
-		return ERR_UNKNOWN_METHOD;
+		return peer_message_aside(n, from, in);
 	}
 }
 
@@ -221,6 +237,8 @@ static void peer_up(void *arg, uint64_t id)
 	struct raft_event down = {.type = RAFT_EV_PEER_DOWN, .peer = id};
 	struct raft_event up = {.type = RAFT_EV_PEER_UP, .peer = id};
 
+	snap_send_stop(arg, id);
+	snap_recv_stop(arg, id);
 	(void)raftd_step(arg, &down);
 	(void)raftd_step(arg, &up);
 }
@@ -229,6 +247,8 @@ static void peer_down(void *arg, uint64_t id)
 {
 	struct raft_event down = {.type = RAFT_EV_PEER_DOWN, .peer = id};
 
+	snap_send_stop(arg, id);
+	snap_recv_stop(arg, id);
 	(void)raftd_step(arg, &down);
 }
 

@@ -377,6 +377,13 @@ bool peers_room(const struct peers *ps, uint64_t id)
 	       p->conn->out.len - p->conn->out_at <= LIMIT_PEER_ROOM_BYTES;
 }
 
+unsigned peers_version(const struct peers *ps, uint64_t id)
+{
+	const struct peer *p = peer_find(ps, id);
+
+	return p != NULL && p->conn != NULL && p->conn->state == PEER_UP ? p->conn->version : 0;
+}
+
 /* ---- life */
 
 static void peers_default(unsigned *value, unsigned standard)

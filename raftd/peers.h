@@ -84,6 +84,8 @@ int peers_send(struct peers *ps, uint64_t id, uint32_t number, const struct msg_
 	       const void *msg);
 bool peers_room(const struct peers *ps, uint64_t id);   /* up, and the queue takes another batch */
 
+unsigned peers_version(const struct peers *ps, uint64_t id);   /* that both ends speak; 0: not up */
+
 /* For the owner's turn-end hook: writes what was gathered, once a peer, and tells of the lost. */
 void peers_flush(struct peers *ps);
 /* The owner can take more: goes on with the messages that had to wait. */

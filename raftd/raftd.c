@@ -239,6 +239,7 @@ static int raftd_start(struct daemon *d)
 	rc = gateways_open(n);
 	if (rc == ERR_OK)
 		rc = feed_open(n);
+	snap_open(n);
 	raftd_tick_arm(n);
 	return rc;
 }
@@ -251,6 +252,7 @@ static void raftd_finish(struct raftd *n)
 	loop_hook_del(n->d->loop, &n->turn_end);
 	loop_io_del(n->d->loop, &n->wal_ready);
 	loop_timer_clear(n->d->loop, &n->tick);
+	snap_close(n);
 	peers_close(&n->peers);
 	wal_close(&n->wal);
 	daemon_stopped(n->d);

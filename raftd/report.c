@@ -74,6 +74,7 @@ void raftd_report(void *daemon, struct admin_reply *r)
 	admin_u64(r, "applied", n->feed.applied);
 	admin_u64(r, "gateways", n->gateways.n);
 	report_log(n, r);
+	snap_report(n, r);
 	report_progress(&rs, r);
 	report_refusals(&rs, r);
 }
@@ -98,6 +99,8 @@ void raftd_refresh(void *daemon)
 	counter_set(&c->wal_sync_p50_us, (int64_t)ws.sync_p50_us);
 	counter_set(&c->wal_sync_p99_us, (int64_t)ws.sync_p99_us);
 	counter_set(&c->wal_spare_failed, ws.spare == WAL_SPARE_FAILED);
+	counter_set(&c->snapshot_index, (int64_t)n->snap.newest.index);
+	counter_set(&c->store_gap, n->feed.behind);
 	counter_set(&c->uncommitted_bytes, (int64_t)n->propose.bytes);
 	counter_set(&c->peer_frames_in, (int64_t)ps->frames_in);
 	counter_set(&c->peer_frames_out, (int64_t)ps->frames_out);

@@ -158,6 +158,13 @@ uint64_t wal_last_index(const struct wal *w);
  */
 void wal_cut(struct wal *w, uint64_t before_index);
 
+/*
+ * About how many bytes of the durable log hold the entries from `index` on; and the other way
+ * round: where the last so many bytes begin (the oldest entry if they are not so many).
+ */
+uint64_t wal_bytes_from(const struct wal *w, uint64_t index);
+uint64_t wal_index_behind(const struct wal *w, uint64_t bytes);
+
 enum wal_spare {
 	WAL_SPARE_NONE,     /* about to be made */
 	WAL_SPARE_MAKING,

@@ -105,3 +105,45 @@ const char *wal_why(const struct wal *w)
 {
 	return w->why.text;
 }
+
+uint64_t wal_bytes_from(const struct wal *w, uint64_t index)
+{
+	const struct wal_point *p = wal_points_find(&w->points, index);
+	uint64_t bytes = 0;
+
+	if (index > w->durable_index)
+		return 0;
+	for (size_t i = 0; i < w->nsegments; i++) {
+		const struct wal_segment *s = &w->segments[i];
+
+		if (p == NULL || s->number > p->segment)
+			bytes += s->used;
+		else if (s->number == p->segment && s->used > p->offset)
+			bytes += s->used - p->offset;
+	}
+	return bytes;
+}
+
+uint64_t wal_index_behind(const struct wal *w, uint64_t bytes)
+{
+	size_t i = w->nsegments, low = 0, high = w->points.n;
+	uint64_t behind = 0, number, offset;
+
+	while (i > 0 && behind + w->segments[i - 1].used < bytes)
+		behind += w->segments[--i].used;
+	if (i == 0)
+		return w->state.first;
+	number = w->segments[i - 1].number;
+	offset = w->segments[i - 1].used - (bytes - behind);
+	/* Points ascend in place: the last one at or before that. */
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+		const struct wal_point *p = &w->points.v[mid];
+
+		if (p->segment < number || (p->segment == number && p->offset <= offset))
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low > 0 && w->points.v[low - 1].index > w->state.first ? w->points.v[low - 1].index : w->state.first;
+}

@@ -86,6 +86,7 @@ int stored_start(struct daemon *d)
 	loop_timer_init(&s->chores, on_chores, s);
 	loop_timer_init(&s->compact, on_compact, s);
 	on_chores(s);
+	snapshots_open(s);
 	rc = stored_open_raftd(s);
 	if (rc == ERR_OK)
 		rc = stored_open_gateways(s);
@@ -98,6 +99,7 @@ void stored_stop(struct daemon *d)
 
 	stored_commit(s);
 	s->stopping = true;
+	snapshots_close(s);
 	loop_timer_clear(d->loop, &s->chores);
 	loop_timer_clear(d->loop, &s->compact);
 	loop_hook_del(d->loop, &s->turn_end);

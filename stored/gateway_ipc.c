@@ -140,6 +140,13 @@ void stored_tell_gateways(struct stored *s)
 	}
 }
 
+void stored_drop_gateways(struct stored *s, const char *reason)
+{
+	for (size_t i = 0; i < LIMIT_STORE_GATEWAYS; i++)
+		if (s->gateways[i].link != NULL)
+			gateway_drop(s, &s->gateways[i], reason);
+}
+
 /* ---- coming and going ---- */
 
 static int gateway_up(void *arg, struct link *l, const struct link_hello *peer)

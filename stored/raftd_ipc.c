@@ -20,6 +20,7 @@ static void apply_hello(void *arg, struct link_hello *out)
 	out->incarnation = s->d->incarnation;
 	out->resume = s->store.committed.applied;
 	s->told = out->resume;
+	s->greeted = s->store.generation.generation;
 }
 
 static int apply_up(void *arg, struct link *l, const struct link_hello *peer)
@@ -30,11 +31,17 @@ static int apply_up(void *arg, struct link *l, const struct link_hello *peer)
 		log_error("raftd belongs to another node node=%" PRIu64, peer->node_id);
 		return ERR_CONFIG;
 	}
+	if (s->greeted != s->store.generation.generation)
+		return ERR_CLOSED;       /* the store has become another one since our hello */
 	if (s->raftd != NULL && s->raftd != l)
 		link_drop(s->raftd, "a new raftd has come");
+	s->raftd = NULL;
+	stored_commit(s);                /* what an earlier link has brought */
+	s->told = s->store.committed.applied;
 	s->raftd = l;
 	s->commit = peer->resume;
 	log_info("raftd is there commit=%" PRIu64 " applied=%" PRIu64, peer->resume, s->store.committed.applied);
+	snapshots_tell(s);
 	return ERR_OK;
 }
 
@@ -122,6 +129,11 @@ static int apply_msg(void *arg, struct link *l, const struct msg_in *in)
 	switch (in->row->number) {
 	case MSG_NO_apply_batch:
 		return apply_entries(s, in->msg);
+	case MSG_NO_apply_snapshot:
+		snapshots_want(s, ((const struct apply_snapshot *)in->msg)->index);
+		return ERR_OK;
+	case MSG_NO_apply_install:
+		return snapshots_install(s, ((const struct apply_install *)in->msg)->snapshot);
 	default:
 		return ERR_UNKNOWN_METHOD;
 	}

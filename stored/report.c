@@ -56,6 +56,24 @@ void stored_report(void *arg, struct admin_reply *r)
 	admin_u64(r, "entries_rejected", c->rejected);
 	report_hash(r, "apply_hash", c->apply_hash);
 	report_file(s, r);
+	snapshots_report(s, r);
+}
+
+static void report_snapshot(void *arg, const char *args, struct admin_reply *r)
+{
+	struct daemon *d = arg;
+	struct stored *s = d->state;
+
+	(void)args;
+	if (s->stopping)
+		return;
+	if (s->snapshots.any && s->snapshots.newest.index >= s->store.committed.applied) {
+		admin_str(r, "snapshot", "up to date");
+		return;
+	}
+	snapshots_want(s, s->store.committed.applied);
+	admin_str(r, "snapshot", "begun");
+	admin_u64(r, "index", s->store.committed.applied);
 }
 
 static void report_gateways(void *arg, const char *args, struct admin_reply *r)
@@ -83,6 +101,7 @@ static void report_gateways(void *arg, const char *args, struct admin_reply *r)
 
 const struct admin_command stored_commands[] = {
 	{"gateways", "", "linked gatewayds", report_gateways},
+	{"snapshot", "", "make a snapshot now; status tells of its end", report_snapshot},
 	{NULL, NULL, NULL, NULL},
 };
 
@@ -109,6 +128,9 @@ void stored_refresh(void *arg)
 	counter_set(&c->compact_revision, state->compact_revision);
 	counter_set(&c->compacted_revision, state->compacted_revision);
 	counter_set(&c->keys, (int64_t)state->keys);
+	counter_set(&c->snapshot_index, s->snapshots.any ? (int64_t)s->snapshots.newest.index : 0);
+	counter_set(&c->snapshot_bytes, s->snapshots.any ? (int64_t)s->snapshots.newest.data_bytes : 0);
+	counter_set(&c->snapshot_working, (int64_t)s->snapshots.work);
 	counter_set(&c->file_bytes, (int64_t)s->stat.file_bytes);
 	counter_set(&c->used_bytes, (int64_t)(s->stat.file_bytes - s->stat.free_bytes));
 	counter_set(&c->readers, (int64_t)s->stat.readers);

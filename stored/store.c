@@ -12,6 +12,9 @@
 #include "base/mem.h"
 #include "base/mono.h"
 #include "mvcc/view.h"
+#include "rt/config.h"
+#include "rt/snapname.h"
+#include "stored/snap_file.h"
 
 enum { STORE_COMPACT_ROWS = 100, STORE_COMPACT_US = 2000 };
 
@@ -24,6 +27,9 @@ _Noreturn static void store_fatal(int rc, const char *what)
 	case ERR_NO_SPACE:
 		fatal("make room on the disk of data_dir and start stored again: nothing is lost",
 		      "the disk is full: cannot %s", what);
+	case ERR_IO:             /* LMDB calls a short write this, and only a full disk writes short */
+		fatal("look at the disk of data_dir (full?) and the kernel's log, then start stored again: nothing is "
+		      "lost", "the disk has failed or is full: cannot %s: %s", what, err_text(rc));
 	case ERR_CORRUPT:
 		fatal("the disk or the memory of this machine is in doubt: test both; then delete data_dir/store and "
 		      "start stored again: it builds the store anew from the log",
@@ -37,15 +43,12 @@ _Noreturn static void store_fatal(int rc, const char *what)
 
 static void store_make_dir(struct store *s, const struct store_setup *setup)
 {
-	struct buf dir;
+	char *snap = snapname_dir(setup->data_dir);
 
-	buf_init(&dir, 0);
-	buf_printf(&dir, "%s/store", setup->data_dir);
-	buf_u8(&dir, 0);
-	s->dir = mem_strdup((const char *)dir.data);
-	buf_free(&dir);
-	if (mkdir(s->dir, 0700) != 0 && errno != EEXIST)
-		fatal("is data_dir there, and ours?", "cannot make %s: %s", s->dir, strerror(errno));
+	s->dir = config_path(setup->data_dir, "store");
+	if ((mkdir(s->dir, 0700) != 0 && errno != EEXIST) || (mkdir(snap, 0700) != 0 && errno != EEXIST))
+		fatal("is data_dir there, and ours?", "cannot make %s and %s: %s", s->dir, snap, strerror(errno));
+	mem_free(snap);
 	if (generation_sync_dir(setup->data_dir) != ERR_OK)
 		fatal("is data_dir there, and ours?", "cannot sync %s: %s", setup->data_dir, strerror(errno));
 }
@@ -73,11 +76,11 @@ static const char *store_distrust(struct store *s, const struct store_setup *set
 	return generation_exists(s->dir, g->generation) ? NULL : "its file is gone";
 }
 
-static int store_try(struct store *s, const struct store_setup *setup)
+static int store_try(struct store *s)
 {
 	const struct generation_state *g = &s->generation;
 	struct mvcc_identity id = {STORE_FORMAT, g->cluster_id, g->node_id, g->generation};
-	struct okv_lmdb_setup lmdb = {.map_bytes = setup->map_bytes, .write = true};
+	struct okv_lmdb_setup lmdb = {.map_bytes = s->map_bytes, .write = true};
 	struct buf dir;
 	int rc;
 
@@ -118,6 +121,15 @@ static void store_mark_open(struct store *s, const char *boot_id)
 	store_write_state(s, "mark the store as open");
 }
 
+/* A snapshot is newer than its store only if the store was to become it (snap_install). */
+static bool store_is_outdated(const struct store *s, const struct store_setup *setup)
+{
+	struct snap_info list[SNAP_LIST_MAX];
+
+	return snap_list(setup->data_dir, setup->cluster_id, list) > 0 &&
+	       list[0].index > apply_state(s->apply)->applied;
+}
+
 /* The existing file; false: it is not to be gone on with, *why says why not. */
 static bool store_go_on(struct store *s, const struct store_setup *setup, const char *boot_id, const char **why)
 {
@@ -127,9 +139,15 @@ static bool store_go_on(struct store *s, const struct store_setup *setup, const 
 	if (*why != NULL)
 		return false;
 	store_mark_open(s, boot_id);
-	rc = store_try(s, setup);
-	if (rc == ERR_OK)
+	rc = store_try(s);
+	if (rc == ERR_OK && !store_is_outdated(s, setup))
 		return true;
+	if (rc == ERR_OK) {
+		apply_close(&s->apply);
+		okv_close(&s->db);
+		*why = "a snapshot is newer: it was being installed";
+		return false;
+	}
 	if (rc == ERR_IO || rc == ERR_NO_MEMORY || rc == ERR_NO_SPACE || rc == ERR_FULL)
 		store_fatal(rc, "open the store");
 	*why = rc == ERR_VERSION ? "it is of another format" :
@@ -137,6 +155,38 @@ static bool store_go_on(struct store *s, const struct store_setup *setup, const 
 				   "its file is damaged";
 	log_error("the store cannot be gone on with dir=%s generation=%" PRIu64 " error=%s", s->dir,
 		  s->generation.generation, err_name(rc));
+	return false;
+}
+
+/* The newest snapshot that is good; a bad one is named and set aside. False: an empty directory. */
+static bool store_restore(struct store *s, const struct store_setup *setup)
+{
+	struct snap_job job = {.data_dir = setup->data_dir, .cluster_id = setup->cluster_id,
+			       .node_id = setup->node_id, .generation = s->generation.generation,
+			       .map_bytes = setup->map_bytes};
+	struct snap_info list[SNAP_LIST_MAX], info;
+	size_t n = snap_list(setup->data_dir, setup->cluster_id, list);
+
+	for (size_t i = 0; i < n; i++) {
+		char *path = snapname_path(setup->data_dir, list[i].index, list[i].data_crc);
+		int rc = snap_restore(&job, path, &info);
+
+		if (rc == ERR_OK)
+			log_info("store made from a snapshot file=%s index=%" PRIu64 " revision=%" PRId64, path,
+				 info.index, info.revision);
+		else if (rc == ERR_NO_SPACE || rc == ERR_FULL || rc == ERR_NO_MEMORY)
+			store_fatal(rc, "make the store from a snapshot");
+		else
+			log_error("a snapshot is damaged and not used file=%s error=\"%s\"", path, err_text(rc));
+		mem_free(path);
+		if (rc == ERR_OK)
+			return true;
+		if (rc == ERR_CORRUPT)
+			snap_set_aside(setup->data_dir, &list[i]);
+		if (generation_make(s->dir, s->generation.generation) != ERR_OK)
+			fatal("see that data_dir belongs to the user of stored", "cannot empty a new store in %s: %s",
+			      s->dir, strerror(errno));
+	}
 	return false;
 }
 
@@ -155,7 +205,8 @@ static void store_begin_anew(struct store *s, const struct store_setup *setup, c
 	if (rc != ERR_OK)
 		fatal("see that data_dir belongs to the user of stored", "cannot make a new store in %s: %s", s->dir,
 		      strerror(errno));
-	rc = store_try(s, setup);
+	s->restored = store_restore(s, setup);
+	rc = store_try(s);
 	if (rc != ERR_OK)
 		store_fatal(rc, "make a new store");
 	store_write_state(s, "begin a new store");
@@ -166,7 +217,7 @@ void store_open(struct store *s, const struct store_setup *setup)
 	const char *boot_file = setup->boot_id_file ? setup->boot_id_file : GENERATION_BOOT_ID_FILE;
 	char boot_id[GENERATION_BOOT_ID_MAX + 1];
 
-	*s = (struct store){.dir = NULL};
+	*s = (struct store){.map_bytes = setup->map_bytes};
 	if (generation_boot_id(boot_file, boot_id) != ERR_OK)
 		fatal("stored must know whether the system has been restarted: mount /proc",
 		      "cannot read %s", boot_file);
@@ -177,11 +228,34 @@ void store_open(struct store *s, const struct store_setup *setup)
 	s->env = mvcc_env_over(s->db);
 	s->committed = *apply_state(s->apply);
 	if (s->begun != NULL)
-		log_info("store begun anew, to be filled from the log generation=%" PRIu64 " reason=\"%s\"",
-			 s->generation.generation, s->begun);
+		log_info("store begun anew%s, to be filled from the log generation=%" PRIu64 " reason=\"%s\"",
+			 s->restored ? " from a snapshot" : "", s->generation.generation, s->begun);
 	log_info("store opened dir=%s generation=%" PRIu64 " applied=%" PRIu64 " revision=%" PRId64
 		 " keys=%" PRIu64, s->dir, s->generation.generation, s->committed.applied,
 		 s->committed.revision, s->committed.keys);
+}
+
+void store_switch(struct store *s, uint64_t generation)
+{
+	int rc;
+
+	CHECK(!s->open && generation > s->generation.generation);
+	apply_close(&s->apply);
+	mvcc_close(&s->env);
+	s->db = NULL;
+	s->generation.generation = generation;
+	s->generation.clean = false;
+	rc = store_try(s);
+	if (rc != ERR_OK)
+		store_fatal(rc, "open the store made from a snapshot");
+	store_write_state(s, "go on with the store made from a snapshot");
+	generation_remove_others(s->dir, generation);
+	s->env = mvcc_env_over(s->db);
+	s->committed = *apply_state(s->apply);
+	s->begun = "a snapshot of another node was installed";
+	s->restored = true;
+	log_info("store is now a snapshot generation=%" PRIu64 " applied=%" PRIu64 " revision=%" PRId64, generation,
+		 s->committed.applied, s->committed.revision);
 }
 
 void store_close(struct store *s)

@@ -26,8 +26,10 @@ struct store_setup {
 
 struct store {
 	char *dir;
+	uint64_t map_bytes;
 	struct generation_state generation;
 	const char *begun;               /* why it was begun anew; NULL: it goes on */
+	bool restored;                   /* it was begun from a snapshot */
 	struct okv *db;
 	struct mvcc_env *env;            /* over db, for views of this process */
 	struct apply *apply;
@@ -43,6 +45,12 @@ void store_begin(struct store *s);                     /* unless one is under wa
 void store_commit(struct store *s);
 /* The next entry, in the transaction under way, or in a new one. The result lasts until the next. */
 void store_apply(struct store *s, const struct log_entry *entry, struct apply_result *out);
+
+/*
+ * From now on the store is that generation, made whole by snap_install and newer than what is
+ * there. No transaction is open, nobody of this process has a view.
+ */
+void store_switch(struct store *s, uint64_t generation);
 
 /* One bounded step in a transaction of its own; false if there was nothing to do. */
 bool store_compact(struct store *s, size_t *removed);

@@ -28,5 +28,9 @@ int main(int argc, char **argv)
 		.stop_timeout_ms = STORED_STOP_MS,
 	};
 
+	int code;
+
+	if (snap_child_main(argc, argv, &code))
+		return code;
 	return daemon_main(argc, argv, &setup);
 }

@@ -10,6 +10,7 @@
 #include "rt/daemon.h"
 #include "rt/link.h"
 #include "stored/core/hash.h"
+#include "stored/snapshots.h"
 #include "stored/store.h"
 
 #define STORED_COUNTERS(C) \
@@ -27,6 +28,13 @@
 	C(COUNTER, compact_rows, "rows removed by compaction") \
 	C(COUNTER, hashes, "store hashes computed") \
 	C(COUNTER, readers_dead, "reader slots of dead processes freed") \
+	C(COUNTER, snapshots_made, "snapshots made") \
+	C(COUNTER, snapshots_failed, "attempts to make or install one that failed") \
+	C(COUNTER, snapshots_installed, "snapshots of other nodes that became the store") \
+	C(GAUGE,   snapshot_index, "index of the newest snapshot") \
+	C(GAUGE,   snapshot_bytes, "and its size") \
+	C(GAUGE,   snapshot_ms, "time that making the last one took") \
+	C(GAUGE,   snapshot_working, "1: one is being made, 2: installed") \
 	C(GAUGE,   raftd_up, "raftd is linked") \
 	C(GAUGE,   gateways, "gatewayds linked") \
 	C(GAUGE,   watchd_up, "watchd is linked") \
@@ -78,6 +86,8 @@ struct stored {
 	struct link *raftd;
 	uint64_t told;                   /* the applied index that raftd has been told */
 	uint64_t commit;
+	uint64_t greeted;                /* the generation that its hello spoke of */
+	struct snapshots snapshots;
 
 	/* the transaction under way */
 	mono_t txn_began;
@@ -117,6 +127,7 @@ void stored_commit(struct stored *s);
 int stored_open_gateways(struct stored *s);
 void stored_keep_result(struct stored *s, uint64_t index, const struct apply_result *r);
 void stored_tell_gateways(struct stored *s);
+void stored_drop_gateways(struct stored *s, const char *reason);
 
 /* watch_ipc.c: how far the store has come */
 int stored_open_watchd(struct stored *s);

@@ -98,6 +98,12 @@
 #define LIMIT_APPLY_TXN_US 20000u              /* ...or after so long */
 #define LIMIT_STORE_HASHES 4u                  /* store hashes computed at a time */
 
+/* Snapshots. */
+#define LIMIT_SNAPSHOT_CHUNK_BYTES (64u * KIB) /* of a file on its way to another node: one message */
+#define LIMIT_SNAPSHOT_CHUNKS 16u              /* of them sent and not answered */
+#define LIMIT_SNAPSHOT_COPY_S 60u              /* a copy is given up after this... */
+#define LIMIT_SNAPSHOT_COPY_SLOWER 8u          /* ...and so many times what its rate allows for */
+
 /* Watches. */
 #define LIMIT_WATCHES 2000000u                 /* of one watchd */
 #define LIMIT_GATEWAY_WATCHES 500000u          /* of one gatewayd */
@@ -144,6 +150,8 @@ _Static_assert(LIMIT_APPLY_WINDOW_BYTES + LIMIT_FRAME_BYTES <= LIMIT_LINK_QUEUE_
 _Static_assert(LIMIT_APPEND_ENTRIES >= LIMIT_BATCH_ITEMS, "a batch can be proposed at once");
 _Static_assert(LIMIT_PEER_ROOM_BYTES + LIMIT_FRAME_BYTES <= LIMIT_PEER_QUEUE_BYTES,
 	       "entries never fill a peer's queue: heartbeats go behind them");
+_Static_assert(LIMIT_SNAPSHOT_CHUNK_BYTES * LIMIT_SNAPSHOT_CHUNKS <= LIMIT_PEER_ROOM_BYTES,
+	       "a snapshot leaves room for entries and heartbeats");
 _Static_assert(LIMIT_KEY_INLINE_BYTES + 2 + 12 <= 511, "an encoded key fits LMDB's 511 bytes");
 _Static_assert(LIMIT_REQUEST_BYTES + 64u * KIB <= LIMIT_WAL_ENTRY_BYTES, "a request fits a log entry");
 _Static_assert(LIMIT_WAL_ENTRY_BYTES + 64u * KIB <= LIMIT_WAL_BATCH_BYTES, "an entry fits a batch");

@@ -113,6 +113,12 @@ struct okv_lmdb_setup {
 };
 /* Also ERR_VERSION: made by another version of LMDB. Never open one directory twice in a process. */
 int okv_lmdb_open(const struct okv_lmdb_setup *s, struct okv **out);
+/*
+ * Writes the newest committed state to `fd` as the bytes of a data.mdb, in order: fd may be a pipe.
+ * Holds one view all the time. `compact` leaves unused pages out; ERR_VERSION: that cannot be
+ * done with this file, which is not dense where LMDB expects it: try again without.
+ */
+int okv_lmdb_copy(struct okv *db, int fd, bool compact);
 
 /* ---- memory ---- */
 

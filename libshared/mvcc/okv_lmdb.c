@@ -461,6 +461,14 @@ static int okv_lmdb_open_tables(struct okv_lmdb *l, bool write)
 	return mdb_txn_commit(txn);      /* of a read transaction: keeps the table handles */
 }
 
+/* LMDB would abort with a line of its own source. It finds only what damage has made impossible. */
+static void okv_lmdb_assert(MDB_env *env, const char *msg)
+{
+	(void)env;
+	fatal("the disk or the memory of this machine is in doubt: test both; then delete data_dir/store and start "
+	      "stored again: it builds the store anew from the log", "the store is damaged: %s", msg);
+}
+
 static int okv_lmdb_open_env(struct okv_lmdb *l, const struct okv_lmdb_setup *s)
 {
 	unsigned flags = MDB_NOTLS | (s->write ? 0 : MDB_RDONLY) | (s->sync ? 0 : MDB_NOSYNC);
@@ -468,7 +476,9 @@ static int okv_lmdb_open_env(struct okv_lmdb *l, const struct okv_lmdb_setup *s)
 
 	if (rc != 0)
 		return rc;
-	rc = mdb_env_set_mapsize(l->env, s->map_bytes);
+	rc = mdb_env_set_assert(l->env, okv_lmdb_assert);
+	if (rc == 0)
+		rc = mdb_env_set_mapsize(l->env, s->map_bytes);
 	if (rc == 0)
 		rc = mdb_env_set_maxdbs(l->env, OKV_TABLES);
 	if (rc == 0)
@@ -478,6 +488,11 @@ static int okv_lmdb_open_env(struct okv_lmdb *l, const struct okv_lmdb_setup *s)
 	if (rc == 0)
 		rc = okv_lmdb_open_tables(l, s->write);
 	return rc;
+}
+
+int okv_lmdb_copy(struct okv *db, int fd, bool compact)
+{
+	return okv_lmdb_err(mdb_env_copyfd2(OKV_LMDB(db)->env, fd, compact ? MDB_CP_COMPACT : 0), "env_copy");
 }
 
 int okv_lmdb_open(const struct okv_lmdb_setup *s, struct okv **out)

@@ -35,6 +35,14 @@ static struct cur row_open(struct bytes key, struct bytes value)
 	return c;
 }
 
+int mvcc_row_check(const struct okv_row *row)
+{
+	return row->value.len >= LAYOUT_CRC_BYTES &&
+	       get_u32(row->value.data) == row_crc(row->key, bytes_of(row->value.data + LAYOUT_CRC_BYTES,
+								      row->value.len - LAYOUT_CRC_BYTES))
+		       ? ERR_OK : ERR_CORRUPT;
+}
+
 static int row_close(struct cur *c)
 {
 	return cur_end(c) == ERR_OK ? ERR_OK : ERR_CORRUPT;

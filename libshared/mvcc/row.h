@@ -15,6 +15,9 @@
 #include "mvcc/okv.h"
 #include "proto/kv.h"
 
+/* Of any table, by its checksum alone: ERR_OK or ERR_CORRUPT. */
+int mvcc_row_check(const struct okv_row *row);
+
 /* A row of `now` or `past`. Decoded bytes point into the row. */
 struct mvcc_version {
 	int64_t by;              /* the revision that superseded it; 0: it is the latest */

@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/err.h"
+#include "mvcc/compare.h"
 #include "mvcc/kv_check.h"
 
 /* Which way each transaction takes, in the order in which they are come upon. */
@@ -47,53 +48,6 @@ static bool path_next(struct txn_path *p)
 
 /* ---- compares ---- */
 
-static int cmp_i64(int64_t a, int64_t b)
-{
-	return a < b ? -1 : a > b;
-}
-
-static bool compare_pair(const struct kv_compare *c, const struct kv_pair *p)
-{
-	int order = 0;
-
-	switch ((enum kv_compare_target)c->target) {
-	case KV_TARGET_VERSION:
-		order = cmp_i64(p->version, c->number);
-		break;
-	case KV_TARGET_CREATE:
-		order = cmp_i64(p->create_revision, c->number);
-		break;
-	case KV_TARGET_MOD:
-		order = cmp_i64(p->mod_revision, c->number);
-		break;
-	case KV_TARGET_LEASE:
-		order = cmp_i64(p->lease, c->number);
-		break;
-	case KV_TARGET_VALUE:
-		order = bytes_cmp(p->value, c->value);
-		break;
-	}
-	switch ((enum kv_compare_op)c->op) {
-	case KV_EQUAL:
-		return order == 0;
-	case KV_NOT_EQUAL:
-		return order != 0;
-	case KV_GREATER:
-		return order > 0;
-	case KV_LESS:
-	default:
-		return order < 0;
-	}
-}
-
-/* A key that is not there has no value to compare with, and is 0 in all else. */
-static bool compare_missing(const struct kv_compare *c)
-{
-	static const struct kv_pair nothing;
-
-	return c->target != KV_TARGET_VALUE && compare_pair(c, &nothing);
-}
-
 /* It must hold for every key of the range; a range without keys is one missing key. */
 static int compare_holds(struct mvcc_view *v, const struct kv_compare *c, bool *holds)
 {
@@ -115,11 +69,11 @@ static int compare_holds(struct mvcc_view *v, const struct kv_compare *c, bool *
 			rc = ERR_TXN_TOO_LARGE;
 			break;
 		}
-		*holds = compare_pair(c, &pair);
+		*holds = mvcc_compare_pair(c, &pair);
 	}
 	mvcc_scan_end(&scan);
 	if (rc == ERR_NOT_FOUND && !any)
-		*holds = compare_missing(c);
+		*holds = mvcc_compare_missing(c);
 	return rc == ERR_NOT_FOUND ? ERR_OK : rc;
 }
 

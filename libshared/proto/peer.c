@@ -43,6 +43,15 @@ MSG_DEFINE(PEER_REFUSED_FIELDS)
 #define MSG_T peer_refuse
 MSG_DEFINE(PEER_REFUSE_FIELDS)
 #undef MSG_T
+#define MSG_T peer_snapshot
+MSG_DEFINE(PEER_SNAPSHOT_FIELDS)
+#undef MSG_T
+#define MSG_T peer_snapshot_resp
+MSG_DEFINE(PEER_SNAPSHOT_RESP_FIELDS)
+#undef MSG_T
+#define MSG_T peer_snapshot_want
+MSG_DEFINE(PEER_SNAPSHOT_WANT_FIELDS)
+#undef MSG_T
 
 static const struct msg_row peer_rows[] = {PEER_LINK(MSG_LINK_ROW)};
 const struct msg_link peer_link = {"raftd-raftd", peer_rows,

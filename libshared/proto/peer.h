@@ -6,6 +6,7 @@
  *
  * Version history, so that nodes of neighbouring versions work together:
  *   1  the first
+ *   2  snapshots (26 to 28), sent only to those who speak it
  */
 #ifndef QUORATE_PEER_H
 #define QUORATE_PEER_H
@@ -13,7 +14,7 @@
 #include "base/limits.h"
 #include "proto/msg.h"
 
-enum { PEER_VERSION = 1, PEER_VERSION_MIN = 1 };
+enum { PEER_VERSION = 2, PEER_VERSION_SNAPSHOTS = 2, PEER_VERSION_MIN = 1 };
 
 /* Payload of the handshake's second and third message. */
 #define PEER_HELLO_FIELDS(F, L, O) \
@@ -102,6 +103,39 @@ MSG_DECLARE(peer_refused, PEER_REFUSED_FIELDS)
 	L(peer_refused, refused, LIMIT_BATCH_ITEMS, "")
 MSG_DECLARE(peer_refuse, PEER_REFUSE_FIELDS)
 
+/*
+ * A snapshot file in pieces. The first is an offer: empty, at offset 0. Each is answered by where
+ * to go on; what is not asked for is not taken.
+ */
+#define PEER_SNAPSHOT_FIELDS(F, L, O) \
+	F(U64, index, "these four: struct snapshot_id of proto/link_apply.h") \
+	F(U64, index_term, "") \
+	F(U64, bytes, "") \
+	F(U64, crc, "") \
+	F(U64, offset, "of the piece in the file") \
+	F(BYTES, data, "at most LIMIT_SNAPSHOT_CHUNK_BYTES")
+MSG_DECLARE(peer_snapshot, PEER_SNAPSHOT_FIELDS)
+
+enum peer_snapshot_status {
+	PEER_SNAPSHOT_NEXT,      /* taken up to `offset` */
+	PEER_SNAPSHOT_AGAIN,     /* go on from `offset`, whatever was sent */
+	PEER_SNAPSHOT_WAIT,      /* not now: offer it again a little later */
+	PEER_SNAPSHOT_DONE,      /* not needed any more */
+	PEER_SNAPSHOT_FAILED,    /* it could not be kept: offer it again much later */
+	PEER_SNAPSHOT_STATUSES
+};
+
+#define PEER_SNAPSHOT_RESP_FIELDS(F, L, O) \
+	F(U64, index, "") \
+	F(U64, crc, "") \
+	F(U64, status, "enum peer_snapshot_status") \
+	F(U64, offset, "")
+MSG_DECLARE(peer_snapshot_resp, PEER_SNAPSHOT_RESP_FIELDS)
+
+#define PEER_SNAPSHOT_WANT_FIELDS(F, L, O) \
+	F(U64, index, "the oldest that will do")
+MSG_DECLARE(peer_snapshot_want, PEER_SNAPSHOT_WANT_FIELDS)
+
 #define PEER_LINK(M) \
 	M(16, peer_ping, "when nothing else was sent for a while") \
 	M(17, peer_vote, "candidate: vote for me? peer_vote_resp") \
@@ -112,7 +146,10 @@ MSG_DECLARE(peer_refuse, PEER_REFUSE_FIELDS)
 	M(22, peer_read_resp, "answer to peer_read") \
 	M(23, peer_timeout_now, "leader: campaign at once, I hand over") \
 	M(24, peer_propose, "follower: order these; peer_refuse for those not taken") \
-	M(25, peer_refuse, "leader, or who is none any more: not taken")
+	M(25, peer_refuse, "leader, or who is none any more: not taken") \
+	M(26, peer_snapshot, "who has one: a piece of it; peer_snapshot_resp") \
+	M(27, peer_snapshot_resp, "answer to peer_snapshot") \
+	M(28, peer_snapshot_want, "whose store has a gap to its log: bring me a snapshot; peer_snapshot")
 
 enum { PEER_LINK(MSG_LINK_ENUM) PEER_LINK_END_ };
 extern const struct msg_link peer_link;

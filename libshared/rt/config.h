@@ -20,7 +20,7 @@
 #define CONFIG_LIST(C) \
 	C(U64, cluster_id, "", 1, UINT64_MAX, "the cluster's id, the same on all nodes; made by `quorate init`") \
 	C(U64, node_id, "", 1, UINT64_MAX, "this node's id; one of the member lines") \
-	C(STR, data_dir, "/var/lib/quorate", 0, 0, "where raft/ and store/ live") \
+	C(STR, data_dir, "/var/lib/quorate", 0, 0, "where raft/, store/ and snap/ live") \
 	C(STR, run_dir, "/run/quorate", 0, 0, "sockets and locks; mode 0700") \
 	C(STR, log_dir, "", 0, 0, "directory of the raft log if not DATA_DIR/raft (a disk of its own)") \
 	C(STR, key_file, "", 0, 0, "this node's secret key; default DATA_DIR/node.key") \
@@ -35,6 +35,8 @@
 	C(U64, segment_mb, "64", 2, 1024, "size of a raft log segment, MiB") \
 	C(U64, cache_mb, "32", 1, 65536, "newest raft log entries kept in memory, MiB") \
 	C(U64, store_map_gb, "256", 1, 65536, "address space reserved for the store, GiB; no disk is used ahead") \
+	C(U64, snapshot_log_mb, "256", 4, 1048576, "size of the raft log at which it is cut behind a snapshot, MiB") \
+	C(U64, snapshot_rate_mb, "64", 1, 65536, "most MiB a second that a snapshot is copied or sent with") \
 	C(U64, request_timeout_ms, "7000", 100, 600000, "longest wait of a client's request for the cluster") \
 	C(U64, watch_progress_ms, "600000", 100, 86400000, "between progress notifications of a quiet watch that asked for them") \
 	C(STR, log_level, "info", 0, 0, "error, warn, info or debug")

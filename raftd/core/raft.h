@@ -35,8 +35,8 @@
  * under its old id (it may vote twice in a term, or lose entries it acknowledged: such a node must
  * get a new id), and a member that lies consistently (Raft is not Byzantine).
  *
- * A leader whose disk stalls (APPEND without DURABLE) while a quorum of others syncs hands over.
- * The set of voters is fixed at creation.
+ * A leader whose disk stalls (APPEND without DURABLE) while a quorum of others syncs hands over by
+ * itself. The set of voters is fixed at creation.
  */
 #ifndef QUORATE_RAFT_H
 #define QUORATE_RAFT_H

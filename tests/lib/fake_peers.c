@@ -27,6 +27,12 @@ bool peers_room(const struct peers *ps, uint64_t id)
 	return !fake.peer_full[id];
 }
 
+unsigned peers_version(const struct peers *ps, uint64_t id)
+{
+	(void)ps;
+	return fake.peer_old[id] ? 1 : PEER_VERSION;
+}
+
 void peers_poll(struct peers *ps)
 {
 	(void)ps;

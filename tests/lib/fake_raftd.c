@@ -19,8 +19,9 @@ struct fake_entry {
 };
 
 struct wal {
-	struct fake_entry *v;       /* v[i] is entry i + 1 */
+	struct fake_entry *v;       /* v[i] is entry base + i + 1 */
 	size_t n, cap;
+	uint64_t base, first;       /* entries below first are cut, and still in v */
 	uint64_t synced;
 };
 
@@ -64,7 +65,7 @@ void fake_open(void)
 	fake_config.run_dir = nowhere;
 	fake_daemon = (struct daemon){.loop = loop_new(), .config = &fake_config,
 				      .incarnation = 111};
-	fake_wal = (struct wal){0};
+	fake_wal = (struct wal){.first = 1};
 	buf_clear(&journal);
 	fake.n = mem_alloc(sizeof *fake.n);
 	fake.n->d = &fake_daemon;
@@ -141,7 +142,7 @@ int wal_append_hard_state(struct wal *w, struct wal_hard_state hard)
 int wal_append_entry(struct wal *w, uint64_t index, uint64_t term, uint8_t kind,
 		     struct bytes payload)
 {
-	CHECK(index == w->n + 1);
+	CHECK(index == w->base + w->n + 1);
 	fake_say("entry %" PRIu64 " term=%" PRIu64 " kind=%d %.*s", index, term, kind,
 		 (int)(payload.len < 16 ? payload.len : 16),
 		 payload.data ? (const char *)payload.data : "");
@@ -153,8 +154,45 @@ int wal_append_truncate(struct wal *w, uint64_t from)
 {
 	CHECK(from >= 1);
 	fake_say("truncate %" PRIu64, from);
-	fake_forget(w, from - 1);
+	fake_forget(w, from - 1 - w->base);
 	return fake_use(32);
+}
+
+int wal_append_reset(struct wal *w, uint64_t index, uint64_t term)
+{
+	fake_say("reset %" PRIu64 " term=%" PRIu64, index, term);
+	fake_forget(w, 0);
+	w->base = index;
+	w->first = index + 1;
+	return fake_use(32);
+}
+
+uint64_t wal_first_index(const struct wal *w)
+{
+	return w->first;
+}
+
+void wal_cut(struct wal *w, uint64_t before_index)
+{
+	CHECK(before_index <= w->base + w->n + 1);
+	fake_say("cut %" PRIu64, before_index);
+	if (before_index > w->first)
+		w->first = before_index;
+}
+
+/* As if each entry had a mebibyte. */
+uint64_t wal_bytes_from(const struct wal *w, uint64_t index)
+{
+	uint64_t last = w->base + w->n;
+
+	return index > last ? 0 : (last + 1 - (index < w->first ? w->first : index)) * MIB;
+}
+
+uint64_t wal_index_behind(const struct wal *w, uint64_t bytes)
+{
+	uint64_t last = w->base + w->n, n = bytes / MIB;
+
+	return last + 1 < w->first + n ? w->first : last + 1 - n;
 }
 
 size_t wal_room(struct wal *w)
@@ -165,7 +203,7 @@ size_t wal_room(struct wal *w)
 
 void wal_mark(struct wal *w, uint64_t seq)
 {
-	fake.mark = (struct wal_durable){seq, w->n, w->n ? w->v[w->n - 1].term : 0};
+	fake.mark = (struct wal_durable){seq, w->base + w->n, w->n ? w->v[w->n - 1].term : 0};
 	fake_say("mark %" PRIu64, seq);
 }
 
@@ -179,12 +217,12 @@ int wal_read(struct wal *w, uint64_t first, uint64_t last, size_t max_bytes, siz
 {
 	size_t bytes = 0;
 
-	CHECK(first >= 1);
+	CHECK(first >= w->first);
 	out->n = 0;
 	if (fake.read_max > 0 && max_entries > fake.read_max)
 		max_entries = fake.read_max;
-	for (uint64_t i = first; i <= last && i <= w->n && out->n < max_entries; i++) {
-		const struct fake_entry *e = &w->v[i - 1];
+	for (uint64_t i = first; i <= last && i <= w->base + w->n && out->n < max_entries; i++) {
+		const struct fake_entry *e = &w->v[i - w->base - 1];
 
 		if (out->n > 0 && bytes + e->len > max_bytes)
 			break;
@@ -207,7 +245,7 @@ void wal_list_free(struct wal_list *list)
 
 uint64_t wal_last_index(const struct wal *w)
 {
-	return w->n;
+	return w->base + w->n;
 }
 
 const char *wal_why(const struct wal *w)
@@ -218,7 +256,7 @@ const char *wal_why(const struct wal *w)
 
 void wal_status(struct wal *w, struct wal_status *st)
 {
-	*st = (struct wal_status){.last_index = w->n, .bytes = 4096};
+	*st = (struct wal_status){.first_index = w->first, .last_index = w->base + w->n, .bytes = 4096};
 }
 
 void fake_say_message(const char *to, uint64_t id, const struct msg_desc *d, const void *msg)

@@ -24,6 +24,7 @@ struct fake_world {
 	struct wal_durable mark;    /* the newest */
 	int peer_answer[16];        /* what peers_send says, by id */
 	bool peer_full[16];         /* what peers_room denies */
+	bool peer_old[16];          /* it speaks version 1 only */
 	bool withheld;
 	size_t bytes_sent[16];      /* in messages that were taken */
 	const struct link_ops *server_ops, *dialer_ops;

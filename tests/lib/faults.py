@@ -9,6 +9,7 @@ import struct
 import subprocess
 
 import history
+import hostile
 from harness import BUILD, QUORATE, Cluster, scaled, until
 
 SEED = int(os.environ.get("QUORATE_SEED", random.SystemRandom().randrange(1 << 32)))
@@ -116,11 +117,59 @@ class FaultyCluster(Cluster):
         return said
 
 
+class WiredCluster(FaultyCluster):
+    """Its nodes reach each other through proxies: the smaller id dials, so there is one a pair."""
+
+    def prepare(self):
+        super().prepare()
+        self.wires = {}
+        for dialler in range(self.n):
+            path = os.path.join(self.node_dir(dialler), "quorate.conf")
+            with open(path, encoding="ascii") as f:
+                text = f.read()
+            for to in range(dialler + 1, self.n):
+                wire = self.wires[dialler, to] = hostile.Proxy(self.peer_port(to))
+                text, n = re.subn(rf"^(member = {to + 1} \S+) \S+", rf"\1 127.0.0.1:{wire.port}", text, flags=re.M)
+                assert n == 1
+            with open(path, "w", encoding="ascii") as f:
+                f.write(text)
+
+    def __exit__(self, *why):
+        self.heal()
+        try:
+            super().__exit__(*why)
+        finally:
+            for wire in self.wires.values():
+                wire.close()
+
+    def cut(self, node, incoming=True, outgoing=True):
+        """A black hole around a node, or half of one: nothing is closed, nothing arrives."""
+        for (dialler, to), wire in self.wires.items():
+            if node in (dialler, to):
+                # upwards is from the dialler to the one who listens
+                up, down = (outgoing, incoming) if node == dialler else (incoming, outgoing)
+                wire.mangle = lambda data, is_up, at, up=up, down=down: b"" if (up if is_up else down) else data
+
+    def garble(self, rng, every):
+        """One in so many chunks has a bit changed."""
+        def flip(data, is_up, at):
+            if rng.randrange(every):
+                return data
+            i = rng.randrange(len(data))
+            return data[:i] + bytes([data[i] ^ 1 << rng.randrange(8)]) + data[i + 1:]
+        for wire in self.wires.values():
+            wire.mangle = flip
+
+    def heal(self):
+        for wire in self.wires.values():
+            wire.mangle = None
+
+
 class Loaded:
     """A cluster, recorded clients at each node, and the check of what they saw."""
 
-    def __init__(self, meant=None, each=2, **kw):
-        self.cluster, self.each = FaultyCluster(**kw), each
+    def __init__(self, meant=None, each=2, cluster=None, **kw):
+        self.cluster, self.each = cluster or FaultyCluster(**kw), each
         self.cluster.expected = meant
 
     def __enter__(self):
@@ -137,6 +186,7 @@ class Loaded:
         try:
             if kind is None:
                 self.progress()
+                until(lambda: sum(c.finished for c in self.clients.all) > 250, "a history worth a check")
             self.clients.__exit__(kind, *more)
             if kind is None:
                 history.verify(self.cluster, self.clients)

@@ -263,10 +263,11 @@ class Cluster:
     def up_command(self):
         return [QUORATE, "up", "--nodes", str(self.n), "--dir", self.data(), "--base-port", str(self.base), *self.extra]
 
-    def start(self):
+    def start(self, wait=True):
         self.up = subprocess.Popen(self.up_command(), stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
                                    start_new_session=True, preexec_fn=die_with_parent, env=self.env)
-        self.wait_ready()
+        if wait:
+            self.wait_ready()
 
     def stop(self, sig=signal.SIGINT):
         """Ctrl-C, as a user would; returns the exit code."""

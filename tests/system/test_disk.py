@@ -13,7 +13,7 @@ import faults
 from faults import HANGS_MS, LOG, SEED, SPARE, STATE, STORE
 from harness import ROUNDS, scaled, tap, until
 
-MEANT = rb"fatal: .*(of the log failed|cannot (commit|open|sync|mark|begin|make)|the disk is full|the log is damaged)"
+MEANT = rb"fatal: .*(of the log failed|cannot (commit|open|sync|mark|begin|make)|(the disk|failed or) is full|the log is damaged)"
 
 
 class Loaded(faults.Loaded):

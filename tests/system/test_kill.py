@@ -66,6 +66,25 @@ def a_pause_of_any_daemon_leaves_a_linearizable_history():
         history.verify(c, clients)
 
 
+def a_pause_of_whole_nodes_leaves_a_linearizable_history():
+    with Cluster() as c:
+        with loaded(c) as clients:
+            for roles_stopped in [("leader",), ("follower",), ("leader", "follower")] * ROUNDS:
+                nodes = [roles(c)[role] for role in roles_stopped]
+                print(f"# stop all of nodes {nodes} for {PAUSED_S} s")
+                pids = [c.kill(i, d, signal.SIGSTOP) for i in nodes for d in DAEMONS]
+                try:
+                    end = time.monotonic() + PAUSED_S
+                    if len(nodes) == 1:                  # else there is no quorum
+                        progress(clients, [i for i in EVERYBODY if i // EACH not in nodes])
+                    time.sleep(max(0, end - time.monotonic()))
+                finally:
+                    for pid in pids:
+                        os.kill(pid, signal.SIGCONT)
+                progress(clients, EVERYBODY)
+        history.verify(c, clients)
+
+
 def leaders_that_die_one_after_the_other_leave_a_linearizable_history():
     with Cluster() as c:
         with loaded(c) as clients:
@@ -91,5 +110,5 @@ def everything_killed_at_once_leaves_a_linearizable_history():
 
 if __name__ == "__main__":
     tap([a_kill_of_any_daemon_leaves_a_linearizable_history, a_pause_of_any_daemon_leaves_a_linearizable_history,
-         leaders_that_die_one_after_the_other_leave_a_linearizable_history,
+         a_pause_of_whole_nodes_leaves_a_linearizable_history, leaders_that_die_one_after_the_other_leave_a_linearizable_history,
          everything_killed_at_once_leaves_a_linearizable_history])

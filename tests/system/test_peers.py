@@ -3,46 +3,22 @@
 """Between the nodes: altered, repeated, lost and replayed bytes, partitions. History stays linearizable."""
 import os
 import random
-import re
-import subprocess
 import sys
 import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
+import faults
 import history
 import hostile
-from harness import QUORATE, ROUNDS, Cluster, scaled, tap, until
+from harness import ROUNDS, scaled, tap, until
 
 SEED = int(os.environ.get("QUORATE_SEED", random.SystemRandom().randrange(1 << 32)))
 
 
-class Wired(Cluster):
-    """Three nodes that reach each other through proxies: the smaller id dials, so three of them are all."""
-
-    def __enter__(self):
-        subprocess.run([QUORATE, "init", "--dir", self.data(), "--nodes", "3", "--base-port", str(self.base)],
-                       stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, check=True)
-        self.wires = {}
-        for dialler in range(3):
-            path = os.path.join(self.node_dir(dialler), "quorate.conf")
-            with open(path, encoding="ascii") as f:
-                text = f.read()
-            for to in range(dialler + 1, 3):
-                wire = self.wires[dialler, to] = hostile.Proxy(self.peer_port(to))
-                text, n = re.subn(rf"^(member = {to + 1} \S+) \S+", rf"\1 127.0.0.1:{wire.port}", text, flags=re.M)
-                assert n == 1
-            with open(path, "w", encoding="ascii") as f:
-                f.write(text)
-        return super().__enter__()
-
-    def __exit__(self, *why):
-        try:
-            super().__exit__(*why)
-        finally:
-            for wire in self.wires.values():
-                wire.close()
+class Wired(faults.WiredCluster):
+    """Three nodes that reach each other through proxies; what they do to the bytes is up to the case."""
 
     def mangle(self, how):
         for wire in self.wires.values():
@@ -50,12 +26,6 @@ class Wired(Cluster):
 
     def connections(self):
         return sum(w.connections for w in self.wires.values())
-
-    def cut(self, node):
-        """A black hole around one node: nothing is closed, nothing arrives."""
-        for pair, wire in self.wires.items():
-            if node in pair:
-                wire.mangle = lambda data, up, at: b""
 
 
 def seeded():

@@ -9,6 +9,7 @@
 #include "tests/lib/tap.h"
 
 static struct link stored = {.name = "stored"};
+static uint64_t told_snapshot;
 
 static void begin(void)
 {
@@ -17,11 +18,78 @@ static void begin(void)
 	EQ_INT(feed_open(fake.n), ERR_OK);
 }
 
-static int up(uint64_t applied)
+/* ---- what feed.c calls besides */
+
+int raftd_step(struct raftd *n, struct raft_event *ev)
+{
+	(void)n;
+	CHECK(ev->type == RAFT_EV_INSTALLED);
+	fake_say("installed %d term=%d", (int)ev->index, (int)ev->index_term);
+	return ERR_OK;
+}
+
+bool raftd_can_append_small(const struct raftd *n)
+{
+	(void)n;
+	return fake.room >= SMALL_ROOM / 2;
+}
+
+void propose_committed(struct raftd *n, uint64_t index)
+{
+	(void)n;
+	(void)index;
+}
+
+void snap_state(struct raftd *n, const struct apply_state *m)
+{
+	(void)n;
+	told_snapshot = m->snapshot != NULL ? m->snapshot->index : 0;
+}
+
+void snap_recv_state(struct raftd *n, uint64_t applied)
+{
+	(void)n;
+	(void)applied;
+}
+
+int snap_recv_installed(struct raftd *n, const struct apply_installed *m)
+{
+	(void)n;
+	(void)m;
+	return ERR_OK;
+}
+
+void snap_link_down(struct raftd *n)
+{
+	(void)n;
+}
+
+/* ---- */
+
+static int say_state(uint64_t applied, uint64_t term, const struct snapshot_id *snapshot)
+{
+	struct snapshot_id id = snapshot ? *snapshot : (struct snapshot_id){0};
+	struct apply_state m = {.applied = applied, .applied_term = term, .snapshot = snapshot ? &id : NULL};
+	struct msg_in in = {.row = msg_row(&link_apply, MSG_NO_apply_state), .msg = &m};
+
+	return fake.dialer_ops->msg(fake.n, &stored, &in);
+}
+
+static int up_with(uint64_t applied, uint64_t term, const struct snapshot_id *snapshot)
 {
 	struct link_hello hello = {.node_id = 1, .daemon = DAEMON_STORED, .resume = applied};
+	int rc = fake.dialer_ops->up(fake.n, &stored, &hello);
 
-	return fake.dialer_ops->up(fake.n, &stored, &hello);
+	if (rc == ERR_OK)
+		rc = say_state(applied, term, snapshot);
+	if (rc != ERR_OK)                /* what the link does of an error */
+		fake.dialer_ops->down(fake.n, &stored, "refused");
+	return rc;
+}
+
+static int up(uint64_t applied)
+{
+	return up_with(applied, 1, NULL);
 }
 
 static int done(uint64_t index)
@@ -123,6 +191,101 @@ TEST(a_stored_that_is_ahead_of_the_log_is_refused)
 	EQ_INT(up(4), ERR_CORRUPT);
 	OK(fake.n->feed.link == NULL);
 	EQ_INT(up(3), ERR_OK);
+	fake_close();
+}
+
+/* An install that crashed in between: the store equals its snapshot, the log had no time to follow. */
+TEST(a_store_that_is_its_snapshot_begins_the_log_behind_it)
+{
+	struct snapshot_id id = {.index = 50, .term = 4};
+
+	begin();
+	have(3, 0);
+	EQ_INT(up_with(50, 4, &id), ERR_OK);
+	EQ_STR(fake_journal(), "installed 50 term=4\n");
+	EQ_INT(fake.n->commit, 50);
+	EQ_INT(fake.n->feed.next, 51);
+	EQ_INT(told_snapshot, 50);
+	fake_close();
+}
+
+TEST(a_store_beyond_its_snapshot_and_the_log_is_refused)
+{
+	struct snapshot_id older = {.index = 49, .term = 4}, other = {.index = 50, .term = 3};
+
+	begin();
+	have(3, 0);
+	EQ_INT(up_with(50, 4, &older), ERR_CORRUPT);
+	EQ_INT(up_with(50, 4, &other), ERR_CORRUPT);
+	EQ_INT(up_with(50, 4, NULL), ERR_CORRUPT);
+	EQ_STR(fake_journal(), "");
+	OK(fake.n->feed.link == NULL);
+	fake_close();
+}
+
+/* The log may reach that far by number alone, with entries that were never committed. */
+TEST(the_core_judges_a_snapshot_above_the_commit_index)
+{
+	struct snapshot_id id = {.index = 3, .term = 4};
+
+	begin();
+	have(5, 0);
+	fake.n->commit = 2;
+	EQ_INT(up_with(3, 4, &id), ERR_OK);
+	EQ_STR(fake_journal(), "installed 3 term=4\n");
+	fake.n->commit = 5;
+	EQ_INT(up_with(3, 4, &id), ERR_OK);
+	turn();
+	OK(strstr(fake_journal(), "installed") == NULL);
+	fake_close();
+}
+
+TEST(without_room_for_it_the_log_is_not_begun_anew_yet)
+{
+	struct snapshot_id id = {.index = 50, .term = 4};
+
+	begin();
+	fake.room = 0;
+	EQ_INT(up_with(50, 4, &id), ERR_FULL);
+	EQ_STR(fake_journal(), "");
+	fake.room = SMALL_ROOM;
+	EQ_INT(up_with(50, 4, &id), ERR_OK);
+	fake_close();
+}
+
+TEST(a_store_that_ends_before_the_log_begins_is_sent_nothing)
+{
+	begin();
+	have(10, 0);
+	fake.n->commit = 10;
+	wal_cut(fake.n->wal, 6);
+	(void)fake_journal();
+	EQ_INT(up(4), ERR_OK);
+	turn();
+	OK(fake.n->feed.behind);
+	EQ_STR(fake_journal(), "");
+	EQ_INT(up(5), ERR_OK);
+	turn();
+	OK(!fake.n->feed.behind);
+	OK(strstr(fake_journal(), "entries=[5 log_entry{index=6 ") != NULL);
+	fake_close();
+}
+
+TEST(nothing_is_sent_before_the_state_is_known)
+{
+	struct link_hello hello = {.node_id = 1, .daemon = DAEMON_STORED, .resume = 1};
+
+	begin();
+	have(3, 0);
+	fake.n->commit = 3;
+	EQ_INT(fake.dialer_ops->up(fake.n, &stored, &hello), ERR_OK);
+	fake.n->feed.due = true;
+	turn();
+	EQ_STR(fake_journal(), "");
+	EQ_INT(say_state(0, 1, NULL), ERR_MALFORMED);     /* it cannot have gone back */
+	EQ_INT(say_state(2, 1, NULL), ERR_OK);            /* but an earlier link may have brought it on */
+	turn();
+	OK(strstr(fake_journal(), "entries=[1 log_entry{index=3 ") != NULL);
 	fake_close();
 }
 
@@ -250,6 +413,12 @@ TESTS = {
 	T(nothing_is_sent_while_stored_is_away),
 	T(a_stored_that_is_ahead_of_the_commit_index_waits_for_it),
 	T(a_stored_that_is_ahead_of_the_log_is_refused),
+	T(a_store_that_is_its_snapshot_begins_the_log_behind_it),
+	T(a_store_beyond_its_snapshot_and_the_log_is_refused),
+	T(the_core_judges_a_snapshot_above_the_commit_index),
+	T(without_room_for_it_the_log_is_not_begun_anew_yet),
+	T(a_store_that_ends_before_the_log_begins_is_sent_nothing),
+	T(nothing_is_sent_before_the_state_is_known),
 	T(answers_that_cannot_be_are_refused),
 	T(the_window_holds_the_feed_back_and_answers_move_it),
 	T(a_long_way_is_gone_in_many_turns),

@@ -282,6 +282,41 @@ TEST(a_cut_removes_whole_segments_and_survives_a_restart)
 	wal_disk_free(d);
 }
 
+/* What decides about snapshots; about, since places are known every 64 KiB or at a segment's start. */
+TEST(the_log_knows_how_many_bytes_are_behind_an_entry)
+{
+	struct wal_disk *d = wal_disk_new(1);
+	struct wal_options o = wal_fill_options(wal_disk_io(d));
+	struct wal_recovered rec;
+	struct wal *w = wal_fill_open("/log", o, &rec);
+	uint64_t all, before = UINT64_MAX, at;
+
+	EQ_INT(wal_bytes_from(w, 1), 0);
+	EQ_INT(wal_index_behind(w, 1000), 1);
+	wal_fill(w, 1, 1000, 3);
+	(void)wal_collect(w, &(struct wal_durable){0});
+	all = wal_bytes_from(w, 1);
+	OK(all > 8u * WAL_FILL_SEGMENT);
+	EQ_INT(wal_bytes_from(w, 1001), 0);
+	for (uint64_t i = 1; i <= 1000; i++) {
+		OK(wal_bytes_from(w, i) <= before);
+		before = wal_bytes_from(w, i);
+	}
+	OK(before <= 2u * WAL_FILL_SEGMENT);
+	EQ_INT(wal_index_behind(w, all + 1000000), 1);
+	OK(wal_index_behind(w, 0) <= 1001);
+	for (uint64_t bytes = WAL_FILL_SEGMENT; bytes < all; bytes += 10000) {
+		at = wal_index_behind(w, bytes);
+		OK(at >= 1 && at <= 1000);
+		OK(wal_bytes_from(w, at) >= bytes && wal_bytes_from(w, at) <= bytes + 2u * WAL_FILL_SEGMENT);
+	}
+	wal_cut(w, 600);
+	OK(wal_bytes_from(w, 1) < all);
+	EQ_INT(wal_index_behind(w, all), wal_first_index(w));
+	wal_close(&w);
+	wal_disk_free(d);
+}
+
 TEST(a_reset_begins_the_log_anew)
 {
 	struct wal_disk *d = wal_disk_new(1);
@@ -492,6 +527,7 @@ TESTS = {
 	T(a_full_batch_pushes_back),
 	T(large_entries_fill_segments_and_come_back),
 	T(a_cut_removes_whole_segments_and_survives_a_restart),
+	T(the_log_knows_how_many_bytes_are_behind_an_entry),
 	T(a_reset_begins_the_log_anew),
 	T(a_log_of_another_node_or_cluster_is_refused),
 	T(sizes_may_change_from_start_to_start),

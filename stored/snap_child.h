@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The helper process of stored: this very program again, started with --child, that copies or
+ * installs a snapshot and exits. It has its own view of the store, the lowest priority, and dies
+ * with its parent. (A bare fork is impossible: neither nng nor LMDB survives one.)
+ */
+#ifndef QUORATE_SNAP_CHILD_H
+#define QUORATE_SNAP_CHILD_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "stored/snap_file.h"
+
+enum snap_work { SNAP_WORK_NONE, SNAP_WORK_COPY, SNAP_WORK_INSTALL };
+
+/*
+ * Starts it. *end becomes readable when it has ended, however it ended; then snap_child_end tells
+ * the outcome, an enum err: ERR_CLOSED if it was killed. `id` for SNAP_WORK_INSTALL. ERR_IO.
+ */
+int snap_child_begin(const char *program, enum snap_work work, const struct snap_job *j,
+		     const struct snapshot_id *id, pid_t *pid, int *end);
+int snap_child_end(pid_t pid, int end);
+
+/* For main: true if these are a helper's arguments; then its exit code is in *code. */
+bool snap_child_main(int argc, char **argv, int *code);
+
+#endif

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "stored/snapshots.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "base/check.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "rt/snapname.h"
+#include "stored/stored.h"
+
+enum { SNAPSHOTS_RETRY_MIN_MS = 1000, SNAPSHOTS_RETRY_MAX_MS = 300000 };
+
+static struct snap_job job_of(const struct stored *s)
+{
+	const struct config *c = s->d->config;
+
+	return (struct snap_job){
+		.data_dir = c->data_dir, .cluster_id = c->cluster_id, .node_id = c->node_id,
+		.generation = s->store.generation.generation, .map_bytes = s->store.map_bytes,
+		.bytes_per_s = c->snapshot_rate_mb * MIB,
+	};
+}
+
+void snapshots_tell(struct stored *s)
+{
+	struct snapshot_id id = snap_id(&s->snapshots.newest);
+	struct apply_state m = {
+		.applied = s->store.committed.applied, .applied_term = s->store.committed.applied_term,
+		.store_bytes = s->stat.file_bytes - s->stat.free_bytes,
+		.snapshot = s->snapshots.any ? &id : NULL,
+	};
+
+	/* Not taken is not lost: a link that takes nothing is dropped, and the next begins with it. */
+	if (s->raftd != NULL)
+		(void)link_send(s->raftd, MSG_NO_apply_state, &apply_state_desc, &m);
+}
+
+static void install_refused(struct stored *s, int error)
+{
+	struct snapshots *n = &s->snapshots;
+	struct apply_installed m = {n->incoming.index, n->incoming.crc, (uint64_t)error};
+
+	n->installing = false;
+	if (s->raftd != NULL)
+		(void)link_send(s->raftd, MSG_NO_apply_installed, &apply_installed_desc, &m);
+}
+
+static void snapshots_failed(struct stored *s, int error)
+{
+	struct snapshots *n = &s->snapshots;
+
+	counter_inc(&s->counters.snapshots_failed);
+	/* What is left of it goes at once: a disk that is full needs the room. */
+	snap_remove_others(s->d->config->data_dir, NULL);
+	generation_remove_others(s->store.dir, s->store.generation.generation);
+	if (n->work == SNAP_WORK_INSTALL) {
+		log_error("a snapshot from another node was not installed index=%" PRIu64 " error=\"%s\"",
+			  n->incoming.index, err_text(error));
+		install_refused(s, error);
+	} else {
+		log_error("no snapshot could be made, it is tried again error=\"%s\" in_ms=%u", err_text(error),
+			  n->back_off_ms);
+	}
+	loop_timer_set(s->d->loop, &n->retry, mono_add_ms(mono_now(), n->back_off_ms));
+	n->back_off_ms = n->back_off_ms * 2 < SNAPSHOTS_RETRY_MAX_MS ? n->back_off_ms * 2 : SNAPSHOTS_RETRY_MAX_MS;
+}
+
+/* What the directory holds, since the helper has put it there. */
+static void snapshots_look(struct stored *s)
+{
+	struct snapshots *n = &s->snapshots;
+	struct snap_info list[SNAP_LIST_MAX];
+
+	n->any = snap_list(s->d->config->data_dir, s->d->config->cluster_id, list) > 0;
+	if (n->any)
+		n->newest = list[0];
+	snap_remove_others(s->d->config->data_dir, n->any ? &n->newest : NULL);
+}
+
+static void install_done(struct stored *s)
+{
+	struct snapshots *n = &s->snapshots;
+
+	n->installing = false;
+	stored_commit(s);
+	snapshots_look(s);
+	if (n->incoming.index <= s->store.committed.applied) {
+		log_info("a snapshot was overtaken by the log index=%" PRIu64 " applied=%" PRIu64, n->incoming.index,
+			 s->store.committed.applied);
+		generation_remove_others(s->store.dir, s->store.generation.generation);
+		snapshots_tell(s);
+		return;
+	}
+	store_switch(&s->store, n->generation);
+	counter_inc(&s->counters.snapshots_installed);
+	/* What they were told of is gone: they begin anew, with the new generation's number. */
+	stored_drop_gateways(s, "the store has become a snapshot");
+	stored_tell_watchd(s);                /* it maps the new one, and reads on in that */
+	if (s->raftd != NULL)
+		link_drop(s->raftd, "the store has become a snapshot");
+}
+
+static void snapshots_next(void *arg);
+
+static void on_end(void *arg, uint32_t events)
+{
+	struct stored *s = arg;
+	struct snapshots *n = &s->snapshots;
+	int rc;
+
+	(void)events;
+	loop_timer_clear(s->d->loop, &n->deadline);
+	loop_io_del(s->d->loop, &n->io);
+	rc = snap_child_end(n->pid, n->end);
+	if (rc != ERR_OK) {
+		snapshots_failed(s, rc);
+	} else if (n->work == SNAP_WORK_INSTALL) {
+		install_done(s);
+	} else {
+		snapshots_look(s);
+		counter_inc(&s->counters.snapshots_made);
+		counter_set(&s->counters.snapshot_ms, mono_sub_ms(mono_now(), n->began));
+		n->wanted = n->wanted && (!n->any || n->newest.index < n->wanted_index);
+		snapshots_tell(s);
+	}
+	if (rc == ERR_OK)
+		n->back_off_ms = SNAPSHOTS_RETRY_MIN_MS;
+	n->work = SNAP_WORK_NONE;
+	snapshots_next(s);
+}
+
+static void on_late(void *arg)
+{
+	struct stored *s = arg;
+
+	log_error("a snapshot takes too long and is given up: see snapshot_rate_mb s=%" PRId64,
+		  mono_sub_ms(mono_now(), s->snapshots.began) / 1000);
+	(void)kill(s->snapshots.pid, SIGKILL);
+}
+
+/* A view that is held keeps every page that is freed meanwhile: so it ends, if late. */
+static mono_t deadline_of(const struct stored *s)
+{
+	uint64_t rate = s->d->config->snapshot_rate_mb * MIB;
+	uint64_t bytes = s->snapshots.work == SNAP_WORK_INSTALL ? s->snapshots.incoming.bytes : s->stat.file_bytes;
+
+	return mono_add_ms(mono_now(), (int64_t)(LIMIT_SNAPSHOT_COPY_S +
+						 bytes * LIMIT_SNAPSHOT_COPY_SLOWER / rate) * 1000);
+}
+
+static void work_begin(struct stored *s, enum snap_work work)
+{
+	struct snapshots *n = &s->snapshots;
+	struct snap_job j = job_of(s);
+
+	n->work = work;
+	n->began = mono_now();
+	if (work == SNAP_WORK_INSTALL) {
+		if (generation_highest(s->store.dir, &n->generation) != ERR_OK)
+			n->generation = j.generation;
+		if (n->generation < j.generation)
+			n->generation = j.generation;
+		j.generation = ++n->generation;
+		j.bytes_per_s = 0;       /* nobody is served by this store until it is done */
+	}
+	if (snap_child_begin(n->program, work, &j, &n->incoming, &n->pid, &n->end) != ERR_OK) {
+		log_error("cannot start %s for a snapshot error=\"%s\"", n->program, strerror(errno));
+		snapshots_failed(s, ERR_IO);
+		n->work = SNAP_WORK_NONE;
+		return;
+	}
+	log_info("%s begun applied=%" PRIu64 " pid=%ld", work == SNAP_WORK_COPY ? "snapshot" : "installing a snapshot",
+		 s->store.committed.applied, (long)n->pid);
+	loop_io_add(s->d->loop, &n->io, n->end, EPOLLIN, on_end, s);
+	loop_timer_set(s->d->loop, &n->deadline, deadline_of(s));
+}
+
+static void snapshots_next(void *arg)
+{
+	struct stored *s = arg;
+	struct snapshots *n = &s->snapshots;
+
+	if (n->work != SNAP_WORK_NONE || s->stopping)
+		return;
+	if (n->installing)
+		work_begin(s, SNAP_WORK_INSTALL);
+	else if (n->wanted && n->retry.slot == 0)
+		work_begin(s, SNAP_WORK_COPY);
+}
+
+void snapshots_want(struct stored *s, uint64_t index)
+{
+	struct snapshots *n = &s->snapshots;
+
+	if (n->any && n->newest.index >= index) {
+		snapshots_tell(s);
+		return;
+	}
+	if (!n->wanted || n->wanted_index < index)
+		n->wanted_index = index;
+	n->wanted = true;
+	snapshots_next(s);
+}
+
+int snapshots_install(struct stored *s, const struct snapshot_id *id)
+{
+	struct snapshots *n = &s->snapshots;
+
+	if (id == NULL || id->index == 0 || id->crc > UINT32_MAX)
+		return ERR_MALFORMED;
+	if (n->installing)               /* said again on a new link */
+		return ERR_OK;
+	n->incoming = *id;
+	if (id->index <= s->store.committed.applied) {
+		install_refused(s, ERR_EXISTS);
+		return ERR_OK;
+	}
+	n->installing = true;
+	/* A copy of what is about to be replaced is worth nothing; its end begins the install. */
+	if (n->work == SNAP_WORK_COPY)
+		(void)kill(n->pid, SIGKILL);
+	snapshots_next(s);
+	return ERR_OK;
+}
+
+void snapshots_open(struct stored *s)
+{
+	struct snapshots *n = &s->snapshots;
+
+	n->io.fd = -1;
+	n->back_off_ms = SNAPSHOTS_RETRY_MIN_MS;
+	if (n->program == NULL)
+		n->program = "/proc/self/exe";
+	loop_timer_init(&n->deadline, on_late, s);
+	loop_timer_init(&n->retry, snapshots_next, s);
+	snapshots_look(s);
+	if (n->any)
+		log_info("newest snapshot index=%" PRIu64 " term=%" PRIu64 " revision=%" PRId64 " bytes=%" PRIu64,
+			 n->newest.index, n->newest.term, n->newest.revision, n->newest.data_bytes);
+}
+
+void snapshots_close(struct stored *s)
+{
+	struct snapshots *n = &s->snapshots;
+
+	loop_timer_clear(s->d->loop, &n->deadline);
+	loop_timer_clear(s->d->loop, &n->retry);
+	if (n->work == SNAP_WORK_NONE)
+		return;
+	(void)kill(n->pid, SIGKILL);
+	loop_io_del(s->d->loop, &n->io);
+	(void)snap_child_end(n->pid, n->end);
+	n->work = SNAP_WORK_NONE;
+}
+
+void snapshots_report(const struct stored *s, struct admin_reply *r)
+{
+	static const char *const doing[] = {"nothing", "copy", "install"};
+	const struct snapshots *n = &s->snapshots;
+
+	admin_begin(r, "snapshot");
+	admin_str(r, "doing", doing[n->work]);
+	admin_bool(r, "wanted", n->wanted);
+	admin_u64(r, "index", n->any ? n->newest.index : 0);
+	admin_u64(r, "term", n->any ? n->newest.term : 0);
+	admin_i64(r, "revision", n->any ? n->newest.revision : 0);
+	admin_u64(r, "bytes", n->any ? snap_id(&n->newest).bytes : 0);
+	admin_i64(r, "made", s->counters.snapshots_made.value);
+	admin_i64(r, "failed", s->counters.snapshots_failed.value);
+	admin_i64(r, "installed", s->counters.snapshots_installed.value);
+	admin_end(r);
+}
