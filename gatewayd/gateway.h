@@ -102,7 +102,8 @@ struct gateway {
 	struct raft_clnt raft;
 	struct store_clnt store;
 	struct watch_clnt watch;
-	mono_t watchd_started, watch_retry_at;
+	mono_t watchd_hailed, watch_retry_at;
+	int64_t watchd_age_ms;                 /* when it hailed */
 	struct map map;
 	struct reads reads;
 	struct list deadlines, short_deadlines;   /* each in the order of its deadlines */

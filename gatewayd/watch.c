@@ -17,6 +17,7 @@
 #include "proto/native.h"
 
 enum { WATCH_RETRY_MS = 10, WATCH_ID_BUCKETS = 16 };
+#define WATCH_AGE_MS 1000000000000   /* 31 years */
 
 struct gate_watch {
 	struct watch_sub sub;
@@ -385,7 +386,10 @@ int gateway_watch_msg(struct gateway *g, const struct msg_in *in)
 	int err;
 
 	if (in->row->number == MSG_NO_watch_hail) {
-		g->watchd_started = mono_add_ms(mono_now(), -hail->age_ms);
+		if (hail->age_ms < 0 || hail->age_ms > WATCH_AGE_MS)
+			return ERR_MALFORMED;
+		g->watchd_age_ms = hail->age_ms;
+		g->watchd_hailed = loop_now(g->loop);
 		return ERR_OK;
 	}
 	err = watch_clnt_msg(&g->watch, in);
