@@ -142,7 +142,9 @@ int generation_decode(struct bytes text, struct generation_state *s)
 	s->generation = state_number(&c, "generation");
 	boot = state_line(&c, "boot_id");
 	clean = state_number(&c, "clean");
-	if (cur_end(&c) != ERR_OK || boot.len > GENERATION_BOOT_ID_MAX || clean > 1 || s->generation == 0)
+	if (cur_end(&c) != ERR_OK || clean > 1 || s->generation == 0)
+		return ERR_CORRUPT;
+	if (boot.len > GENERATION_BOOT_ID_MAX || memchr(boot.data, 0, boot.len) != NULL)
 		return ERR_CORRUPT;
 	memcpy(s->boot_id, boot.data, boot.len);
 	s->clean = clean == 1;

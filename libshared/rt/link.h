@@ -24,7 +24,7 @@
 #include "rt/loop.h"
 #include "rt/peers.h"
 
-enum { LINK_HEARTBEAT_MS = 500, LINK_DEAD_MS = 3000, LINK_RETRY_MIN_MS = 5, LINK_RETRY_MAX_MS = 200 };
+enum { LINK_HEARTBEAT_MS = 500, LINK_DEAD_MS = 3000, LINK_RETRY_MIN_MS = 5, LINK_RETRY_MAX_MS = 40 };
 
 /* The same, for tests: a zero stands for the constant. */
 struct link_times {

@@ -41,21 +41,19 @@ struct stream {
 	nng_stream *nng;
 	const struct stream_ops *ops;
 	void *arg;
-	bool in_callback;
+	bool in_callback, reading, paused, gone, tell;
 
 	nng_aio *read_aio;
 	struct loop_task read_task, resume_task;
 	uint8_t *in;
 	size_t in_len, in_cap, in_max;
-	bool reading, paused, gone;
 
-	nng_aio *write_aio;
+	nng_aio *write_aio, *now_aio;
 	struct loop_task write_task, tell_task;
 	atomic_int write;           /* enum stream_write */
 	struct buf out;             /* gathers */
 	struct buf flight;          /* being written, from flight_off */
 	size_t flight_off;
-	bool tell;
 };
 
 struct stream_listener {
@@ -155,9 +153,8 @@ static void stream_gone(struct stream *s, const char *reason)
 
 static const char *stream_reason(int rv)
 {
-	if (rv == NNG_ECONNSHUT || rv == NNG_ECLOSED || rv == NNG_ECONNRESET)
-		return "closed by the peer";
-	return nng_strerror(rv);
+	return rv == NNG_ECONNSHUT || rv == NNG_ECLOSED || rv == NNG_ECONNRESET ? "closed by the peer"
+										: nng_strerror(rv);
 }
 
 static void stream_on_read(void *arg)
@@ -171,8 +168,8 @@ static void stream_on_read(void *arg)
 		stream_gone(s, stream_reason(rv));
 		return;
 	}
-	CHECK(nng_aio_count(s->read_aio) <= s->in_cap - s->in_len);
 	s->in_len += nng_aio_count(s->read_aio);
+	CHECK(s->in_len <= s->in_cap);
 	stream_show(s);
 	stream_read(s);
 }
@@ -181,9 +178,8 @@ static void stream_on_resume(void *arg)
 {
 	struct stream *s = arg;
 
-	if (s->reading)
-		return;
-	stream_show(s);
+	if (!s->reading)
+		stream_show(s);
 	stream_read(s);
 }
 
@@ -212,13 +208,34 @@ static void stream_write_done(void *arg)
 		loop_post(s->loop, &s->write_task);
 }
 
-static void stream_submit(struct stream *s)
+static void stream_send(struct stream *s, nng_aio *aio)
 {
 	nng_iov iov = {s->flight.data + s->flight_off, s->flight.len - s->flight_off};
 
-	stream_nng(nng_aio_set_iov(s->write_aio, 1, &iov));
+	stream_nng(nng_aio_set_iov(aio, 1, &iov));
+	nng_stream_send(s->nng, aio);
+}
+
+static void stream_submit(struct stream *s)
+{
 	atomic_store(&s->write, s->tell || s->out.len > 0 ? STREAM_WANTED : STREAM_BUSY);
-	nng_stream_send(s->nng, s->write_aio);
+	stream_send(s, s->write_aio);
+}
+
+/*
+ * Most writes fit into the socket's buffer, and an aio without a callback is then done in this
+ * thread; with one, a thread of nng is woken to say so, on each hop of each request. The rest is
+ * taken back and left, as errors are, to the other aio. True if nothing is left.
+ */
+static bool stream_write_now(struct stream *s)
+{
+	stream_send(s, s->now_aio);
+	nng_aio_cancel(s->now_aio);
+	nng_aio_wait(s->now_aio);
+	if (nng_aio_result(s->now_aio) == 0)
+		s->flight_off += nng_aio_count(s->now_aio);
+	CHECK(s->flight_off <= s->flight.len);
+	return s->flight_off == s->flight.len;
 }
 
 static void stream_landed(struct stream *s)
@@ -258,24 +275,26 @@ void stream_flush(struct stream *s)
 	s->flight = s->out;
 	s->out = swap;
 	s->out.max = s->flight.max;
-	stream_submit(s);
+	if (!stream_write_now(s)) {
+		stream_submit(s);
+	} else {
+		stream_landed(s);
+		if (s->tell)
+			loop_post(s->loop, &s->tell_task);
+	}
 }
 
-static void stream_say_sent(struct stream *s)
+static void stream_say_sent(void *arg)
 {
+	struct stream *s = arg;
+
 	if (!s->tell)
 		return;
 	s->tell = false;
-	if (s->ops->sent == NULL)
-		return;
 	s->in_callback = true;
-	s->ops->sent(s->arg);
+	if (s->ops->sent != NULL)
+		s->ops->sent(s->arg);
 	s->in_callback = false;
-}
-
-static void stream_on_tell(void *arg)
-{
-	stream_say_sent(arg);
 }
 
 static void stream_on_write(void *arg)
@@ -334,10 +353,11 @@ static struct stream *stream_new(struct loop *loop, nng_stream *nng)
 	atomic_init(&s->write, STREAM_IDLE);
 	loop_task_init(&s->read_task, stream_on_read, s);
 	loop_task_init(&s->write_task, stream_on_write, s);
-	loop_task_init(&s->tell_task, stream_on_tell, s);
+	loop_task_init(&s->tell_task, stream_say_sent, s);
 	loop_task_init(&s->resume_task, stream_on_resume, s);
 	stream_nng(nng_aio_alloc(&s->read_aio, stream_read_done, s));
 	stream_nng(nng_aio_alloc(&s->write_aio, stream_write_done, s));
+	stream_nng(nng_aio_alloc(&s->now_aio, NULL, NULL));
 	return s;
 }
 
@@ -367,6 +387,7 @@ void stream_close(struct stream **sp)
 	loop_task_cancel(s->loop, &s->resume_task);
 	nng_aio_free(s->read_aio);
 	nng_aio_free(s->write_aio);
+	nng_aio_free(s->now_aio);
 	nng_stream_free(s->nng);
 	buf_free(&s->out);
 	buf_free(&s->flight);

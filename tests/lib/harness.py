@@ -290,14 +290,18 @@ class Cluster:
         self.up.wait()
         self.up = None
 
+        dying = set()
+
         def gone():
             left = processes_of(self.dir)
+            dying.update(left)
             for pid in left:
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:
                     pass
-            return not left
+            # One that is dying has no command line any more, and still holds its lock files.
+            return not any(alive(pid) for pid in dying)
         until(gone, "the killed are gone")
 
     def port(self, i):

@@ -24,7 +24,7 @@ skip() { # CLAIM WHY
 }
 
 scripts_pass_shellcheck() {
-	for f in bootstrap .ci/run tests/lint/docs.sh; do
+	for f in bootstrap .ci/run tests/lint/docs.sh tests/fuzz/run; do
 		# a release archive has no .ci
 		[ ! -e "$top/$f" ] || shellcheck -f gcc "$top/$f" 2>&1
 	done
