@@ -35,7 +35,12 @@
 	C(GAUGE,   work_bytes, "memory held by reads under way") \
 	C(GAUGE,   raftd_up, "1: the link to raftd is up") \
 	C(GAUGE,   stored_up, "1: the link to stored is up") \
-	C(COUNTER, link_losses_total, "times a link to raftd or stored was lost") \
+	C(GAUGE,   watchd_up, "1: the link to watchd is up") \
+	C(COUNTER, link_losses_total, "times a link to raftd, stored or watchd was lost") \
+	C(GAUGE,   watches, "watches of all clients") \
+	C(COUNTER, watches_registered_total, "watches told to watchd, again after each new link") \
+	C(COUNTER, watch_events_total, "events sent, counted once per watch") \
+	C(COUNTER, watch_notifications_total, "notifications of watches") \
 	C(GAUGE,   store_generation, "of the mapped store; 0: none is mapped")
 
 COUNTER_SET(gatewayd_counters, GATEWAYD_COUNTERS);

@@ -8,6 +8,7 @@
  *   request.c   which method is which handler; answers
  *   write.c     put, delete, txn, compact: by way of the log
  *   read.c      range and reading txn: from the mapped store
+ *   watch.c     watches: by way of watchd; notifications
  *   info.c      version, status, members, hash, move_leader
  *   map.c       the mapped store and its generations
  */
@@ -21,6 +22,7 @@
 #include "base/list.h"
 #include "clnt/raft_clnt.h"
 #include "clnt/store_clnt.h"
+#include "clnt/watch_clnt.h"
 #include "gatewayd/conn.h"
 #include "gatewayd/counters.h"
 #include "mvcc/mvcc.h"
@@ -37,6 +39,7 @@ struct gateway_io {
 	/* As clnt_io.send, per link. */
 	int (*send_raft)(void *arg, uint32_t number, const struct msg_desc *d, const void *msg);
 	int (*send_store)(void *arg, uint32_t number, const struct msg_desc *d, const void *msg);
+	int (*send_watch)(void *arg, uint32_t number, const struct msg_desc *d, const void *msg);
 	/* A new random incarnation, not 0. */
 	uint64_t (*incarnation)(void *arg);
 	/* The incarnation has changed: both links must say hello again. */
@@ -98,6 +101,9 @@ struct gateway {
 	struct gatewayd_counters counters;
 	struct raft_clnt raft;
 	struct store_clnt store;
+	struct watch_clnt watch;
+	mono_t watchd_hailed, watch_retry_at;
+	int64_t watchd_age_ms;                 /* when it hailed */
 	struct map map;
 	struct reads reads;
 	struct list deadlines, short_deadlines;   /* each in the order of its deadlines */
@@ -121,6 +127,9 @@ int gateway_raft_msg(struct gateway *g, const struct msg_in *in);
 void gateway_store_up(struct gateway *g);
 void gateway_store_down(struct gateway *g);
 int gateway_store_msg(struct gateway *g, const struct msg_in *in);
+void gateway_watch_up(struct gateway *g);
+void gateway_watch_down(struct gateway *g);
+int gateway_watch_msg(struct gateway *g, const struct msg_in *in);
 
 /* ---- between the files ---- */
 
@@ -137,6 +146,7 @@ extern const struct conn_ops gateway_conn_ops;
 typedef void method_fn(struct gateway *g, struct conn *c, const struct rpc_request *rpc, void *params);
 method_fn write_put, write_delete, write_txn, write_compact;
 method_fn read_range;
+method_fn watch_create_method, watch_cancel_method, watch_progress_method;
 method_fn info_version, info_status, info_members, info_hash, info_move_leader;
 
 /* write.c */
@@ -151,6 +161,11 @@ void read_poll(struct gateway *g);             /* indexes that have come, applie
 void read_turn(struct gateway *g);             /* reads, for about a millisecond */
 void read_room(struct gateway *g, struct conn *c);
 void read_mapped(struct gateway *g);           /* another store is mapped, or none */
+
+/* watch.c */
+void watch_flush(struct gateway *g, mono_t now);
+void watch_conn_room(struct gateway *g, struct conn *c);    /* the client has taken what it was sent */
+void watch_conn_gone(struct gateway *g, struct conn *c);    /* with all its watches */
 
 /* info.c */
 void info_poll(struct gateway *g);

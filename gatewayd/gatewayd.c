@@ -26,8 +26,8 @@ struct gatewayd {
 	int fd;                               /* of the port, until it is listened on */
 	size_t max_conns;
 	uint64_t incarnation;                 /* as the hellos say it */
-	struct link_dialer *raft_dialer, *store_dialer;
-	struct link *raft, *store;            /* NULL: down */
+	struct link_dialer *raft_dialer, *store_dialer, *watch_dialer;
+	struct link *raft, *store, *watch;    /* NULL: down */
 	struct loop_hook stopped;
 	char *store_dir;
 };
@@ -105,8 +105,37 @@ static void store_down(void *arg, struct link *l, const char *reason)
 	gateway_store_down(&x->g);
 }
 
+static int watch_up(void *arg, struct link *l, const struct link_hello *peer)
+{
+	struct gatewayd *x = arg;
+	int err = link_up(x, &x->watch, l, peer);
+
+	if (err == ERR_OK)
+		gateway_watch_up(&x->g);
+	return err;
+}
+
+static int watch_msg(void *arg, struct link *l, const struct msg_in *in)
+{
+	struct gatewayd *x = arg;
+
+	(void)l;
+	return gateway_watch_msg(&x->g, in);
+}
+
+static void watch_down(void *arg, struct link *l, const char *reason)
+{
+	struct gatewayd *x = arg;
+
+	(void)l;
+	(void)reason;
+	x->watch = NULL;
+	gateway_watch_down(&x->g);
+}
+
 static const struct link_ops raft_ops = {link_say_hello, raft_up, raft_msg, raft_down, NULL};
 static const struct link_ops store_ops = {link_say_hello, store_up, store_msg, store_down, NULL};
+static const struct link_ops watch_ops = {link_say_hello, watch_up, watch_msg, watch_down, NULL};
 
 /* ---- what the gateway asks of the outside ---- */
 
@@ -122,6 +151,13 @@ static int io_send_store(void *arg, uint32_t number, const struct msg_desc *d, c
 	struct gatewayd *x = arg;
 
 	return x->store != NULL ? link_send(x->store, number, d, msg) : ERR_CLOSED;
+}
+
+static int io_send_watch(void *arg, uint32_t number, const struct msg_desc *d, const void *msg)
+{
+	struct gatewayd *x = arg;
+
+	return x->watch != NULL ? link_send(x->watch, number, d, msg) : ERR_CLOSED;
 }
 
 static uint64_t io_incarnation(void *arg)
@@ -200,7 +236,7 @@ static int gatewayd_dial(struct gatewayd *x, enum daemon_kind peer, const struct
 static int gatewayd_start(struct daemon *d)
 {
 	struct gatewayd *x = d->state;
-	struct gateway_io io = {io_send_raft, io_send_store, io_incarnation, io_hello_again,
+	struct gateway_io io = {io_send_raft, io_send_store, io_send_watch, io_incarnation, io_hello_again,
 				io_map_open, io_map_close, x};
 	int err;
 
@@ -208,6 +244,8 @@ static int gatewayd_start(struct daemon *d)
 	err = gatewayd_dial(x, DAEMON_RAFTD, &link_raft, &raft_ops, &x->raft_dialer);
 	if (err == ERR_OK)
 		err = gatewayd_dial(x, DAEMON_STORED, &link_store, &store_ops, &x->store_dialer);
+	if (err == ERR_OK)
+		err = gatewayd_dial(x, DAEMON_WATCHD, &link_watch, &watch_ops, &x->watch_dialer);
 	if (err == ERR_OK)
 		listen_start(&x->port, &x->g.conns, x->fd, x->max_conns);
 	return err;
@@ -284,6 +322,8 @@ static void gatewayd_status(void *arg, struct admin_reply *r)
 	admin_i64(r, "revision", g->store.progress.revision);
 	admin_link(r, "raftd", x->raft);
 	admin_link(r, "stored", x->store);
+	admin_link(r, "watchd", x->watch);
+	admin_u64(r, "watches", g->watch.n);
 }
 
 static void admin_clients(void *arg, const char *args, struct admin_reply *r)

@@ -101,6 +101,7 @@ static void install_done(struct stored *s)
 	counter_inc(&s->counters.snapshots_installed);
 	/* What they were told of is gone: they begin anew, with the new generation's number. */
 	stored_drop_gateways(s, "the store has become a snapshot");
+	stored_tell_watchd(s);                /* it maps the new one, and reads on in that */
 	if (s->raftd != NULL)
 		link_drop(s->raftd, "the store has become a snapshot");
 }

@@ -5,6 +5,7 @@
 
 #include "base/counter.h"
 #include "proto/link_apply.h"
+#include "proto/link_news.h"
 #include "proto/link_store.h"
 #include "rt/daemon.h"
 #include "rt/link.h"
@@ -36,6 +37,7 @@
 	C(GAUGE,   snapshot_working, "1: one is being made, 2: installed") \
 	C(GAUGE,   raftd_up, "raftd is linked") \
 	C(GAUGE,   gateways, "gatewayds linked") \
+	C(GAUGE,   watchd_up, "watchd is linked") \
 	C(GAUGE,   applied, "index of the last entry applied") \
 	C(GAUGE,   commit, "raftd's commit index, as last heard") \
 	C(GAUGE,   revision, "the store's revision") \
@@ -97,6 +99,13 @@ struct stored {
 	struct hash_job hashes[LIMIT_STORE_HASHES];
 	size_t next_hash;
 
+	/* watchd */
+	struct link_server *watch_server;
+	struct link *watchd;
+	int64_t watch_read;              /* history up to here has been read by it; -1: not told */
+	bool holding;                    /* compaction waits for it */
+	mono_t held_since;
+
 	/* chores */
 	struct loop_timer chores;        /* dead readers, sizes */
 	struct loop_timer compact;       /* the next step, when others have been let through */
@@ -119,6 +128,12 @@ int stored_open_gateways(struct stored *s);
 void stored_keep_result(struct stored *s, uint64_t index, const struct apply_result *r);
 void stored_tell_gateways(struct stored *s);
 void stored_drop_gateways(struct stored *s, const char *reason);
+
+/* watch_ipc.c: how far the store has come */
+int stored_open_watchd(struct stored *s);
+void stored_tell_watchd(struct stored *s);
+/* Compacted history must stay a moment longer: watchd has still to read it. */
+bool stored_watch_holds(struct stored *s, mono_t now);
 
 /* hashes.c */
 void hashes_ask(struct stored *s, struct link *l, const struct store_hash_ask *ask);

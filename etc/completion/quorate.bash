@@ -4,7 +4,7 @@
 _quorate() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
 	local global="--endpoints --command-timeout --dial-timeout --write-out --hex --help"
-	local commands="get put del txn compaction status members member hash move-leader admin load bench init up version help"
+	local commands="get put del txn compaction watch status members member hash move-leader admin load bench init up version help"
 	local command= flags= i
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
@@ -32,6 +32,7 @@ _quorate() {
 	del) flags="--prefix --from-key --prev-kv --range" ;;
 	txn) flags="--interactive" ;;
 	compaction|compact) flags="--physical" ;;
+	watch) flags="--interactive --prefix --from-key --rev --prev-kv --progress-notify" ;;
 	hash) flags="--rev" ;;
 	admin) flags="--dir --node" ;;
 	load) flags="--format --inflight --retry --patience --acked --quiet" ;;
@@ -50,7 +51,7 @@ _quorate() {
 	"") COMPREPLY=($(compgen -W "$commands" -- "$cur")) ;;
 	help) COMPREPLY=($(compgen -W "$commands" -- "$cur")) ;;
 	member) COMPREPLY=($(compgen -W "list" -- "$cur")) ;;
-	admin) COMPREPLY=($(compgen -W "raftd stored gatewayd help status metrics loglevel trace" -- "$cur")) ;;
+	admin) COMPREPLY=($(compgen -W "raftd stored watchd gatewayd help status metrics loglevel trace" -- "$cur")) ;;
 	bench) COMPREPLY=($(compgen -W "put get range mixed" -- "$cur")) ;;
 	load) COMPREPLY=($(compgen -f -- "$cur")) ;;
 	esac

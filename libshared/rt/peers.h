@@ -23,7 +23,9 @@ enum daemon_kind {
 #define PEER_LIST(P) \
 	P(RAFTD,  GATEWAYD, "raftd-gatewayd.sock")   /* propose, read index, status */ \
 	P(STORED, RAFTD,    "stored-raftd.sock")     /* committed entries; applied index comes back */ \
-	P(STORED, GATEWAYD, "stored-gatewayd.sock")  /* results of proposals, applied index, status */
+	P(STORED, GATEWAYD, "stored-gatewayd.sock")  /* results of proposals, applied index, status */ \
+	P(STORED, WATCHD,   "stored-watchd.sock")    /* how far the store has come */ \
+	P(WATCHD, GATEWAYD, "watchd-gatewayd.sock")  /* watches; events come back */
 
 const char *daemon_name(enum daemon_kind kind);                /* "raftd"; "?" if unknown */
 int daemon_by_name(const char *name, enum daemon_kind *kind);  /* ERR_OK or ERR_NOT_FOUND */

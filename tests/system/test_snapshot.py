@@ -16,6 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import history
 from harness import QUORATE, Cluster, scaled, tap, until
 from rpc import H_REVISION, S_APPLIED, S_APPLY_HASH, Pipeline, Request
+from watcher import Watcher
 
 SEED = int(os.environ.get("QUORATE_SEED", random.SystemRandom().randrange(1 << 32)))
 MIB = 1 << 20
@@ -181,6 +182,22 @@ def a_follower_that_was_away_too_long_comes_back_by_a_snapshot():
         caught_up(c, data)
 
 
+def a_watch_goes_on_through_a_snapshot():
+    with Small() as c:
+        node = (c.wait_leader() + 1) % 3
+        with Watcher(c.port(node)) as w:
+            watch, _ = w.watch(b"/snap/", b"/snap0")
+            pid, data = leave_behind(c, node)
+            os.kill(pid, signal.SIGCONT)
+            caught_up(c, data)
+            assert c.stored(node)["snapshot"]["installed"] == 1
+            write(c, 1, node)
+            w.wait(lambda: len(w.events[watch]) >= len(WRITTEN), "all events")
+            revisions = [e[0] for e in w.events[watch]]
+            assert revisions == sorted(set(revisions)) and not w.canceled
+            assert sorted((e[2], e[3]) for e in w.events[watch]) == sorted(WRITTEN)
+
+
 def a_node_without_its_store_takes_its_snapshot_or_anothers():
     with Small() as c:
         data = {}
@@ -266,6 +283,7 @@ def after_a_crash_of_the_system_the_store_begins_from_a_good_snapshot():
 
 if __name__ == "__main__":
     tap([the_log_is_cut_under_load_and_stays_small, a_follower_that_was_away_too_long_comes_back_by_a_snapshot,
+         a_watch_goes_on_through_a_snapshot,
          a_node_without_its_store_takes_its_snapshot_or_anothers, a_transfer_survives_the_death_of_each_daemon,
          the_leader_may_die_in_the_middle_of_a_transfer,
          after_a_crash_of_the_system_the_store_begins_from_a_good_snapshot])
