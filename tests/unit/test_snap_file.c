@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -18,6 +19,30 @@
 #include "stored/store.h"
 #include "tests/lib/snap_store.h"
 #include "tests/lib/tap.h"
+
+/* Instead of the C library's: which directories have been synced. */
+static ino_t synced[64];
+static size_t n_synced;
+
+int fsync(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode) && n_synced < ARRAY_LEN(synced))
+		synced[n_synced++] = st.st_ino;
+	return (int)syscall(SYS_fsync, fd);
+}
+
+static bool dir_was_synced(const char *name)
+{
+	struct stat st;
+
+	OK(stat(snap_store_path(name), &st) == 0);
+	for (size_t i = 0; i < n_synced; i++)
+		if (synced[i] == st.st_ino)
+			return true;
+	return false;
+}
 
 static uint8_t file[1u << 20];
 static size_t file_len;
@@ -368,6 +393,20 @@ TEST(an_install_that_was_interrupted_is_finished_at_the_next_start)
 	snap_store_drop(&s);
 }
 
+/* A helper was killed between its rename and its sync, and the log is cut behind what is told now. */
+TEST(what_is_found_at_a_start_is_durable_before_it_counts)
+{
+	struct store s;
+	struct snap_info info;
+
+	made(&s, &info);
+	snap_store_drop(&s);
+	n_synced = 0;
+	snap_store_up(&s, 1, "boot-a\n");
+	OK(dir_was_synced("snap"));
+	snap_store_drop(&s);
+}
+
 TEST(a_store_changes_over_while_it_runs)
 {
 	struct store s;
@@ -447,6 +486,7 @@ TESTS = {
 	T(a_damaged_row_gets_into_no_snapshot),
 	T(a_copy_that_finds_no_room_leaves_no_snapshot),
 	T(an_install_that_was_interrupted_is_finished_at_the_next_start),
+	T(what_is_found_at_a_start_is_durable_before_it_counts),
 	T(a_store_changes_over_while_it_runs),
 	T(a_file_that_is_not_what_was_said_becomes_no_snapshot),
 	T(only_one_way_to_write_a_name_is_a_name),
