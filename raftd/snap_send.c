@@ -109,10 +109,11 @@ static bool send_choose(struct snap_send *o)
 
 static void send_seek(struct snap_send *o)
 {
-	uint64_t applied = o->n->feed.applied;
+	uint64_t applied = o->n->feed.applied, asked = o->n->snap.asked;
 
 	if (!send_choose(o)) {
-		if (applied >= o->need)          /* else what is made now will not do either */
+		/* Not if what is under way will do, nor if what would be made now will not. */
+		if (applied >= o->need && (asked == 0 || asked < o->need))
 			snap_ask(o->n, applied);
 		send_after(o, SEND_SEEK_MS);
 		return;

@@ -259,6 +259,12 @@ TEST(without_a_snapshot_that_will_do_one_is_asked_for)
 	UNTIL(fake.n->snap.asked == 1000);
 	OK(strstr(fake_journal(), "stored: apply_snapshot{index=1000}") != NULL);
 	EQ_INT(line.pieces, 0);
+	fake.n->feed.applied = 1010;                 /* the one under way will do */
+	snap_send_begin(fake.n, 3, 940, false);
+	loop_turn(fake.n->d->loop, 5);
+	loop_turn(fake.n->d->loop, 5);
+	OK(strstr(fake_journal(), "apply_snapshot") == NULL);
+	snap_send_stop(fake.n, 3);
 	have_snapshot();
 	UNTIL(line.pieces == 1);
 	EQ_INT(line.piece[0].m.index, 950);
@@ -404,6 +410,18 @@ TEST(what_is_not_needed_is_not_taken)
 	end();
 }
 
+TEST(a_transfer_that_the_log_has_overtaken_leaves_nothing)
+{
+	begin();
+	SAYS(0, 0, PEER_SNAPSHOT_AGAIN, 0);
+	SAYS(0, 1000, PEER_SNAPSHOT_NEXT, 1000);
+	OK(incoming_exists());
+	fake.n->feed.applied = 900;
+	UNTIL(!incoming_exists());
+	EQ_INT(fake.n->snap.recv.fd, -1);
+	end();
+}
+
 TEST(one_transfer_at_a_time_and_a_newer_one_replaces_its_own)
 {
 	struct peer_snapshot other;
@@ -511,6 +529,7 @@ TESTS = {
 	T(pieces_out_of_order_are_not_taken),
 	T(lies_about_lengths_and_places_close_the_connection),
 	T(what_is_not_needed_is_not_taken),
+	T(a_transfer_that_the_log_has_overtaken_leaves_nothing),
 	T(one_transfer_at_a_time_and_a_newer_one_replaces_its_own),
 	T(a_file_that_stored_finds_bad_is_thrown_away),
 	T(a_file_whose_install_was_interrupted_is_kept),
