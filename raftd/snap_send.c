@@ -311,6 +311,7 @@ int snap_send_resp(struct raftd *n, uint64_t peer, const struct peer_snapshot_re
 	case PEER_SNAPSHOT_WAIT:
 		o->state = SNAP_SEND_OFFERED;
 		o->progress = loop_now(n->d->loop);
+		send_got(o, m->offset);
 		if (o->waiting.ns == 0)
 			o->waiting = o->progress;
 		send_after(o, SEND_OFFER_MS);

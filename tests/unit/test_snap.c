@@ -315,8 +315,10 @@ TEST(a_snapshot_found_bad_there_gives_way_to_a_newer_one)
 	line.pieces = 0;
 	snap_send_begin(fake.n, 2, 900, true);
 	UNTIL(line.pieces == 1);
-	m.status = PEER_SNAPSHOT_AGAIN;
+	m.status = PEER_SNAPSHOT_WAIT;
 	m.offset = FILE_BYTES;                       /* all of it was there */
+	EQ_INT(snap_send_resp(fake.n, 2, &m), ERR_OK);
+	m.offset = 0;
 	EQ_INT(snap_send_resp(fake.n, 2, &m), ERR_OK);
 	line.pieces = 0;
 	m.status = PEER_SNAPSHOT_FAILED;
