@@ -95,6 +95,7 @@ static void install_done(struct stored *s)
 			 s->store.committed.applied);
 		generation_remove_others(s->store.dir, s->store.generation.generation);
 		snapshots_tell(s);
+		install_refused(s, ERR_EXISTS);      /* else raftd waits for it, and takes no other */
 		return;
 	}
 	store_switch(&s->store, n->generation);

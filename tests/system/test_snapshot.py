@@ -246,6 +246,28 @@ def the_leader_may_die_in_the_middle_of_a_transfer():
         assert log_lines(c, node, "stored", "store is now a snapshot")
 
 
+def flip(path):
+    with open(path, "r+b") as f:
+        f.seek(os.path.getsize(path) // 2)
+        byte = f.read(1)
+        f.seek(-1, os.SEEK_CUR)
+        f.write(bytes([byte[0] ^ 1]))
+
+
+def a_snapshot_that_is_bad_at_the_sender_gives_way_to_a_newer_one():
+    with Small() as c:
+        node = (c.wait_leader() + 1) % 3
+        pid, data = leave_behind(c, node)
+        for i in range(3):
+            for path in glob.glob(os.path.join(c.node_dir(i), "data", "snap", "*.snap")):
+                flip(path)
+        os.kill(pid, signal.SIGCONT)
+        until(lambda: log_lines(c, node, "raftd", "that came in cannot be used"), "the receiver finds it bad")
+        data.update(write(c, 1, c.wait_leader()))        # not enough for a snapshot by itself
+        caught_up(c, data)
+        assert log_lines(c, node, "stored", "store is now a snapshot")
+
+
 def after_a_crash_of_the_system_the_store_begins_from_a_good_snapshot():
     with tempfile.NamedTemporaryFile("w", prefix="quorate-boot-") as boot:
         def reboot():
@@ -268,11 +290,7 @@ def after_a_crash_of_the_system_the_store_begins_from_a_good_snapshot():
                     f.write(os.urandom(4096 * 20))
             damaged = glob.glob(os.path.join(c.node_dir(2), "data", "snap", "*.snap"))
             for path in damaged:
-                with open(path, "r+b") as f:
-                    f.seek(os.path.getsize(path) // 2)
-                    byte = f.read(1)
-                    f.seek(-1, os.SEEK_CUR)
-                    f.write(bytes([byte[0] ^ 1]))
+                flip(path)
             c.start()
             caught_up(c, data)
             for i in (0, 1):
@@ -286,4 +304,5 @@ if __name__ == "__main__":
          a_watch_goes_on_through_a_snapshot,
          a_node_without_its_store_takes_its_snapshot_or_anothers, a_transfer_survives_the_death_of_each_daemon,
          the_leader_may_die_in_the_middle_of_a_transfer,
+         a_snapshot_that_is_bad_at_the_sender_gives_way_to_a_newer_one,
          after_a_crash_of_the_system_the_store_begins_from_a_good_snapshot])
