@@ -33,6 +33,8 @@ struct client_conn {
 	size_t out_pos;                 /* of out: written */
 	uint64_t queued_total, written_total;
 	struct client_reader reader;
+	void (*notice)(void *arg, const struct native_notification *n, const void *params);
+	void *notice_arg;
 	struct conn_slot *slots;
 	uint32_t n_slots, n_fresh, first_free, flights;   /* n_fresh: slots used at least once */
 };
@@ -76,6 +78,22 @@ static void conn_finish(void *arg, struct client_flight *f, const struct client_
 	CHECK(f->slot < c->n_fresh && c->slots[f->slot].flight == f);
 	conn_free_slot(c, f->slot);
 	f->done(f, reply);
+}
+
+static void conn_notice(void *arg, const struct native_notification *n, const void *params)
+{
+	struct client_conn *c = arg;
+
+	c->notice(c->notice_arg, n, params);
+}
+
+void client_conn_notices(struct client_conn *c,
+			 void (*fn)(void *arg, const struct native_notification *n, const void *params),
+			 void *arg)
+{
+	c->notice = fn;
+	c->notice_arg = arg;
+	c->reader.notice = fn != NULL ? conn_notice : NULL;
 }
 
 static int conn_fail(struct client_conn *c, int err, int sys_err)

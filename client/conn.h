@@ -29,6 +29,11 @@ void client_conn_close(struct client_conn **c);   /* not inside a done() or a si
  */
 int client_conn_send(struct client_conn *c, struct client_flight *f, const void *params);
 
+/* Where notifications go; it must not close the connection. Before that one that comes is an error. */
+void client_conn_notices(struct client_conn *c,
+			 void (*fn)(void *arg, const struct native_notification *n, const void *params),
+			 void *arg);
+
 /* To wait for: */
 int client_conn_fd(const struct client_conn *c);      /* -1 when failed */
 short client_conn_events(const struct client_conn *c);   /* for poll(2) */

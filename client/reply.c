@@ -51,7 +51,7 @@ static int reply_short(struct bytes in, size_t max, int err)
 	return err == ERR_TRUNCATED && in.len >= max ? ERR_MALFORMED : err;
 }
 
-/* [1, id: notifications are for watches, which this client does not have, so none is due. */
+/* [1, id. A whole notification is waited for only if somebody wants one. */
 static int reply_head(struct client_reader *r, struct bytes in, size_t *used)
 {
 	struct cur c = cur_of(in);
@@ -59,6 +59,11 @@ static int reply_head(struct client_reader *r, struct bytes in, size_t *used)
 	struct wire_head outer = wire_head(&c), type = wire_head(&c), id = wire_head(&c);
 
 	/* The first bytes decide, so that nothing is waited for from a stranger. */
+	if (r->notice != NULL && outer.kind == WIRE_ARRAY && outer.n == 3) {
+		r->state = CLIENT_REPLY_NOTICE;
+		client_scan_start(&r->scan, 1);
+		return ERR_OK;
+	}
 	if (outer.kind != WIRE_END && (outer.kind != WIRE_ARRAY || outer.n != 4))
 		return ERR_MALFORMED;
 	if (type.kind != WIRE_END && (type.kind != WIRE_UINT || type.n != NATIVE_RESPONSE))
@@ -74,6 +79,41 @@ static int reply_head(struct client_reader *r, struct bytes in, size_t *used)
 	r->state = CLIENT_REPLY_ERROR;
 	client_scan_start(&r->scan, 1);
 	return ERR_OK;
+}
+
+/* [2, "method", params]; one that this client does not know is passed over. */
+static int reply_notice(struct client_reader *r, struct bytes in, size_t *used)
+{
+	const struct native_notification *n;
+	struct bytes name;
+	void *params = NULL;
+	struct wire w;
+	int rc = client_scan_on(&r->scan, in, LIMIT_CLIENT_RESPONSE_BYTES, used);
+
+	if (rc != ERR_OK)
+		return rc;
+	w = wire_of(bytes_of(in.data, *used), WIRE_TOLERANT);
+	(void)wire_get_array(&w);
+	if (wire_get_u64(&w) != NATIVE_NOTIFICATION)
+		return ERR_MALFORMED;
+	name = wire_get_str(&w);
+	if (w.c.err == ERR_OK && bytes_eq(name, bytes_str("error")))
+		return ERR_CLOSED;            /* the server's last word */
+	n = native_notification_find(name);
+	if (n == NULL) {
+		wire_skip(&w);
+	} else {
+		params = arena_alloc(&r->arena, n->params->size);
+		if (params == NULL)
+			return ERR_NO_MEMORY;
+		(void)msg_decode(&w, n->params, &r->arena, params);
+	}
+	rc = reply_settled(wire_end(&w));
+	if (rc == ERR_OK && n != NULL)
+		r->notice(r->arg, n, params);
+	r->state = CLIENT_REPLY_HEAD;
+	arena_reset(&r->arena);
+	return rc;
 }
 
 /* [code, "text", again] */
@@ -240,6 +280,8 @@ static int reply_step(struct client_reader *r, struct bytes in, size_t *used)
 	switch (r->state) {
 	case CLIENT_REPLY_HEAD:
 		return reply_head(r, in, used);
+	case CLIENT_REPLY_NOTICE:
+		return reply_notice(r, in, used);
 	case CLIENT_REPLY_ERROR:
 		return reply_error(r, in, used);
 	case CLIENT_REPLY_WHOLE:

@@ -44,7 +44,7 @@ struct client_flight {
 };
 
 enum client_reply_state {
-	CLIENT_REPLY_HEAD, CLIENT_REPLY_ERROR, CLIENT_REPLY_WHOLE, CLIENT_REPLY_RANGE,
+	CLIENT_REPLY_HEAD, CLIENT_REPLY_NOTICE, CLIENT_REPLY_ERROR, CLIENT_REPLY_WHOLE, CLIENT_REPLY_RANGE,
 	CLIENT_REPLY_PAIRS, CLIENT_REPLY_RANGE_END
 };
 
@@ -53,6 +53,11 @@ struct client_reader {
 	struct client_flight *(*find)(void *arg, uint32_t id);
 	/* The answer is complete; forget the request, then call its done(). */
 	void (*finish)(void *arg, struct client_flight *f, const struct client_reply *reply);
+	/*
+	 * A notification, decoded; valid until it returns. NULL: there are none for this client, and
+	 * one that comes is an error.
+	 */
+	void (*notice)(void *arg, const struct native_notification *n, const void *params);
 	void *arg;
 
 	enum client_reply_state state;

@@ -182,7 +182,7 @@ static int admin_run(struct ctl *ctl, const void *options, int argc, char **argv
 const struct ctl_command ctl_admin = {
 	.name = "admin", .args = "DAEMON COMMAND...",
 	.summary = "Sends a command to a daemon's admin socket",
-	.more = "DAEMON is raftd, stored, leased, gatewayd, or gatewayd.1 and so on. `help` lists what it "
+	.more = "DAEMON is raftd, stored, leased, watchd, gatewayd, or gatewayd.1 and so on. `help` lists what it "
 		"knows;\n"
 		"all know status, metrics, loglevel and trace. With -w json the answer is one "
 		"line of\n"

@@ -187,7 +187,10 @@ static int bench_lane_fill(struct bench_lane *lane)
 	return CTL_OK;
 }
 
-/* A lane that nothing has happened to costs no system call: there may be a thousand. */
+/*
+ * A lane that nothing has happened to costs no system call: there may be a thousand. One whose
+ * connection ended while it was written to has no descriptor left, and is ready to be told so.
+ */
 static void bench_lane_turn(struct bench_lane *lane, bool ready, mono_t now)
 {
 	bool silent = lane->busy > 0 && mono_sub_ms(now, lane->heard) > BENCH_SILENCE_MS;
@@ -223,7 +226,7 @@ static int bench_turn(struct bench *b, struct pollfd *p)
 	(void)poll(p, b->n_lanes, BENCH_TURN_MS);
 	now = mono_now();
 	for (size_t i = 0; i < b->n_lanes; i++)
-		bench_lane_turn(&b->lanes[i], p[i].revents != 0, now);
+		bench_lane_turn(&b->lanes[i], p[i].revents != 0 || p[i].fd < 0, now);
 	return CTL_OK;
 }
 

@@ -154,6 +154,13 @@ static int ctl_run(struct ctl *ctl, const struct ctl_command *c, int argc, char 
 	int first, code;
 
 	CHECK(c->options_size <= sizeof options);
+	for (int i = 1; c->takes_program && i < argc; i++) {
+		if (strcmp(argv[i], "--") != 0)
+			continue;
+		ctl->rest = argv + i + 1;
+		ctl->n_rest = argc - i - 1;
+		argc = i;
+	}
 	flags_default(&sets[0]);
 	if (flags_parse(sets, ARRAY_LEN(sets), false, argc, argv, &first, why) != ERR_OK)
 		return ctl_fail(ctl, CTL_ERROR, "%s; see `quorate help %s`", why, c->name);

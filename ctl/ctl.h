@@ -45,6 +45,8 @@ struct ctl {
 	int in_fd;                /* standard input */
 	FILE *out, *err;
 	struct client *client;    /* opened by the first call */
+	int n_rest;               /* words behind `--`, of a command that takes a program to run */
+	char **rest;
 };
 
 struct ctl_command {
@@ -53,6 +55,7 @@ struct ctl_command {
 	const char *summary;      /* one line */
 	const char *more;         /* paragraphs, or NULL */
 	const struct flag *flags;
+	bool takes_program;       /* words behind `--` are not argv's but ctl->rest */
 	size_t options_size;      /* of the struct that the flags fill; at most CTL_OPTIONS_MAX */
 	/* argv holds the words that are no flags. Returns an exit code. */
 	int (*run)(struct ctl *ctl, const void *options, int argc, char **argv);

@@ -17,6 +17,8 @@ struct printer {
 	void (*range_begin)(struct ctl *ctl, const struct kv_range_result *head);
 	void (*range_pair)(struct ctl *ctl, const struct kv_pair *pair, bool first);
 	void (*range_end)(struct ctl *ctl, const struct kv_range_result *head, bool any);
+	/* Events of a watch; h: of the server, with the revision of the notification. */
+	void (*watch)(struct ctl *ctl, const struct kv_header *h, const struct watch_event *v, size_t n);
 	void (*members)(struct ctl *ctl, const struct native_members_result *r);
 };
 

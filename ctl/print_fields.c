@@ -104,6 +104,17 @@ static void fields_txn(struct ctl *ctl, const struct kv_txn_result *r)
 	}
 }
 
+static void fields_watch(struct ctl *ctl, const struct kv_header *h, const struct watch_event *v, size_t n)
+{
+	fields_header(ctl, h);
+	for (size_t i = 0; i < n; i++) {
+		fprintf(ctl->out, "\"Type\" : %s\n", v[i].type == WATCH_EVENT_PUT ? "PUT" : "DELETE");
+		if (v[i].prev_kv != NULL)
+			fields_pair(ctl, "Prev", v[i].prev_kv);
+		fields_pair(ctl, "", v[i].kv);
+	}
+}
+
 static void fields_members(struct ctl *ctl, const struct native_members_result *r)
 {
 	fields_header(ctl, r->header);
@@ -123,4 +134,5 @@ static void fields_members(struct ctl *ctl, const struct native_members_result *
 
 const struct printer print_fields = {
 	.put = fields_put, .del = fields_del, .txn = fields_txn, .range_begin = fields_range_begin,
-	.range_pair = fields_range_pair, .range_end = fields_range_end, .members = fields_members};
+	.range_pair = fields_range_pair, .range_end = fields_range_end, .watch = fields_watch,
+	.members = fields_members};

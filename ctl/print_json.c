@@ -224,6 +224,34 @@ static void json_range_end(struct ctl *ctl, const struct kv_range_result *head, 
 	fputs("}\n", ctl->out);
 }
 
+/* etcd's struct has no names for JSON: they are Go's. */
+static void json_watch(struct ctl *ctl, const struct kv_header *h, const struct watch_event *v, size_t n)
+{
+	struct json_object header = {ctl->out, false};
+
+	fputs("{\"Header\":{", ctl->out);
+	json_u64(&header, "cluster_id", h->cluster_id);
+	json_u64(&header, "member_id", h->member_id);
+	json_i64(&header, "revision", h->revision);
+	json_u64(&header, "raft_term", h->raft_term);
+	fputs(n > 0 ? "},\"Events\":[" : "},\"Events\":null", ctl->out);
+	for (size_t i = 0; i < n; i++) {
+		struct json_object o = {ctl->out, false};
+
+		fputs(i > 0 ? ",{" : "{", ctl->out);
+		json_i64(&o, "type", v[i].type == WATCH_EVENT_DELETE);
+		json_name(&o, "kv");
+		json_pair(ctl->out, v[i].kv);
+		if (v[i].prev_kv != NULL) {
+			json_name(&o, "prev_kv");
+			json_pair(ctl->out, v[i].prev_kv);
+		}
+		fputc('}', ctl->out);
+	}
+	fputs(n > 0 ? "]" : "", ctl->out);
+	fputs(",\"CompactRevision\":0,\"Canceled\":false,\"Created\":false}\n", ctl->out);
+}
+
 static void json_member(struct ctl *ctl, const struct native_member *m)
 {
 	fprintf(ctl->out, ctl->globals.hex ? "{\"ID\":\"%" PRIx64 "\"," : "{\"ID\":%" PRIu64 ",",
@@ -251,4 +279,5 @@ static void json_members(struct ctl *ctl, const struct native_members_result *r)
 
 const struct printer print_json = {
 	.put = json_put, .del = json_del, .txn = json_txn, .range_begin = json_range_begin,
-	.range_pair = json_range_pair, .range_end = json_range_end, .members = json_members};
+	.range_pair = json_range_pair, .range_end = json_range_end, .watch = json_watch,
+	.members = json_members};

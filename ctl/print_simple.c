@@ -88,6 +88,17 @@ static void simple_txn(struct ctl *ctl, const struct kv_txn_result *r)
 	}
 }
 
+static void simple_watch(struct ctl *ctl, const struct kv_header *h, const struct watch_event *v, size_t n)
+{
+	(void)h;
+	for (size_t i = 0; i < n; i++) {
+		fputs(v[i].type == WATCH_EVENT_PUT ? "PUT\n" : "DELETE\n", ctl->out);
+		if (v[i].prev_kv != NULL)
+			simple_pair(ctl, v[i].prev_kv);
+		simple_pair(ctl, v[i].kv);
+	}
+}
+
 static void simple_members(struct ctl *ctl, const struct native_members_result *r)
 {
 	for (size_t i = 0; i < r->members.n; i++) {
@@ -102,4 +113,5 @@ static void simple_members(struct ctl *ctl, const struct native_members_result *
 
 const struct printer print_simple = {
 	.put = simple_put, .del = simple_del, .txn = simple_txn, .range_begin = simple_range_begin,
-	.range_pair = simple_range_pair, .range_end = simple_range_end, .members = simple_members};
+	.range_pair = simple_range_pair, .range_end = simple_range_end, .watch = simple_watch,
+	.members = simple_members};

@@ -26,7 +26,7 @@ static const struct flag up_flags[] = {
 	FLAG(struct up_wish, I64, base_port, "base-port", 0, "0", "PORT",
 	     "client port of node 0 (default 2379); node i has PORT+10i, its peers PORT+10i+1"),
 	FLAG(struct up_wish, STR, bin_dir, "bin-dir", 0, NULL, "DIR",
-	     "where raftd, stored, leased and gatewayd are"),
+	     "where the daemons are"),
 	FLAG(struct up_wish, BOOL, verbose, "verbose", 'v', NULL, "",
 	     "show every log line, not only warnings"),
 	FLAG_END
@@ -61,8 +61,8 @@ struct up {
 	bool stage_killed;
 };
 
-static const enum daemon_kind up_stop_order[] = {DAEMON_GATEWAYD, DAEMON_LEASED, DAEMON_STORED,
-						   DAEMON_RAFTD};
+static const enum daemon_kind up_stop_order[] = {DAEMON_GATEWAYD, DAEMON_WATCHD, DAEMON_LEASED,
+						 DAEMON_STORED, DAEMON_RAFTD};
 
 static void up_say(const struct up *u, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

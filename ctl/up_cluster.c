@@ -5,13 +5,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "ctl/find_daemon.h"
 #include "rt/lockfile.h"
 
 static const struct { const char *name; enum daemon_kind kind; } up_daemons[] = {
 	{"raftd", DAEMON_RAFTD}, {"stored", DAEMON_STORED}, {"leased", DAEMON_LEASED},
-	{"gatewayd", DAEMON_GATEWAYD}};
-_Static_assert(sizeof up_daemons / sizeof up_daemons[0] == UP_DAEMONS, "each has its place");
+	{"watchd", DAEMON_WATCHD}, {"gatewayd", DAEMON_GATEWAYD}};
+_Static_assert(ARRAY_LEN(up_daemons) == UP_DAEMONS, "a program for each");
 
 /* An existing cluster is gone on with; a wish that does not fit it is an error. */
 static int cluster_make(struct ctl *ctl, const struct up_wish *w, struct up_cluster *u)
@@ -64,7 +65,7 @@ static int cluster_check_port(struct ctl *ctl, const struct up_wish *w, const st
 
 static int cluster_programs(struct ctl *ctl, const struct up_wish *w, struct up_cluster *u)
 {
-	for (size_t i = 0; i < UP_DAEMONS; i++)
+	for (size_t i = 0; i < ARRAY_LEN(up_daemons); i++)
 		if (find_daemon(up_daemons[i].name, w->bin_dir, u->programs[i],
 				sizeof u->programs[i]) != ERR_OK)
 			return ctl_fail(ctl, CTL_ERROR,
@@ -122,9 +123,9 @@ static int cluster_children(struct ctl *ctl, const struct up_wish *w, struct up_
 	if (u->children == NULL)
 		return ctl_fail(ctl, CTL_ERROR, "%s", err_text(ERR_NO_MEMORY));
 	for (size_t i = 0; code == CTL_OK && i < u->n; i++)
-		for (size_t d = 0; code == CTL_OK && d < UP_DAEMONS; d++) {
-			bool gateway = up_daemons[d].kind == DAEMON_GATEWAYD;
-			unsigned many = gateway ? (unsigned)u->nodes[i].config.gateways : 1;
+		for (size_t d = 0; code == CTL_OK && d < ARRAY_LEN(up_daemons); d++) {
+			unsigned many = up_daemons[d].kind == DAEMON_GATEWAYD ?
+				(unsigned)u->nodes[i].config.gateways : 1;
 
 			for (unsigned k = 0; code == CTL_OK && k < many && k < UP_GATEWAYS; k++)
 				code = cluster_child(ctl, w, u, i, d, k);

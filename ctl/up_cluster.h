@@ -6,7 +6,8 @@
 #include "ctl/plan.h"
 #include "ctl/up_child.h"
 
-enum { UP_DAEMONS = 4, UP_GATEWAYS = 16, UP_CHILDREN = LIMIT_NODES * (UP_DAEMONS - 1 + UP_GATEWAYS) };
+enum { UP_DAEMONS = 5, UP_GATEWAYS = 16,
+       UP_CHILDREN = LIMIT_NODES * (UP_DAEMONS - 1 + UP_GATEWAYS) };
 
 struct up_node {
 	char config_path[PLAN_PATH + 64];
@@ -17,8 +18,8 @@ struct up_cluster {
 	char dir[PLAN_PATH];
 	struct up_node nodes[LIMIT_NODES];
 	size_t n;
-	char programs[UP_DAEMONS][4096];     /* raftd, stored, leased, gatewayd */
-	struct up_child *children;           /* by node, then raftd, stored, leased, gatewayds */
+	char programs[UP_DAEMONS][4096];
+	struct up_child *children;           /* by node, then raftd, stored, leased, watchd, gatewayds */
 	size_t n_children;
 	int lock_fd;
 };

@@ -69,6 +69,7 @@ struct conn {
 	struct list requests;
 	struct list parked;           /* reads that wait for room or for the stream's end */
 	size_t in_flight;
+	void *watches;                /* the owner's; NULL: none */
 	/* conn.c's own */
 	struct list node, dirty;
 	struct list in_partial, in_blocked;   /* of the set's lists */
@@ -116,6 +117,15 @@ void conn_want_room(struct conn *c);
 struct buf *conn_answer_begin(struct conn *c, size_t *mark);
 void conn_answer_end(struct conn *c, struct buf *b, size_t mark, uint32_t id, int lost);
 void conn_answer_error(struct conn *c, uint32_t id, int err);
+
+/*
+ * What belongs to no request: append it whole; the owner bounds how much of it waits. NULL: the
+ * connection ends, and nothing more is to be said.
+ */
+struct buf *conn_notify_begin(struct conn *c);
+void conn_notify_end(struct conn *c);
+/* Bytes that wait to be taken by the client. */
+size_t conn_waiting(const struct conn *c);
 
 /*
  * An answer in pieces: one at a time per connection; false: another is being written, and `room`

@@ -96,6 +96,22 @@ void conn_answer_error(struct conn *c, uint32_t id, int err)
 	conn_answer_end(c, b, mark, id, err);
 }
 
+struct buf *conn_notify_begin(struct conn *c)
+{
+	return c->state == CONN_OPEN ? conn_target(c) : NULL;
+}
+
+void conn_notify_end(struct conn *c)
+{
+	conn_count(c);
+	conn_touch(c);
+}
+
+size_t conn_waiting(const struct conn *c)
+{
+	return conn_pending(c);
+}
+
 bool conn_stream_begin(struct conn *c)
 {
 	if (c->streaming)

@@ -38,7 +38,12 @@
 	C(GAUGE,   leased_up, "1: the link to leased is up") \
 	C(COUNTER, keepalives_total, "keepalives of leases") \
 	C(GAUGE,   lease_asks, "keepalives and questions that leased has not answered") \
-	C(COUNTER, link_losses_total, "times a link to raftd or stored was lost") \
+	C(GAUGE,   watchd_up, "1: the link to watchd is up") \
+	C(COUNTER, link_losses_total, "times a link to another daemon was lost") \
+	C(GAUGE,   watches, "watches of all clients") \
+	C(COUNTER, watches_registered_total, "watches told to watchd, again after each new link") \
+	C(COUNTER, watch_events_total, "events sent, counted once per watch") \
+	C(COUNTER, watch_notifications_total, "notifications of watches") \
 	C(GAUGE,   store_generation, "of the mapped store; 0: none is mapped")
 
 COUNTER_SET(gatewayd_counters, GATEWAYD_COUNTERS);

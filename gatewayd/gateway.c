@@ -13,7 +13,8 @@ static void gateway_timer(void *arg)
 
 static void gateway_sleep(struct gateway *g)
 {
-	mono_t due = mono_min(mono_min(raft_clnt_due(&g->raft), lease_clnt_due(&g->lease)), map_due(g));
+	mono_t due = mono_min(mono_min(raft_clnt_due(&g->raft), lease_clnt_due(&g->lease)),
+			      mono_min(map_due(g), g->watch_retry_at));
 	struct list *lists[] = {&g->deadlines, &g->short_deadlines};
 
 	for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
@@ -52,6 +53,7 @@ static void gateway_turn(void *arg)
 	store_clnt_flush(&g->store);
 	read_turn(g);
 	conn_set_output(&g->conns);
+	watch_flush(g, now);
 	gateway_sleep(g);
 }
 
@@ -60,6 +62,7 @@ void gateway_init(struct gateway *g, struct loop *loop, const struct gateway_io 
 {
 	struct clnt_io raft = {io->send_raft, io->arg}, store = {io->send_store, io->arg};
 	struct clnt_io lease = {io->send_lease, io->arg};
+	struct clnt_io watch = {io->send_watch, io->arg};
 
 	*g = (struct gateway){.loop = loop, .io = *io, .config = config, .instance = instance,
 			      .started = mono_now(), .timeout_ms = (int64_t)config->request_timeout_ms};
@@ -68,6 +71,8 @@ void gateway_init(struct gateway *g, struct loop *loop, const struct gateway_io 
 	raft_clnt_init(&g->raft, &raft, incarnation, LIMIT_GATEWAY_PROPOSALS, LIMIT_GATEWAY_PROPOSAL_BYTES);
 	store_clnt_init(&g->store, &store);
 	lease_clnt_init(&g->lease, &lease);
+	watch_clnt_init(&g->watch, &watch);
+	g->watch_retry_at = MONO_NEVER;
 	list_init(&g->deadlines);
 	list_init(&g->short_deadlines);
 	list_init(&g->moves);
@@ -88,6 +93,7 @@ void gateway_free(struct gateway *g)
 	raft_clnt_free(&g->raft);
 	store_clnt_free(&g->store);
 	lease_clnt_free(&g->lease);
+	watch_clnt_free(&g->watch);
 	arena_free(&g->arena);
 }
 
@@ -115,6 +121,9 @@ void gateway_refresh(struct gateway *g)
 	counter_set(&c->stored_up, g->store.up);
 	counter_set(&c->leased_up, g->lease.up);
 	counter_set(&c->lease_asks, (int64_t)g->lease.n);
+	counter_set(&c->watchd_up, g->watch.up);
+	counter_set(&c->watches, (int64_t)g->watch.n);
+	counter_set(&c->watches_registered_total, (int64_t)g->watch.n_registered);
 	counter_set(&c->store_generation, g->map.env != NULL ? (int64_t)g->map.generation : 0);
 }
 

@@ -9,6 +9,7 @@
  *   write.c     put, delete, txn, compact: by way of the log
  *   read.c      range and reading txn: from the mapped store
  *   lease.c     keepalive, time to live, list of leases
+ *   watch.c     watches: by way of watchd; notifications
  *   info.c      version, status, members, hash, move_leader
  *   map.c       the mapped store and its generations
  */
@@ -23,6 +24,7 @@
 #include "clnt/lease_clnt.h"
 #include "clnt/raft_clnt.h"
 #include "clnt/store_clnt.h"
+#include "clnt/watch_clnt.h"
 #include "gatewayd/conn.h"
 #include "gatewayd/counters.h"
 #include "mvcc/mvcc.h"
@@ -40,6 +42,7 @@ struct gateway_io {
 	int (*send_raft)(void *arg, uint32_t number, const struct msg_desc *d, const void *msg);
 	int (*send_store)(void *arg, uint32_t number, const struct msg_desc *d, const void *msg);
 	int (*send_lease)(void *arg, uint32_t number, const struct msg_desc *d, const void *msg);
+	int (*send_watch)(void *arg, uint32_t number, const struct msg_desc *d, const void *msg);
 	/* A new random incarnation, not 0. */
 	uint64_t (*incarnation)(void *arg);
 	/* The incarnation has changed: both links must say hello again. */
@@ -105,6 +108,9 @@ struct gateway {
 	struct raft_clnt raft;
 	struct store_clnt store;
 	struct lease_clnt lease;
+	struct watch_clnt watch;
+	mono_t watchd_hailed, watch_retry_at;
+	int64_t watchd_age_ms;                 /* when it hailed */
 	struct map map;
 	struct reads reads;
 	struct list deadlines, short_deadlines;   /* each in the order of its deadlines */
@@ -131,6 +137,9 @@ int gateway_store_msg(struct gateway *g, const struct msg_in *in);
 void gateway_lease_up(struct gateway *g);
 void gateway_lease_down(struct gateway *g);
 int gateway_lease_msg(struct gateway *g, const struct msg_in *in);
+void gateway_watch_up(struct gateway *g);
+void gateway_watch_down(struct gateway *g);
+int gateway_watch_msg(struct gateway *g, const struct msg_in *in);
 
 /* ---- between the files ---- */
 
@@ -148,6 +157,7 @@ typedef void method_fn(struct gateway *g, struct conn *c, const struct rpc_reque
 method_fn write_put, write_delete, write_txn, write_compact, write_grant, write_revoke;
 method_fn lease_keepalive, lease_time_to_live, lease_list;
 method_fn read_range;
+method_fn watch_create_method, watch_cancel_method, watch_progress_method;
 method_fn info_version, info_status, info_members, info_hash, info_move_leader;
 
 /* write.c */
@@ -167,6 +177,10 @@ void read_mapped(struct gateway *g);           /* another store is mapped, or no
 void lease_poll(struct gateway *g);            /* what leased has answered */
 void lease_indexed(struct gateway *g, struct raft_read *index);
 void lease_applied(struct gateway *g, struct store_wait *applied);
+/* watch.c */
+void watch_flush(struct gateway *g, mono_t now);
+void watch_conn_room(struct gateway *g, struct conn *c);    /* the client has taken what it was sent */
+void watch_conn_gone(struct gateway *g, struct conn *c);    /* with all its watches */
 
 /* info.c */
 void info_poll(struct gateway *g);

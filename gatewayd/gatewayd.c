@@ -26,8 +26,8 @@ struct gatewayd {
 	int fd;                               /* of the port, until it is listened on */
 	size_t max_conns;
 	uint64_t incarnation;                 /* as the hellos say it */
-	struct link_dialer *raft_dialer, *store_dialer, *lease_dialer;
-	struct link *raft, *store, *lease;    /* NULL: down */
+	struct link_dialer *raft_dialer, *store_dialer, *lease_dialer, *watch_dialer;
+	struct link *raft, *store, *lease, *watch;    /* NULL: down */
 	struct loop_hook stopped;
 	char *store_dir;
 };
@@ -133,9 +133,38 @@ static void lease_down(void *arg, struct link *l, const char *reason)
 	gateway_lease_down(&x->g);
 }
 
+static int watch_up(void *arg, struct link *l, const struct link_hello *peer)
+{
+	struct gatewayd *x = arg;
+	int err = link_up(x, &x->watch, l, peer);
+
+	if (err == ERR_OK)
+		gateway_watch_up(&x->g);
+	return err;
+}
+
+static int watch_msg(void *arg, struct link *l, const struct msg_in *in)
+{
+	struct gatewayd *x = arg;
+
+	(void)l;
+	return gateway_watch_msg(&x->g, in);
+}
+
+static void watch_down(void *arg, struct link *l, const char *reason)
+{
+	struct gatewayd *x = arg;
+
+	(void)l;
+	(void)reason;
+	x->watch = NULL;
+	gateway_watch_down(&x->g);
+}
+
 static const struct link_ops raft_ops = {link_say_hello, raft_up, raft_msg, raft_down, NULL};
 static const struct link_ops store_ops = {link_say_hello, store_up, store_msg, store_down, NULL};
 static const struct link_ops lease_ops = {link_say_hello, lease_up, lease_msg, lease_down, NULL};
+static const struct link_ops watch_ops = {link_say_hello, watch_up, watch_msg, watch_down, NULL};
 
 /* ---- what the gateway asks of the outside ---- */
 
@@ -158,6 +187,13 @@ static int io_send_lease(void *arg, uint32_t number, const struct msg_desc *d, c
 	struct gatewayd *x = arg;
 
 	return x->lease != NULL ? link_send(x->lease, number, d, msg) : ERR_CLOSED;
+}
+
+static int io_send_watch(void *arg, uint32_t number, const struct msg_desc *d, const void *msg)
+{
+	struct gatewayd *x = arg;
+
+	return x->watch != NULL ? link_send(x->watch, number, d, msg) : ERR_CLOSED;
 }
 
 static uint64_t io_incarnation(void *arg)
@@ -236,7 +272,7 @@ static int gatewayd_dial(struct gatewayd *x, enum daemon_kind peer, const struct
 static int gatewayd_start(struct daemon *d)
 {
 	struct gatewayd *x = d->state;
-	struct gateway_io io = {io_send_raft, io_send_store, io_send_lease, io_incarnation, io_hello_again,
+	struct gateway_io io = {io_send_raft, io_send_store, io_send_lease, io_send_watch, io_incarnation, io_hello_again,
 				io_map_open, io_map_close, x};
 	int err;
 
@@ -246,6 +282,8 @@ static int gatewayd_start(struct daemon *d)
 		err = gatewayd_dial(x, DAEMON_STORED, &link_store, &store_ops, &x->store_dialer);
 	if (err == ERR_OK)
 		err = gatewayd_dial(x, DAEMON_LEASED, &link_lease, &lease_ops, &x->lease_dialer);
+	if (err == ERR_OK)
+		err = gatewayd_dial(x, DAEMON_WATCHD, &link_watch, &watch_ops, &x->watch_dialer);
 	if (err == ERR_OK)
 		listen_start(&x->port, &x->g.conns, x->fd, x->max_conns);
 	return err;
@@ -324,6 +362,8 @@ static void gatewayd_status(void *arg, struct admin_reply *r)
 	admin_u64(r, "lease_asks", g->lease.n);
 	admin_link(r, "stored", x->store);
 	admin_link(r, "leased", x->lease);
+	admin_link(r, "watchd", x->watch);
+	admin_u64(r, "watches", g->watch.n);
 }
 
 static void admin_clients(void *arg, const char *args, struct admin_reply *r)

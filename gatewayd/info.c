@@ -87,10 +87,12 @@ static void status_answer(struct gateway *g, struct status *s)
 	const struct store_status_result *store = &s->store.u.status;
 	struct kv_header header = gateway_header(g, s->store_up ? store->revision : g->store.progress.revision);
 	char self[32];
+	int64_t watchd_age = g->watchd_age_ms + mono_sub_ms(loop_now(g->loop), g->watchd_hailed);
 	struct native_daemon daemons[] = {
 		status_daemon("raftd", s->raft_up, raft->age_ms),
 		status_daemon("stored", s->store_up, store->age_ms),
 		status_daemon("leased", g->lease.up, mono_sub_ms(mono_now(), g->lease.began)),
+		status_daemon("watchd", g->watch.up, watchd_age),
 		status_daemon(self, true, mono_sub_ms(mono_now(), g->started)),
 	};
 	struct native_status_result r = {

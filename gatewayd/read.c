@@ -121,9 +121,21 @@ static void read_begin(struct gateway *g, struct read *rd, bool serializable)
 	raft_clnt_read(&g->raft, &rd->index);
 }
 
-static struct bytes read_move(const struct read *rd, const struct rpc_request *rpc, struct bytes b)
+struct bytes read_move(const struct read *rd, const struct rpc_request *rpc, struct bytes b)
 {
 	return b.len == 0 ? b : bytes_of(rd->params + (b.data - rpc->params.data), b.len);
+}
+
+struct read *read_fence(struct gateway *g, struct conn *c, const struct rpc_request *rpc,
+			void (*ready)(struct gateway *g, struct read *rd))
+{
+	struct read *rd = read_new(g, c, rpc);
+
+	if (rd == NULL)
+		return NULL;
+	rd->ready = ready;
+	read_begin(g, rd, false);
+	return rd;
 }
 
 void read_range(struct gateway *g, struct conn *c, const struct rpc_request *rpc, void *params)
@@ -184,6 +196,10 @@ void read_txn(struct gateway *g, struct conn *c, const struct rpc_request *rpc, 
 
 void read_queue(struct gateway *g, struct read *rd)
 {
+	if (rd->ready != NULL) {
+		rd->ready(g, rd);
+		return;
+	}
 	if (g->map.env == NULL) {
 		rd->state = READ_MAP;
 		list_push(&g->reads.map_waiters, &rd->run);

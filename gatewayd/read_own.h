@@ -5,6 +5,7 @@
 
 #include "gatewayd/gateway.h"
 #include "gatewayd/txn_job.h"
+#include "proto/native.h"
 
 enum read_state { READ_INDEX, READ_APPLIED, READ_MAP, READ_QUEUED, READ_PARKED };
 
@@ -17,6 +18,9 @@ struct read {
 	struct raft_read index;
 	struct store_wait applied;
 	uint64_t need;                /* the raft index it must see; 0: any */
+	/* Not a read: called, once, when the store has come that far (read.c). Its parameters: watch. */
+	void (*ready)(struct gateway *g, struct read *rd);
+	struct native_watch watch;
 	bool is_txn;
 	bool begun;                   /* there is a job */
 	bool streaming;               /* it has the connection's output */
@@ -33,6 +37,13 @@ struct read {
 	uint8_t params[];
 };
 
+/*
+ * A request that only wants to know that the store has come as far as every write that had been
+ * answered when it came. NULL: refused, and answered.
+ */
+struct read *read_fence(struct gateway *g, struct conn *c, const struct rpc_request *rpc,
+			void (*ready)(struct gateway *g, struct read *rd));
+struct bytes read_move(const struct read *rd, const struct rpc_request *rpc, struct bytes b);
 void read_end(struct gateway *g, struct read *rd);
 void read_fail(struct gateway *g, struct read *rd, int err);
 void read_queue(struct gateway *g, struct read *rd);

@@ -365,7 +365,8 @@ void read_turn(struct gateway *g)
 			read_no_view(g, err);
 			return;
 		}
-		store_clnt_saw(&g->store, g->map.epoch, mvcc_view_info(v)->applied);
+		store_clnt_saw(&g->store, g->map.epoch, mvcc_view_info(v)->applied,
+			       mvcc_view_info(v)->revision);
 		read_poll(g);
 		read_list(g, &rs->fast, v, until, true);
 		do

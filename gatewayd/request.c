@@ -123,6 +123,9 @@ static const struct method {
 	{"lease_list", &native_lease_list_desc, lease_list},
 	{"hash", &native_hash_desc, info_hash},
 	{"move_leader", &native_move_leader_desc, info_move_leader},
+	{"watch", &native_watch_desc, watch_create_method},
+	{"watch_cancel", &native_watch_ref_desc, watch_cancel_method},
+	{"watch_progress", &native_watch_ref_desc, watch_progress_method},
 	{NULL, NULL, method_unknown},
 };
 
@@ -176,6 +179,7 @@ static void gateway_request(void *arg, struct conn *c, const struct rpc_request 
 static void gateway_room(void *arg, struct conn *c)
 {
 	read_room(arg, c);
+	watch_conn_room(arg, c);
 }
 
 static void gateway_gone(void *arg, struct conn *c)
@@ -190,6 +194,7 @@ static void gateway_gone(void *arg, struct conn *c)
 		request_forget(g, r);
 	}
 	CHECK(list_empty(&c->parked));
+	watch_conn_gone(g, c);
 }
 
 const struct conn_ops gateway_conn_ops = {gateway_request, gateway_room, gateway_gone};

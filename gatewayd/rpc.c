@@ -195,10 +195,15 @@ void rpc_error(struct buf *out, uint32_t id, int err)
 	wire_nil(out);
 }
 
-void rpc_goodbye(struct buf *out, int err)
+void rpc_notify_head(struct buf *out, const char *method)
 {
 	wire_array(out, 3);
 	wire_u64(out, NATIVE_NOTIFICATION);
-	wire_cstr(out, "error");
+	wire_cstr(out, method);
+}
+
+void rpc_goodbye(struct buf *out, int err)
+{
+	rpc_notify_head(out, "error");
 	rpc_put_error(out, err);
 }

@@ -47,6 +47,8 @@ int rpc_scan(struct rpc_scan *s, struct bytes in, struct rpc_request *r);
 /* The beginning of a response that succeeded: the result must follow. */
 void rpc_result_head(struct buf *out, uint32_t id);
 void rpc_error(struct buf *out, uint32_t id, int err);
+/* The beginning of a notification: its params must follow. */
+void rpc_notify_head(struct buf *out, const char *method);
 /* [2, "error", [code, text, again]]: the last word on a connection, about no request. */
 void rpc_goodbye(struct buf *out, int err);
 

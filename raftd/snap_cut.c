@@ -12,7 +12,8 @@
 /*
  * A quarter of the threshold is kept as a tail. A copy costs what the store is large, so a large
  * store is copied only when the log has grown by a quarter of it. Peers that are catching up hold
- * the cut back, until the log is so many times larger than it should be.
+ * the cut back, until the log is so many times larger than it should be; a snapshot on its way does
+ * for so many times as long.
  */
 enum { SNAP_TICK_MS = 500, SNAP_TAIL_PART = 4, SNAP_STORE_PART = 4, SNAP_PATIENCE = 4 };
 
@@ -25,14 +26,17 @@ static uint64_t cut_threshold(const struct raftd *n)
 	return log > store / SNAP_STORE_PART ? log : store / SNAP_STORE_PART;
 }
 
-/* Entries at and above it are still to be sent to somebody who is there and getting them. */
+/*
+ * Entries at and above it are still to be sent to somebody who is there and getting them. Who gets a
+ * snapshot that slowly would get the next one in any case.
+ */
 static uint64_t cut_hold(struct raftd *n)
 {
-	uint64_t hold = snap_send_hold(n);
+	uint64_t log = wal_bytes_from(n->wal, wal_first_index(n->wal)), most = SNAP_PATIENCE * cut_threshold(n);
+	uint64_t hold = log > SNAP_PATIENCE * most ? UINT64_MAX : snap_send_hold(n);
 	struct raft_status rs;
 
-	if (n->role != RAFT_LEADER ||
-	    wal_bytes_from(n->wal, wal_first_index(n->wal)) > SNAP_PATIENCE * cut_threshold(n))
+	if (n->role != RAFT_LEADER || log > most)
 		return hold;
 	raft_status(n->raft, loop_now(n->d->loop), &rs);
 	for (uint32_t i = 0; i < rs.peer_count; i++) {
@@ -51,6 +55,8 @@ static void cut_log(struct raftd *n)
 
 	if (n->snap.newest.index == 0 || n->snap.newest.index > n->commit || before <= first)
 		return;
+	if (n->snap.newest.index > n->feed.applied)
+		return;                  /* stored could not use it: the log may be all there is */
 	tail = wal_index_behind(n->wal, n->d->config->snapshot_log_mb * MIB / SNAP_TAIL_PART);
 	if (tail < before)
 		before = tail;

@@ -313,6 +313,8 @@ void snap_recv_tick(struct raftd *n)
 	mono_t now = loop_now(n->d->loop);
 	uint64_t whom;
 
+	if (r->fd >= 0 && n->feed.applied >= r->id.index)
+		recv_drop(n);            /* the log was faster */
 	recv_install(n);
 	if (!n->feed.behind || n->feed.link == NULL || r->complete ||
 	    (r->fd >= 0 && mono_sub_ms(now, r->heard) < RECV_SILENT_MS))

@@ -4,7 +4,7 @@
  *
  *   IDLE --begin--> SEEK --a file that will do--> OFFERED --"from here"--> SENDING
  *     ^               ^                              ^  no answer, "wait"      |
- *     |  done, down,  |  it failed there             '-------------------------'
+ *     |  done, down,  |  it failed there, or here    '-------------------------'
  *     '-- too long ---'
  *
  * The file is read without waiting for the disk (what is not in memory is asked for and looked at
@@ -82,7 +82,16 @@ static void send_offer(struct snap_send *o)
 	send_after(o, SEND_OFFER_MS);
 }
 
-static void send_seek(struct snap_send *o)
+/* This file will not do, whatever is wrong with it. The log is not held for it any more. */
+static void send_newer(struct snap_send *o)
+{
+	send_close(o);
+	o->need = o->id.index + 1;
+	o->state = SNAP_SEND_SEEK;
+	send_after(o, SEND_SEEK_MS);
+}
+
+static bool send_choose(struct snap_send *o)
 {
 	uint64_t begin = wal_first_index(o->n->wal) - 1;
 
@@ -90,8 +99,22 @@ static void send_seek(struct snap_send *o)
 	if (o->core && o->need < begin)
 		o->need = begin;
 	o->id = o->n->snap.newest;
-	if (o->id.index == 0 || o->id.index < o->need || !send_open_file(o)) {
-		snap_ask(o->n, o->n->feed.applied);
+	if (o->id.index == 0 || o->id.index < o->need)
+		return false;
+	if (send_open_file(o))
+		return true;
+	o->need = o->id.index + 1;
+	return false;
+}
+
+static void send_seek(struct snap_send *o)
+{
+	uint64_t applied = o->n->feed.applied, asked = o->n->snap.asked;
+
+	if (!send_choose(o)) {
+		/* Not if what is under way will do, nor if what would be made now will not. */
+		if (applied >= o->need && (asked == 0 || asked < o->need))
+			snap_ask(o->n, applied);
 		send_after(o, SEND_SEEK_MS);
 		return;
 	}
@@ -115,6 +138,8 @@ static ssize_t send_read(const struct snap_send *o, uint8_t *piece, size_t len)
 	}
 	if (n < 0 && (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL))
 		n = pread(o->fd, piece, len, (off_t)o->sent);
+	if (n == 0)
+		errno = ENODATA;         /* it has become shorter */
 	return n > 0 ? n : -1;
 }
 
@@ -148,7 +173,8 @@ static int64_t send_piece(struct snap_send *o)
 	if (n < 0) {
 		log_error("a snapshot cannot be read index=%" PRIu64 " offset=%" PRIu64 " error=\"%s\"", o->id.index,
 			  o->sent, strerror(errno));
-		return SEND_FAILED_MS;
+		send_newer(o);
+		return SEND_SEEK_MS;
 	}
 	m.data.len = (size_t)n;
 	if (peers_send(o->n->peers, o->peer, MSG_NO_peer_snapshot, &peer_snapshot_desc, &m) != ERR_OK)
@@ -245,6 +271,18 @@ static void send_again(struct snap_send *o, uint64_t offset)
 	send_more(o);
 }
 
+/* Once all of it was there it is the file that is bad: sent again it would be refused again. */
+static void send_failed(struct snap_send *o)
+{
+	if (o->best == o->id.bytes) {
+		send_newer(o);
+		return;
+	}
+	send_close(o);
+	o->state = SNAP_SEND_SEEK;
+	send_after(o, SEND_FAILED_MS);
+}
+
 static struct snap_send *send_find(struct raftd *n, uint64_t peer)
 {
 	for (size_t i = 0; i < n->snap.n_send; i++)
@@ -273,6 +311,7 @@ int snap_send_resp(struct raftd *n, uint64_t peer, const struct peer_snapshot_re
 	case PEER_SNAPSHOT_WAIT:
 		o->state = SNAP_SEND_OFFERED;
 		o->progress = loop_now(n->d->loop);
+		send_got(o, m->offset);
 		if (o->waiting.ns == 0)
 			o->waiting = o->progress;
 		send_after(o, SEND_OFFER_MS);
@@ -283,9 +322,7 @@ int snap_send_resp(struct raftd *n, uint64_t peer, const struct peer_snapshot_re
 	case PEER_SNAPSHOT_FAILED:
 	case PEER_SNAPSHOT_STATUSES:
 		log_warn("a snapshot could not be taken there peer=%" PRIu64 " index=%" PRIu64, peer, o->id.index);
-		send_close(o);
-		o->state = SNAP_SEND_SEEK;
-		send_after(o, SEND_FAILED_MS);
+		send_failed(o);
 		break;
 	}
 	return ERR_OK;

@@ -33,6 +33,10 @@ static void on_compact(void *arg)
 	size_t removed;
 
 	stored_commit(s);
+	if (apply_compacting(s->store.apply) && stored_watch_holds(s, mono_now())) {
+		loop_timer_set(s->d->loop, &s->compact, mono_add_ms(mono_now(), STORED_COMPACT_MS));
+		return;
+	}
 	if (!store_compact(&s->store, &removed))
 		return;
 	counter_inc(&s->counters.compact_steps);
@@ -88,7 +92,9 @@ int stored_start(struct daemon *d)
 	rc = stored_open_raftd(s);
 	if (rc == ERR_OK)
 		rc = stored_open_gateways(s);
-	return rc == ERR_OK ? stored_open_leased(s) : rc;
+	if (rc == ERR_OK)
+		rc = stored_open_leased(s);
+	return rc == ERR_OK ? stored_open_watchd(s) : rc;
 }
 
 void stored_stop(struct daemon *d)

@@ -161,6 +161,7 @@ void stored_commit(struct stored *s)
 	us = mono_sub_us(mono_now(), s->txn_began);
 	if (us > s->counters.commit_us_max.value)
 		counter_set(&s->counters.commit_us_max, us);
+	stored_tell_watchd(s);
 	stored_tell_gateways(s);
 	stored_tell_leased(s);
 	tell_raftd(s);

@@ -44,6 +44,7 @@ void stored_report(void *arg, struct admin_reply *r)
 	if (s->stopping)
 		return;          /* the store is closed */
 	admin_bool(r, "raftd_up", s->raftd != NULL);
+	admin_bool(r, "watchd_up", s->watchd != NULL);
 	admin_u64(r, "applied", c->applied);
 	admin_u64(r, "applied_term", c->applied_term);
 	admin_u64(r, "commit", s->commit);
@@ -123,6 +124,7 @@ void stored_refresh(void *arg)
 		gateways += s->gateways[i].link != NULL;
 	counter_set(&c->raftd_up, s->raftd != NULL);
 	counter_set(&c->gateways, gateways);
+	counter_set(&c->watchd_up, s->watchd != NULL);
 	counter_set(&c->applied, (int64_t)state->applied);
 	counter_set(&c->commit, (int64_t)s->commit);
 	counter_set(&c->revision, state->revision);

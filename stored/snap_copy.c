@@ -25,6 +25,7 @@
 #include "rt/config.h"
 #include "rt/snapname.h"
 #include "stored/generation.h"
+#include "stored/snap_check.h"
 #include "stored/snap_file.h"
 
 enum { SNAP_PART_BYTES = 256 * 1024, SNAP_WRITEOUT_BYTES = 8 * 1024 * 1024 };
@@ -185,35 +186,6 @@ static int copy_data(const struct snap_job *j, int to, struct flow *f)
 	return rc;
 }
 
-/*
- * The log is cut behind a snapshot: a row that a bad disk or memory has changed must not get into
- * one unnoticed.
- */
-static int check_rows(struct okv_txn *t)
-{
-	struct okv_cursor *c;
-	struct okv_row row;
-	int rc = ERR_OK;
-
-	for (unsigned table = 0; table < OKV_TABLES && rc == ERR_OK; table++) {
-		rc = okv_cursor(t, (enum okv_table)table, &c);
-		if (rc != ERR_OK)
-			break;
-		rc = okv_step(c, OKV_FIRST, &row);
-		while (rc == ERR_OK) {
-			rc = mvcc_row_check(&row);
-			if (rc == ERR_OK)
-				rc = okv_step(c, OKV_NEXT, &row);
-		}
-		okv_cursor_end(&c);
-		if (rc == ERR_CORRUPT)
-			log_error("the store is damaged: a row does not have its checksum table=%s",
-				  okv_table_name((enum okv_table)table));
-		rc = rc == ERR_NOT_FOUND ? ERR_OK : rc;
-	}
-	return rc;
-}
-
 /* What the tables of a file say of themselves; `adopt`: from now on it is this node's. */
 static int read_meta(const struct snap_job *j, const char *dir, bool adopt, struct mvcc_state *state)
 {
@@ -240,7 +212,7 @@ static int read_meta(const struct snap_job *j, const char *dir, bool adopt, stru
 	if (rc == ERR_OK)
 		rc = mvcc_state_read(t, state);
 	if (rc == ERR_OK && !adopt)
-		rc = check_rows(t);
+		rc = snap_check(db, t);
 	if (rc == ERR_OK && adopt) {
 		id.node_id = j->node_id;
 		id.generation = j->generation;

@@ -95,6 +95,7 @@ static void install_done(struct stored *s)
 			 s->store.committed.applied);
 		generation_remove_others(s->store.dir, s->store.generation.generation);
 		snapshots_tell(s);
+		install_refused(s, ERR_EXISTS);      /* else raftd waits for it, and takes no other */
 		return;
 	}
 	store_switch(&s->store, n->generation);
@@ -102,6 +103,7 @@ static void install_done(struct stored *s)
 	/* What they were told of is gone: they begin anew, with the new generation's number. */
 	stored_drop_gateways(s, "the store has become a snapshot");
 	stored_drop_leased(s, "the store has become a snapshot");
+	stored_tell_watchd(s);                /* it maps the new one, and reads on in that */
 	if (s->raftd != NULL)
 		link_drop(s->raftd, "the store has become a snapshot");
 }

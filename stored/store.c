@@ -48,9 +48,10 @@ static void store_make_dir(struct store *s, const struct store_setup *setup)
 	s->dir = config_path(setup->data_dir, "store");
 	if ((mkdir(s->dir, 0700) != 0 && errno != EEXIST) || (mkdir(snap, 0700) != 0 && errno != EEXIST))
 		fatal("is data_dir there, and ours?", "cannot make %s and %s: %s", s->dir, snap, strerror(errno));
-	mem_free(snap);
-	if (generation_sync_dir(setup->data_dir) != ERR_OK)
+	/* A helper may have been killed between renaming a snapshot and syncing that. */
+	if (generation_sync_dir(snap) != ERR_OK || generation_sync_dir(setup->data_dir) != ERR_OK)
 		fatal("is data_dir there, and ours?", "cannot sync %s: %s", setup->data_dir, strerror(errno));
+	mem_free(snap);
 }
 
 /* What STATE says of an existing store; NULL: it can be gone on with. */

@@ -6,6 +6,7 @@
 #include "base/counter.h"
 #include "proto/link_apply.h"
 #include "proto/link_leases.h"
+#include "proto/link_news.h"
 #include "proto/link_store.h"
 #include "rt/daemon.h"
 #include "rt/link.h"
@@ -38,6 +39,7 @@
 	C(GAUGE,   raftd_up, "raftd is linked") \
 	C(GAUGE,   leased_up, "leased is linked") \
 	C(GAUGE,   gateways, "gatewayds linked") \
+	C(GAUGE,   watchd_up, "watchd is linked") \
 	C(GAUGE,   applied, "index of the last entry applied") \
 	C(GAUGE,   commit, "raftd's commit index, as last heard") \
 	C(GAUGE,   revision, "the store's revision") \
@@ -113,6 +115,12 @@ struct stored {
 	/* leased */
 	struct leased_link leased;
 	struct loop_timer leased_pause;  /* of the list, while it has not taken what it was sent */
+	/* watchd */
+	struct link_server *watch_server;
+	struct link *watchd;
+	int64_t watch_read;              /* history up to here has been read by it; -1: not told */
+	bool holding;                    /* compaction waits for it */
+	mono_t held_since;
 
 	/* chores */
 	struct loop_timer chores;        /* dead readers, sizes */
@@ -142,6 +150,11 @@ int stored_open_leased(struct stored *s);
 void stored_tell_leased(struct stored *s);     /* after a commit */
 void stored_drop_leased(struct stored *s, const char *reason);
 bool stored_list_leases(struct stored *s);     /* the next page; true: another can follow at once */
+/* watch_ipc.c: how far the store has come */
+int stored_open_watchd(struct stored *s);
+void stored_tell_watchd(struct stored *s);
+/* Compacted history must stay a moment longer: watchd has still to read it. */
+bool stored_watch_holds(struct stored *s, mono_t now);
 
 /* hashes.c */
 void hashes_ask(struct stored *s, struct link *l, const struct store_hash_ask *ask);

@@ -4,7 +4,7 @@
 _quorate() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
 	local global="--endpoints --command-timeout --dial-timeout --write-out --hex --help"
-	local commands="get put del txn compaction lease status members member hash move-leader admin load bench init up version help"
+	local commands="get put del txn compaction lease watch status members member hash move-leader admin load bench init up version help"
 	local command= flags= i
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
@@ -33,6 +33,7 @@ _quorate() {
 	txn) flags="--interactive" ;;
 	compaction|compact) flags="--physical" ;;
 	lease) flags="--keys --once" ;;
+	watch) flags="--interactive --prefix --from-key --rev --prev-kv --progress-notify" ;;
 	hash) flags="--rev" ;;
 	admin) flags="--dir --node" ;;
 	load) flags="--format --inflight --retry --patience --acked --quiet" ;;
@@ -52,7 +53,7 @@ _quorate() {
 	help) COMPREPLY=($(compgen -W "$commands" -- "$cur")) ;;
 	lease) COMPREPLY=($(compgen -W "grant revoke timetolive list keep-alive" -- "$cur")) ;;
 	member) COMPREPLY=($(compgen -W "list" -- "$cur")) ;;
-	admin) COMPREPLY=($(compgen -W "raftd stored leased gatewayd help status metrics loglevel trace" -- "$cur")) ;;
+	admin) COMPREPLY=($(compgen -W "raftd stored leased watchd gatewayd help status metrics loglevel trace" -- "$cur")) ;;
 	bench) COMPREPLY=($(compgen -W "put get range mixed" -- "$cur")) ;;
 	load) COMPREPLY=($(compgen -f -- "$cur")) ;;
 	esac

@@ -45,6 +45,10 @@ enum err_again { ERR_AGAIN_NO, ERR_AGAIN_SAFE, ERR_AGAIN_UNSURE };
 	E(TXN_TOO_LARGE,   18, RESOURCE_EXHAUSTED,  NO,     "transaction reads too many keys") \
 	E(LEASE_KEYS,      19, RESOURCE_EXHAUSTED,  NO,     "too many keys are attached to the lease") \
 	E(TOO_MANY_LEASES, 20, RESOURCE_EXHAUSTED,  SAFE,   "too many leases") \
+	E(WATCH_RANGE,     24, INVALID_ARGUMENT,    NO,     "mvcc: watcher range is empty") \
+	E(WATCH_EXISTS,    25, INVALID_ARGUMENT,    NO,     "mvcc: duplicate watch ID provided on the WatchStream") \
+	E(WATCH_NOT_FOUND, 26, NOT_FOUND,           NO,     "watch not found") \
+	E(TOO_MANY_WATCHES, 27, RESOURCE_EXHAUSTED, NO,     "too many watches") \
 	/* the cluster cannot do it now */ \
 	E(NO_LEADER,       30, UNAVAILABLE,         SAFE,   "no leader") \
 	E(LEADER_CHANGED,  31, UNAVAILABLE,         SAFE,   "leader changed") \

@@ -113,6 +113,22 @@
 #define LIMIT_SNAPSHOT_COPY_S 60u              /* a copy is given up after this... */
 #define LIMIT_SNAPSHOT_COPY_SLOWER 8u          /* ...and so many times what its rate allows for */
 
+/* Watches. */
+#define LIMIT_WATCHES 2000000u                 /* of one watchd */
+#define LIMIT_GATEWAY_WATCHES 500000u          /* of one gatewayd */
+#define LIMIT_CONN_WATCHES 10000u              /* of one client's connection */
+#define LIMIT_WATCH_GATEWAYS 64u               /* gatewayds linked to one watchd */
+#define LIMIT_WATCH_STREAMS 65536u             /* clients' connections with watches per gatewayd */
+#define LIMIT_WATCH_REFS 16384u                /* watches named by one message */
+#define LIMIT_WATCH_LINK_BYTES (8u * MIB)      /* events sent to a gatewayd and not yet taken by it */
+#define LIMIT_WATCH_STREAM_BYTES (512u * KIB)  /* events sent for one client and not yet taken by it */
+#define LIMIT_WATCH_SLICE_BYTES (256u * KIB)   /* history is read in slices of this much... */
+#define LIMIT_WATCH_SLICE_EVENTS 1000u         /* ...or so many events... */
+#define LIMIT_WATCH_SLICE_ROWS 2000u           /* ...or rows looked at... */
+#define LIMIT_WATCH_SLICE_HITS 65536u          /* ...or events times watches; then at the next revision */
+#define LIMIT_WATCH_CUT_ROWS 8000u             /* a revision larger than this is cut */
+#define LIMIT_WATCH_TURN_US 3000u              /* reading in one turn of the loop */
+
 /* The client library and the command. */
 #define LIMIT_CLIENT_ENDPOINTS 64u             /* addresses one client tries */
 #define LIMIT_CLIENT_INFLIGHT 65536u           /* requests in flight on one connection */
@@ -162,6 +178,13 @@ _Static_assert(LIMIT_CONN_OUT_LOW < LIMIT_CONN_OUT_HIGH && LIMIT_CONN_OUT_HIGH <
 _Static_assert(LIMIT_FRAME_BYTES < LIMIT_CONN_OUT_MAX, "one result always fits");
 _Static_assert(LIMIT_GATEWAY_SORT_BYTES <= LIMIT_GATEWAY_WORK_BYTES &&
 	       LIMIT_TXN_RESPONSE_BYTES <= LIMIT_GATEWAY_WORK_BYTES, "one read always fits");
+_Static_assert(LIMIT_WATCH_SLICE_BYTES + 2 * LIMIT_REQUEST_BYTES + 512u * KIB <= LIMIT_FRAME_BYTES,
+	       "a slice and the largest event with the pair before it fit a frame");
+_Static_assert(LIMIT_WATCH_LINK_BYTES + LIMIT_FRAME_BYTES <= LIMIT_LINK_QUEUE_BYTES,
+	       "events never fill the link");
+_Static_assert(LIMIT_WATCH_SLICE_EVENTS <= LIMIT_BATCH_ITEMS, "a slice's events fit a message");
+_Static_assert(LIMIT_WATCH_CUT_ROWS <= LIMIT_VIEW_ROWS, "a slice is read in one view");
+_Static_assert(LIMIT_CONN_WATCHES <= LIMIT_WATCH_REFS, "a client's watches fit one message");
 _Static_assert(LIMIT_TXN_RESPONSE_BYTES + 1u * MIB <= LIMIT_CLIENT_RESPONSE_BYTES,
 	       "the client takes what a transaction may answer");
 _Static_assert(LIMIT_REQUEST_BYTES * 2 <= LIMIT_CLIENT_QUEUE_BYTES, "two requests fit a queue");

@@ -112,11 +112,12 @@ static void store_progress_news(struct store_clnt *c, const struct store_progres
 	store_release_compacted(c);
 }
 
-void store_clnt_saw(struct store_clnt *c, uint64_t epoch, uint64_t applied)
+void store_clnt_saw(struct store_clnt *c, uint64_t epoch, uint64_t applied, int64_t revision)
 {
 	if (!c->known || epoch != c->epoch || applied <= c->progress.applied)
 		return;
 	c->progress.applied = applied;
+	c->progress.revision = revision;      /* who is let go by the one goes on from the other */
 	store_release(c);
 }
 

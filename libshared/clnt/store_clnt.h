@@ -68,10 +68,10 @@ int store_clnt_msg(struct store_clnt *c, const struct msg_in *in);
 void store_clnt_flush(struct store_clnt *c);
 
 /*
- * The owner looked into the store as it was mapped in this epoch and saw this much applied: right
- * too while stored is down.
+ * The owner looked into the store as it was mapped in this epoch and saw this much applied, and
+ * this revision there: right too while stored is down.
  */
-void store_clnt_saw(struct store_clnt *c, uint64_t epoch, uint64_t applied);
+void store_clnt_saw(struct store_clnt *c, uint64_t epoch, uint64_t applied, int64_t revision);
 
 void store_clnt_wait(struct store_clnt *c, struct store_wait *w, uint64_t index);
 struct store_wait *store_clnt_pop_applied(struct store_clnt *c);

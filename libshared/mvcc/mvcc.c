@@ -247,24 +247,53 @@ struct mvcc_events {
 	int rc;                  /* of the row that comes next */
 };
 
-int mvcc_events_begin(struct mvcc_view *v, int64_t from, struct mvcc_events **out)
+static int mvcc_events_at(struct mvcc_view *v, int64_t from, uint32_t sub, struct mvcc_events **out)
 {
 	struct mvcc_rev_key key;
 	struct mvcc_events *e;
 	struct okv_cursor *log;
-	int rc;
+	int rc = okv_cursor(v->txn, OKV_LOG, &log);
 
-	if (from < 0 || from < v->info.compact_revision)
-		return ERR_COMPACTED;
-	rc = okv_cursor(v->txn, OKV_LOG, &log);
 	if (rc != ERR_OK)
 		return rc;
 	e = mem_alloc(sizeof *e);
 	e->log = log;
-	mvcc_rev_encode(&key, from, 0);
+	mvcc_rev_encode(&key, from, sub);
 	e->rc = okv_seek(log, bytes_of(key.data, sizeof key.data), &e->row);
 	*out = e;
 	return ERR_OK;
+}
+
+int mvcc_events_begin(struct mvcc_view *v, int64_t from, struct mvcc_events **out)
+{
+	if (from < 0 || from < v->info.compact_revision)
+		return ERR_COMPACTED;
+	return mvcc_events_at(v, from, 0, out);
+}
+
+/* Compaction takes the log away from its head on, and only then what the log's events are about. */
+static int mvcc_log_reaches(struct mvcc_view *v, int64_t from, uint32_t sub)
+{
+	struct mvcc_rev_key key;
+	struct okv_cursor *log;
+	struct okv_row row;
+	int rc = okv_cursor(v->txn, OKV_LOG, &log);
+
+	if (rc != ERR_OK)
+		return rc;
+	rc = okv_step(log, OKV_FIRST, &row);
+	mvcc_rev_encode(&key, from, sub);
+	if (rc == ERR_NOT_FOUND || (rc == ERR_OK && bytes_cmp(row.key, bytes_of(key.data, sizeof key.data)) > 0))
+		rc = ERR_COMPACTED;
+	okv_cursor_end(&log);
+	return rc;
+}
+
+int mvcc_events_resume(struct mvcc_view *v, int64_t from, uint32_t sub, struct mvcc_events **out)
+{
+	int rc = from < v->info.compact_revision ? mvcc_log_reaches(v, from, sub) : ERR_OK;
+
+	return rc == ERR_OK ? mvcc_events_at(v, from, sub, out) : rc;
 }
 
 int mvcc_events_next(struct mvcc_events *e, struct mvcc_event *out)

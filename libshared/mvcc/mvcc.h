@@ -132,6 +132,11 @@ struct mvcc_event {
 struct mvcc_events;
 /* ERR_COMPACTED if `from` is before the compacted revision. */
 int mvcc_events_begin(struct mvcc_view *v, int64_t from, struct mvcc_events **out);
+/*
+ * Goes on from (from, sub), before the compacted revision too, as long as nothing from there on
+ * has really been removed. ERR_COMPACTED: it has.
+ */
+int mvcc_events_resume(struct mvcc_view *v, int64_t from, uint32_t sub, struct mvcc_events **out);
 int mvcc_events_next(struct mvcc_events *e, struct mvcc_event *out);   /* ERR_NOT_FOUND at the end */
 /* The pair an event of type PUT made. */
 int mvcc_event_pair(struct mvcc_view *v, const struct mvcc_event *e, struct kv_pair *out);

@@ -52,6 +52,42 @@ MSG_DEFINE(NATIVE_LEASE_LIST_FIELDS)
 #define MSG_T native_lease_list_result
 MSG_DEFINE(NATIVE_LEASE_LIST_RESULT_FIELDS)
 #undef MSG_T
+#define MSG_T native_watch
+MSG_DEFINE(NATIVE_WATCH_FIELDS)
+#undef MSG_T
+#define MSG_T native_watch_result
+MSG_DEFINE(NATIVE_WATCH_RESULT_FIELDS)
+#undef MSG_T
+#define MSG_T native_watch_ref
+MSG_DEFINE(NATIVE_WATCH_REF_FIELDS)
+#undef MSG_T
+#define MSG_T native_watch_header
+MSG_DEFINE(NATIVE_WATCH_HEADER_FIELDS)
+#undef MSG_T
+#define MSG_T native_watch_events
+MSG_DEFINE(NATIVE_WATCH_EVENTS_FIELDS)
+#undef MSG_T
+#define MSG_T native_watch_progress
+MSG_DEFINE(NATIVE_WATCH_PROGRESS_FIELDS)
+#undef MSG_T
+#define MSG_T native_watch_canceled
+MSG_DEFINE(NATIVE_WATCH_CANCELED_FIELDS)
+#undef MSG_T
+
+const struct native_notification native_notifications[] = {
+#define NATIVE_ROW(name, params, help) {name, &params##_desc, help},
+	NATIVE_NOTIFICATIONS(NATIVE_ROW)
+#undef NATIVE_ROW
+};
+const size_t native_notification_count = sizeof native_notifications / sizeof native_notifications[0];
+
+const struct native_notification *native_notification_find(struct bytes name)
+{
+	for (size_t i = 0; i < native_notification_count; i++)
+		if (bytes_eq(name, bytes_str(native_notifications[i].name)))
+			return &native_notifications[i];
+	return NULL;
+}
 
 const struct native_method native_methods[] = {
 #define NATIVE_ROW(name, params, result, help) {name, &params##_desc, &result##_desc, help},

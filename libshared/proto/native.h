@@ -4,7 +4,7 @@
  *
  *   request       [0, id, "method", [params...]]       id: an unsigned 32-bit number of the client
  *   response      [1, id, error, result]               error: nil, or [code, "text", again]
- *   notification  [2, "method", [params...]]           server to client (watches, later)
+ *   notification  [2, "method", [params...]]           server to client: NATIVE_NOTIFICATIONS
  *
  * Requests are pipelined: many may be in flight, answers come in any order. Params are the fields
  * of the method's message in order; trailing ones may be left out, nil stands for a default, and
@@ -17,6 +17,7 @@
 #define QUORATE_NATIVE_H
 
 #include "proto/kv.h"
+#include "proto/link_watch.h"
 
 enum { NATIVE_REQUEST = 0, NATIVE_RESPONSE = 1, NATIVE_NOTIFICATION = 2 };
 
@@ -125,6 +126,67 @@ MSG_DECLARE(native_lease_list, NATIVE_LEASE_LIST_FIELDS)
 	F(BOOL, more, "there are others behind these: ask again with `after`") \
 	L(native_lease, leases, LIMIT_LEASE_PAGE_ROWS, "by id, negative ones last")
 MSG_DECLARE(native_lease_list_result, NATIVE_LEASE_LIST_RESULT_FIELDS)
+#define NATIVE_WATCH_FIELDS(F, L, O) \
+	F(BYTES, key, "first key") \
+	F(BYTES, range_end, "as in range") \
+	F(I64, start_revision, "the first revision of interest, past or future; 0: what comes after now") \
+	F(BOOL, prev_kv, "events come with the pair before them") \
+	F(BOOL, no_put, "leave puts out") \
+	F(BOOL, no_delete, "leave deletes out") \
+	F(BOOL, progress_notify, "say now and then how far it has got when nothing happens") \
+	F(I64, watch_id, "the client's own number, above 0; 0: the server chooses") \
+	F(U64, start_sub, "to go on inside a revision that came in pieces: next_sub; else 0")
+MSG_DECLARE(native_watch, NATIVE_WATCH_FIELDS)
+
+#define NATIVE_WATCH_RESULT_FIELDS(F, L, O) \
+	O(kv_header, header, "with the revision that the node's store had when the watch began") \
+	F(I64, watch_id, "names the watch on this connection")
+MSG_DECLARE(native_watch_result, NATIVE_WATCH_RESULT_FIELDS)
+
+#define NATIVE_WATCH_REF_FIELDS(F, L, O) \
+	F(I64, watch_id, "")
+MSG_DECLARE(native_watch_ref, NATIVE_WATCH_REF_FIELDS)
+
+#define NATIVE_WATCH_HEADER_FIELDS(F, L, O) \
+	O(kv_header, header, "")
+MSG_DECLARE(native_watch_header, NATIVE_WATCH_HEADER_FIELDS)
+
+/* ---- notifications ---- */
+
+#define NATIVE_WATCH_EVENTS_FIELDS(F, L, O) \
+	L(native_watch_ref, watches, LIMIT_WATCH_REFS, "the watches that these events are for") \
+	L(watch_event, events, LIMIT_BATCH_ITEMS, "in order") \
+	F(I64, revision, "of the node's store when they were read") \
+	F(I64, next_revision, "where these watches stand now: the start_revision to go on with") \
+	F(U64, next_sub, "and the start_sub; not 0: the rest of a large revision follows")
+MSG_DECLARE(native_watch_events, NATIVE_WATCH_EVENTS_FIELDS)
+
+#define NATIVE_WATCH_PROGRESS_FIELDS(F, L, O) \
+	L(native_watch_ref, watches, LIMIT_WATCH_REFS, "") \
+	F(I64, revision, "these watches have been sent everything up to it")
+MSG_DECLARE(native_watch_progress, NATIVE_WATCH_PROGRESS_FIELDS)
+
+#define NATIVE_WATCH_CANCELED_FIELDS(F, L, O) \
+	F(I64, watch_id, "has ended") \
+	F(U64, code, "why: a number of section 4, such as COMPACTED") \
+	F(STR, text, "the same for people") \
+	F(I64, compact_revision, "if COMPACTED: the first revision that can still be watched")
+MSG_DECLARE(native_watch_canceled, NATIVE_WATCH_CANCELED_FIELDS)
+
+/* N(method, params, "help") */
+#define NATIVE_NOTIFICATIONS(N) \
+	N("watch_events", native_watch_events, "something has happened") \
+	N("watch_progress", native_watch_progress, "how far watches have got") \
+	N("watch_canceled", native_watch_canceled, "the server has ended a watch")
+
+struct native_notification {
+	const char *name;
+	const struct msg_desc *params;
+	const char *help;
+};
+extern const struct native_notification native_notifications[];
+extern const size_t native_notification_count;
+const struct native_notification *native_notification_find(struct bytes name);   /* or NULL */
 
 /* N(method, params, result, "help") */
 #define NATIVE_METHODS(N) \
@@ -142,7 +204,10 @@ MSG_DECLARE(native_lease_list_result, NATIVE_LEASE_LIST_RESULT_FIELDS)
 	N("lease_keepalive", native_lease, native_keepalive_result, "give a lease its whole TTL again") \
 	N("lease_time_to_live", native_time_to_live, native_time_to_live_result, "what a lease has left") \
 	N("lease_list", native_lease_list, native_lease_list_result, "the leases there are, as the node asked knows") \
-	N("move_leader", native_move_leader, native_move_leader_result, "only the leader's node takes it")
+	N("move_leader", native_move_leader, native_move_leader_result, "only the leader's node takes it") \
+	N("watch", native_watch, native_watch_result, "be told of changes, by notifications") \
+	N("watch_cancel", native_watch_ref, native_watch_header, "end a watch") \
+	N("watch_progress", native_watch_ref, native_watch_header, "ask how far watches have got")
 
 struct native_method {
 	const char *name;

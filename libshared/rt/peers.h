@@ -26,7 +26,9 @@ enum daemon_kind {
 	P(STORED, GATEWAYD, "stored-gatewayd.sock")  /* results of proposals, applied index, status */ \
 	P(RAFTD,  LEASED,   "raftd-leased.sock")     /* role; revokes and checkpoints; questions */ \
 	P(STORED, LEASED,   "stored-leased.sock")    /* granted, revoked, checkpointed */ \
-	P(LEASED, GATEWAYD, "leased-gatewayd.sock")  /* keepalive, time to live */
+	P(LEASED, GATEWAYD, "leased-gatewayd.sock")  /* keepalive, time to live */ \
+	P(STORED, WATCHD,   "stored-watchd.sock")    /* how far the store has come */ \
+	P(WATCHD, GATEWAYD, "watchd-gatewayd.sock")  /* watches; events come back */
 
 const char *daemon_name(enum daemon_kind kind);                /* "raftd"; "?" if unknown */
 int daemon_by_name(const char *name, enum daemon_kind *kind);  /* ERR_OK or ERR_NOT_FOUND */

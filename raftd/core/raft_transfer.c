@@ -41,12 +41,25 @@ int raft_transfer_start(struct raft *r, uint64_t target)
 	return ERR_OK;
 }
 
+/* Are those who are there now, without this node, a quorum that has synced what it has not? */
+static bool others_suffice(const struct raft *r)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < r->peer_count; i++) {
+		const struct raft_peer *p = &r->peers[i];
+
+		n += p->up && raft_lead_hears(r, p) && p->match > r->durable;
+	}
+	return n >= r->quorum;
+}
+
 /*
  * A leader whose disk hangs would lead on: heartbeats need no disk. But its log takes no more once
  * the batch that gathers is full, and nothing it leads is ever known to be committed on its own
  * node. So it steps down in favour of a peer, if a quorum without it has synced what it has not:
- * then its disk is the slow one, and the others can do without. Its messages need no more of the
- * disk than the vote of its term, which is long durable.
+ * then its disk is the slow one, and the others can do without it (its next vote needs that disk).
+ * Its messages need no more of the disk than the vote of its term, which is long durable.
  */
 bool raft_transfer_stalled(struct raft *r)
 {
@@ -54,7 +67,7 @@ bool raft_transfer_stalled(struct raft *r)
 	struct raft_msg m = {.type = RAFT_MSG_TIMEOUT_NOW};
 	struct raft_peer *p;
 
-	if (r->durable_seq == r->seq || r->commit <= r->durable ||
+	if (r->durable_seq == r->seq || !others_suffice(r) ||
 	    mono_before(r->now, mono_add_ms(r->disk_moved, patience_ms)))
 		return false;
 	p = best_successor(r);

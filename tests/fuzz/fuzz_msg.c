@@ -16,15 +16,17 @@
 #include "proto/link_lease.h"
 #include "proto/link_leases.h"
 #include "proto/link_lessor.h"
+#include "proto/link_news.h"
 #include "proto/link_raft.h"
 #include "proto/link_store.h"
+#include "proto/link_watch.h"
 #include "proto/native.h"
 #include "proto/peer.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const struct msg_link *const fuzz_links[] = {&link_apply, &link_hello_link, &link_raft, &link_store, &peer_link,
-	&link_lease, &link_leases, &link_lessor};
+	&link_lease, &link_leases, &link_lessor, &link_news, &link_watch};
 
 static void fuzz_again(const struct msg_desc *d, const void *msg)
 {

@@ -204,6 +204,16 @@ static int io_send_lease(void *arg, uint32_t number, const struct msg_desc *d, c
 	return ERR_OK;
 }
 
+static int io_send_watch(void *arg, uint32_t number, const struct msg_desc *d, const void *msg)
+{
+	struct world *w = arg;
+
+	if (!w->g.watch.up)
+		return ERR_CLOSED;
+	net_send(&w->to_watchd, mono_now(), number, d, msg);
+	return ERR_OK;
+}
+
 static uint64_t io_incarnation(void *arg)
 {
 	struct world *w = arg;
@@ -243,7 +253,7 @@ static void io_map_close(void *arg, struct mvcc_env **env)
 struct world *world_new_down(int64_t timeout_ms)
 {
 	struct world *w = mem_alloc(sizeof *w);
-	struct gateway_io io = {io_send_raft, io_send_store, io_send_lease, io_incarnation, io_hello_again,
+	struct gateway_io io = {io_send_raft, io_send_store, io_send_lease, io_send_watch, io_incarnation, io_hello_again,
 				io_map_open, io_map_close, w};
 
 	log_set_level(LOG_ERROR);
@@ -254,6 +264,9 @@ struct world *world_new_down(int64_t timeout_ms)
 	net_init(&w->to_gateway_store, &link_store, &w->seed);
 	net_init(&w->to_leased, &link_lease, &w->seed);
 	net_init(&w->to_gateway_lease, &link_lease, &w->seed);
+	net_init(&w->to_watchd, &link_watch, &w->seed);
+	net_init(&w->to_gateway_watch, &link_watch, &w->seed);
+	w->to_watchd.ordered = w->to_gateway_watch.ordered = true;
 	w->to_raftd.ordered = w->to_stored.ordered = true;
 	w->to_gateway_raft.ordered = w->to_gateway_store.ordered = true;
 	w->term = 5;
@@ -282,6 +295,7 @@ struct world *world_new(int64_t timeout_ms)
 	world_raft(w, true);
 	world_store(w, true);
 	world_lease(w, true);
+	world_watchd(w, true);
 	while (!w->g.raft.session_open || w->g.map.env == NULL)
 		world_turn(w);
 	return w;
@@ -289,6 +303,7 @@ struct world *world_new(int64_t timeout_ms)
 
 void world_free(struct world *w)
 {
+	world_watchd(w, false);
 	gateway_free(&w->g);
 	loop_free(w->loop);
 	net_free(&w->to_raftd);
@@ -297,6 +312,8 @@ void world_free(struct world *w)
 	net_free(&w->to_gateway_store);
 	net_free(&w->to_leased);
 	net_free(&w->to_gateway_lease);
+	net_free(&w->to_watchd);
+	net_free(&w->to_gateway_watch);
 	small_store_close(&w->store);
 	for (size_t i = 0; i < w->n_log; i++)
 		buf_free(&w->log[i]);
@@ -306,6 +323,58 @@ void world_free(struct world *w)
 		mem_free(w->config.members[i].client_addr);
 	}
 	mem_free(w);
+}
+
+static int watchd_send(void *arg, uint32_t number, const struct msg_desc *d, const void *msg)
+{
+	struct world *w = arg;
+
+	net_send(&w->to_gateway_watch, mono_now(), number, d, msg);
+	return ERR_OK;
+}
+
+void world_watchd(struct world *w, bool up)
+{
+	struct watch_setup setup = {.seed = 1, .interval_ms = 100, .max_watches = 100000};
+	struct clnt_io io = {watchd_send, w};
+	struct watch_hail hail = {56};
+
+	if (up == w->g.watch.up)
+		return;
+	if (up) {
+		w->core = watch_core_new(&setup);
+		w->serve = serve_new(w->core);
+		serve_open(w->serve, &w->watch_peer, &io);
+		gateway_watch_up(&w->g);
+		(void)watchd_send(w, MSG_NO_watch_hail, &watch_hail_desc, &hail);
+		return;
+	}
+	serve_close(w->serve, &w->watch_peer);
+	serve_free(&w->serve);
+	watch_core_free(&w->core);
+	gateway_watch_down(&w->g);
+	net_cut(&w->to_watchd);
+	net_cut(&w->to_gateway_watch);
+}
+
+static void watchd_turn(struct world *w)
+{
+	struct mvcc_view *view;
+	struct msg_in in;
+
+	while (w->g.watch.up && net_next(&w->to_watchd, mono_now(), &in)) {
+		EQ_INT(serve_msg(w->serve, &w->watch_peer, &in, mono_now()), ERR_OK);
+		serve_effects(w->serve);
+	}
+	if (!w->g.watch.up)
+		return;
+	watch_core_tick(w->core, mono_now());
+	while (history_read(w->core, w->store.env, mono_now(), &w->watch_counts, &view) == ERR_OK) {
+		serve_slice(w->serve);
+		history_close(w->core, &view);
+	}
+	serve_effects(w->serve);
+	serve_heads(w->serve);
 }
 
 void world_raft(struct world *w, bool up)
@@ -391,6 +460,9 @@ void world_turn(struct world *w)
 		leased_msg(w, &in);
 	while (w->g.lease.up && net_next(&w->to_gateway_lease, now, &in))
 		EQ_INT(gateway_lease_msg(&w->g, &in), ERR_OK);
+	watchd_turn(w);
+	while (w->g.watch.up && net_next(&w->to_gateway_watch, now, &in))
+		EQ_INT(gateway_watch_msg(&w->g, &in), ERR_OK);
 	while (w->g.raft.up && net_next(&w->to_gateway_raft, now, &in))
 		EQ_INT(gateway_raft_msg(&w->g, &in), ERR_OK);
 	while (w->g.store.up && net_next(&w->to_gateway_store, now, &in))

@@ -11,6 +11,8 @@
 #include "tests/lib/rpc_peer.h"
 #include "tests/lib/small_store.h"
 #include "tests/proto/net.h"
+#include "watchd/history.h"
+#include "watchd/serve.h"
 
 enum { WORLD_LOG = 40000 };
 
@@ -43,6 +45,12 @@ struct world {
 	int lease_refuses;            /* the error of every answer; 0: none */
 	bool lease_forgets;           /* answers are lost */
 	size_t n_lease_asks;
+	/* watchd: its core, on the same store */
+	struct net to_watchd, to_gateway_watch;
+	struct watch_core *core;
+	struct serve *serve;
+	struct serve_peer watch_peer;
+	struct history_counts watch_counts;
 	uint64_t transfer_target;
 	size_t n_transfers;
 };
@@ -54,6 +62,7 @@ void world_free(struct world *w);
 void world_raft(struct world *w, bool up);
 void world_store(struct world *w, bool up);
 void world_lease(struct world *w, bool up);
+void world_watchd(struct world *w, bool up);         /* down: dead, and all it knew */
 void world_leader(struct world *w, uint64_t leader); /* in a new term */
 void world_progress(struct world *w);                /* stored tells how far it is */
 /* A new, empty store under the next number, or the old one again under it. */

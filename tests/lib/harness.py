@@ -24,7 +24,8 @@ from rpc import S_HEADER, S_ROLE, H_MEMBER, Rpc, RpcError
 SOURCE = os.path.abspath(os.environ.get("srcdir", os.path.join(os.path.dirname(__file__), "..", "..")))
 BUILD = os.path.abspath(os.environ.get("QUORATE_BUILD", os.path.join(SOURCE, "build", "release")))
 QUORATE = os.path.join(BUILD, "ctl", "quorate")
-DAEMONS = ("raftd", "stored", "leased", "gatewayd")
+DAEMONS = ("raftd", "stored", "leased", "watchd", "gatewayd")
+LINKS = {"raftd": 3, "stored": 4, "leased": 3, "watchd": 2, "gatewayd": 4}    # of one node with one gatewayd
 SANITIZED = os.environ.get("QUORATE_SANITIZED", "") == "yes"
 ROUNDS = int(os.environ.get("QUORATE_ROUNDS", "1"))      # more: a longer search for rare faults
 PATIENCE_S = 120 if SANITIZED else 60     # for conditions that must come true; never slept through
@@ -411,10 +412,9 @@ class Cluster:
 
     def links_up(self):
         """Every daemon has its links and every raftd its peers."""
-        want = {"raftd": 3, "stored": 3, "leased": 3, "gatewayd": 3}
         try:
             for i in range(self.n):
-                for daemon, links in want.items():
+                for daemon, links in LINKS.items():
                     if self.admin_json(i, daemon, "status")["links_up"] != links:
                         return False
                 if not all(p["connected"] for p in self.admin_json(i, "raftd", "peers").values()):

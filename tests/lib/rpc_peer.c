@@ -98,8 +98,14 @@ bool rpc_peer_next(struct rpc_peer *p, struct rpc_reply *r)
 	EQ_INT(wire_get_u64(&w), r->goodbye ? 2 : 1);
 	if (r->goodbye) {
 		rest = wire_get_str(&w);
-		OK(bytes_eq(rest, bytes_str("error")));
-		rpc_peer_error(&w, r);
+		if (bytes_eq(rest, bytes_str("error"))) {
+			rpc_peer_error(&w, r);
+			return true;
+		}
+		r->goodbye = false;
+		OK(rest.len < sizeof r->notice);
+		memcpy(r->notice, rest.data, rest.len);
+		r->result = bytes_of(w.c.pos, cur_left(&w.c));
 		return true;
 	}
 	r->id = (uint32_t)wire_get_u64(&w);

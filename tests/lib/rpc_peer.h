@@ -16,7 +16,8 @@ struct rpc_peer {
 };
 
 struct rpc_reply {
-	bool goodbye;                /* a notification, about no request */
+	bool goodbye;                /* the notification "error", about no request */
+	char notice[32];             /* the name of another notification; its params are the result */
 	uint32_t id;
 	int error;                   /* 0: result is set */
 	struct bytes text;

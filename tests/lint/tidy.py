@@ -22,7 +22,7 @@ ONE_INCLUDER = {
                             "stored/core/", "tests/")),
 }
 # what a pure core may include from the system
-PURE = ("raftd/core/", "stored/core/", "leased/core/")
+PURE = ("raftd/core/", "stored/core/", "leased/core/", "watchd/core/")
 PURE_SYSTEM = {"stdbool.h", "stddef.h", "stdint.h", "string.h", "stdlib.h", "inttypes.h", "limits.h"}
 PURE_BANNED = re.compile(r"\b(mono_now|time|clock_gettime|rand|random|getrandom|log_write|log_info|log_warn|log_error|log_debug|printf|open|read|write|"
                          r"pthread_\w+|malloc_usable_size)\s*\(")
@@ -166,7 +166,7 @@ def the_manual_has_every_key_of_the_configuration():
 
 
 def every_program_has_a_manual():
-    for program in ("raftd", "stored", "gatewayd"):
+    for program in ("raftd", "stored", "watchd", "gatewayd"):
         if not os.path.exists(os.path.join(TOP, program, program + ".8")):
             yield f"{program}/{program}.8 is missing"
     if not os.path.exists(os.path.join(TOP, "ctl/quorate.1")):

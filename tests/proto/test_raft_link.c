@@ -567,6 +567,24 @@ TEST(unanswered_commands_go_out_again_with_growing_pauses)
 	fixture_free(f);
 }
 
+/* raftd tells its term before it is durable: killed then, it comes back with an older one. */
+TEST(a_raftd_that_lost_its_newest_term_is_listened_to)
+{
+	struct fixture *f = fixture_new(100, 1u << 26);
+	struct raftd_state lost = {NODE_CANDIDATE, 7, 0, 1}, back = {NODE_FOLLOWER, 6, 2, 1};
+	struct msg_in in = {.row = msg_row(&link_raft, MSG_NO_raftd_state), .msg = &lost};
+
+	EQ_INT(raft_clnt_msg(&f->c, &in, f->now), ERR_OK);
+	in.msg = &back;
+	EQ_INT(raft_clnt_msg(&f->c, &in, f->now), ERR_OK);
+	EQ_INT(f->c.state.leader, 0);                   /* stale on this connection */
+	raft_clnt_down(&f->c);
+	raft_clnt_up(&f->c, f->now);
+	EQ_INT(raft_clnt_msg(&f->c, &in, f->now), ERR_OK);
+	EQ_INT(f->c.state.leader, 2);
+	fixture_free(f);
+}
+
 TESTS = {
 	T(without_faults_every_request_succeeds),
 	T(broken_links_and_new_leaders_cost_time_not_requests),
@@ -577,5 +595,6 @@ TESTS = {
 	T(an_oversized_command_is_refused),
 	T(batches_are_bounded_by_bytes),
 	T(unanswered_commands_go_out_again_with_growing_pauses),
+	T(a_raftd_that_lost_its_newest_term_is_listened_to),
 };
 TAP_MAIN

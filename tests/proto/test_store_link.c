@@ -335,11 +335,13 @@ TEST(what_the_map_shows_counts_while_stored_is_down)
 	store_clnt_down(&c);
 	store_clnt_wait(&c, &w, 12);
 	OK(store_clnt_pop_applied(&c) == NULL);
-	store_clnt_saw(&c, 1, 11);
+	store_clnt_saw(&c, 1, 11, 5);
 	OK(store_clnt_pop_applied(&c) == NULL);
-	store_clnt_saw(&c, 2, 12);      /* another map */
+	store_clnt_saw(&c, 2, 12, 6);      /* another map */
 	OK(store_clnt_pop_applied(&c) == NULL);
-	store_clnt_saw(&c, 1, 12);
+	EQ_INT(c.progress.revision, 5);
+	store_clnt_saw(&c, 1, 12, 6);
+	EQ_INT(c.progress.revision, 6);
 	OK(store_clnt_pop_applied(&c) == &w);
 	store_clnt_free(&c);
 }

@@ -272,7 +272,7 @@ def status_members_and_hash_show_the_node():
     tree = json.loads(out("status", "-w", "json"))
     assert len(tree["nodes"]) == 1 and tree["nodes"][0]["role"] == "leader" and tree["diverged"] is False
     assert {d["name"].split(".")[0]: d["state"] for d in tree["nodes"][0]["daemons"]} == \
-        {"raftd": "up", "stored": "up", "leased": "up", "gatewayd": "up"}
+        {"raftd": "up", "stored": "up", "leased": "up", "watchd": "up", "gatewayd": "up"}
     assert node.endpoints() in out("members").decode()
     assert out("member", "list") == out("members")
     assert len(json.loads(out("members", "-w", "json"))["members"]) == 1

@@ -281,10 +281,11 @@ def systemd_takes_the_units():
         for daemon in DAEMONS:
             gateway = daemon == "gatewayd"
             m.render("quorate.service.in", f"units/quorate-{daemon}{'@' if gateway else ''}.service", DAEMON=daemon,
-                     INSTANCE=" -i %i" if gateway else "", FAMILIES="AF_UNIX" if daemon in ("stored", "leased") else
+                     INSTANCE=" -i %i" if gateway else "", FAMILIES="AF_UNIX" if daemon in ("stored", "leased", "watchd") else
                      "AF_UNIX AF_INET AF_INET6")
         shutil.copy(os.path.join(SOURCE, "etc", "quorate.target"), m.path("units"))
         units = ["quorate-raftd.service", "quorate-stored.service", "quorate-leased.service",
+                 "quorate-watchd.service",
                  "quorate-gatewayd@0.service", "quorate.target"]
         done = subprocess.run(["systemd-analyze", "verify", "--man=no", *(m.path(f"units/{u}") for u in units)],
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

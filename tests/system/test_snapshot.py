@@ -16,6 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import history
 from harness import QUORATE, Cluster, scaled, tap, until
 from rpc import H_REVISION, S_APPLIED, S_APPLY_HASH, Pipeline, Request
+from watcher import Watcher
 
 SEED = int(os.environ.get("QUORATE_SEED", random.SystemRandom().randrange(1 << 32)))
 MIB = 1 << 20
@@ -110,7 +111,14 @@ def equal_everywhere(c):
 
 
 def disk(directory):
-    return sum(os.stat(p).st_blocks * 512 for p in glob.glob(os.path.join(directory, "*")) if os.path.isfile(p))
+    """Bytes on disk of a directory's files; some may go meanwhile."""
+    total = 0
+    for path in glob.glob(os.path.join(directory, "*")):
+        try:
+            total += os.stat(path).st_blocks * 512 if os.path.isfile(path) else 0
+        except FileNotFoundError:
+            pass
+    return total
 
 
 def log_lines(c, i, daemon, what):
@@ -193,6 +201,22 @@ def a_follower_that_was_away_too_long_comes_back_by_a_snapshot():
         caught_up(c, data)
 
 
+def a_watch_goes_on_through_a_snapshot():
+    with Small() as c:
+        node = (c.wait_leader() + 1) % 3
+        with Watcher(c.port(node)) as w:
+            watch, _ = w.watch(b"/snap/", b"/snap0")
+            pid, data = leave_behind(c, node)
+            os.kill(pid, signal.SIGCONT)
+            caught_up(c, data)
+            assert c.stored(node)["snapshot"]["installed"] == 1
+            write(c, 1, node)
+            w.wait(lambda: len(w.events[watch]) >= len(WRITTEN), "all events")
+            revisions = [e[0] for e in w.events[watch]]
+            assert revisions == sorted(set(revisions)) and not w.canceled
+            assert sorted((e[2], e[3]) for e in w.events[watch]) == sorted(WRITTEN)
+
+
 def a_node_without_its_store_takes_its_snapshot_or_anothers():
     with Small() as c:
         data = {}
@@ -241,6 +265,28 @@ def the_leader_may_die_in_the_middle_of_a_transfer():
         assert log_lines(c, node, "stored", "store is now a snapshot")
 
 
+def flip(path):
+    with open(path, "r+b") as f:
+        f.seek(os.path.getsize(path) // 2)
+        byte = f.read(1)
+        f.seek(-1, os.SEEK_CUR)
+        f.write(bytes([byte[0] ^ 1]))
+
+
+def a_snapshot_that_is_bad_at_the_sender_gives_way_to_a_newer_one():
+    with Small() as c:
+        node = (c.wait_leader() + 1) % 3
+        pid, data = leave_behind(c, node)
+        for i in range(3):
+            for path in glob.glob(os.path.join(c.node_dir(i), "data", "snap", "*.snap")):
+                flip(path)
+        os.kill(pid, signal.SIGCONT)
+        until(lambda: log_lines(c, node, "raftd", "that came in cannot be used"), "the receiver finds it bad")
+        data.update(write(c, 1, c.wait_leader()))        # not enough for a snapshot by itself
+        caught_up(c, data)
+        assert log_lines(c, node, "stored", "store is now a snapshot")
+
+
 def after_a_crash_of_the_system_the_store_begins_from_a_good_snapshot():
     with tempfile.NamedTemporaryFile("w", prefix="quorate-boot-") as boot:
         def reboot():
@@ -263,11 +309,7 @@ def after_a_crash_of_the_system_the_store_begins_from_a_good_snapshot():
                     f.write(os.urandom(4096 * 20))
             damaged = glob.glob(os.path.join(c.node_dir(2), "data", "snap", "*.snap"))
             for path in damaged:
-                with open(path, "r+b") as f:
-                    f.seek(os.path.getsize(path) // 2)
-                    byte = f.read(1)
-                    f.seek(-1, os.SEEK_CUR)
-                    f.write(bytes([byte[0] ^ 1]))
+                flip(path)
             c.start()
             caught_up(c, data)
             for i in (0, 1):
@@ -278,6 +320,8 @@ def after_a_crash_of_the_system_the_store_begins_from_a_good_snapshot():
 
 if __name__ == "__main__":
     tap([the_log_is_cut_under_load_and_stays_small, a_follower_that_was_away_too_long_comes_back_by_a_snapshot,
+         a_watch_goes_on_through_a_snapshot,
          a_node_without_its_store_takes_its_snapshot_or_anothers, a_transfer_survives_the_death_of_each_daemon,
          the_leader_may_die_in_the_middle_of_a_transfer,
+         a_snapshot_that_is_bad_at_the_sender_gives_way_to_a_newer_one,
          after_a_crash_of_the_system_the_store_begins_from_a_good_snapshot])

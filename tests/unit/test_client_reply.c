@@ -213,6 +213,53 @@ static int feed_raw(const char *method, bool stream, const char *raw, size_t len
 }
 #define FEED(method, stream, lit) feed_raw(method, stream, lit, sizeof(lit) - 1)
 
+static unsigned n_notices;
+
+static void count_notice(void *arg, const struct native_notification *n, const void *params)
+{
+	const struct native_watch_progress *m = params;
+
+	(void)arg;
+	EQ_STR(n->name, "watch_progress");
+	EQ_INT(m->watches.n, 1);
+	EQ_INT(m->watches.v[0].watch_id, 3);
+	EQ_INT(m->revision, 9);
+	n_notices++;
+}
+
+static int feed_notice(const char *raw, size_t len, size_t step)
+{
+	struct client_reader r;
+	struct seen s;
+	int rc;
+
+	start(&s, &r, "put", false);
+	r.notice = count_notice;
+	rc = feed(&r, bytes_of(raw, len), step);
+	EQ_INT(s.done, 0);
+	client_reader_free(&r);
+	return rc;
+}
+#define NOTICE(lit, step) feed_notice(lit, sizeof(lit) - 1, step)
+
+TEST(notifications_go_to_who_wants_them)
+{
+	n_notices = 0;
+	EQ_INT(NOTICE("\x93\x02\xaewatch_progress\x92\x91\x91\x03\x09", 100), ERR_OK);
+	EQ_INT(NOTICE("\x93\x02\xaewatch_progress\x92\x91\x91\x03\x09", 1), ERR_OK);
+	EQ_INT(n_notices, 2);
+	/* two, and one that nobody knows between them; fields of a later protocol */
+	EQ_INT(NOTICE("\x93\x02\xaewatch_progress\x92\x91\x91\x03\x09\x93\x02\xa3new\x91\x80"
+		      "\x93\x02\xaewatch_progress\x93\x91\x91\x03\x09\x01", 1), ERR_OK);
+	EQ_INT(n_notices, 4);
+	EQ_INT(NOTICE("\x93\x02\xa5" "error\x93\x22\xa1x\x01", 100), ERR_CLOSED);
+	EQ_INT(NOTICE("\x93\x01\xaewatch_progress\x92\x91\x91\x03\x09", 100), ERR_MALFORMED);
+	EQ_INT(NOTICE("\x93\x02\xaewatch_progress\x92\x91\x91\xc4\x09", 100), ERR_OK);   /* not whole yet */
+	EQ_INT(NOTICE("\x93\x02\xaewatch_progress\x92\x91\x91\xa1\x33\x09", 100), ERR_MALFORMED);
+	EQ_INT(NOTICE("\x93\x02\xaewatch_progress\x91\x90", 100), ERR_MALFORMED);
+	EQ_INT(n_notices, 4);
+}
+
 TEST(wrong_answers_are_refused)
 {
 	EQ_INT(FEED("put", false, "HTTP/1.1 400 Bad Request\r\n"), ERR_MALFORMED);
@@ -337,6 +384,7 @@ TESTS = {
 	T(an_answer_is_the_same_in_pieces_of_any_size),
 	T(a_streamed_range_holds_no_more_than_a_pair),
 	T(an_error_answer_carries_code_text_and_again),
+	T(notifications_go_to_who_wants_them),
 	T(wrong_answers_are_refused),
 	T(fields_of_a_later_protocol_are_passed_over),
 	T(a_wrong_range_stream_is_refused),

@@ -62,6 +62,7 @@ static void write_scripts(void)
 	write_script("raftd", GOOD_SCRIPT);
 	write_script("stored", GOOD_SCRIPT);
 	write_script("leased", GOOD_SCRIPT);
+	write_script("watchd", GOOD_SCRIPT);
 	write_script("gatewayd", GOOD_SCRIPT);
 }
 
@@ -191,7 +192,7 @@ TEST(it_starts_says_so_and_stops_in_order)
 	OK(kill(up, SIGINT) == 0);
 	EQ_INT(up_wait(up), 0);
 	(void)snprintf(order, sizeof order, "%s/order", tap_dir());
-	OK(file_has(order, "gatewayd\nleased\nstored\nraftd\n"));
+	OK(file_has(order, "gatewayd\nwatchd\nleased\nstored\nraftd\n"));
 	/* and again, with what is there */
 	up = up_start(f, NULL);
 	wait_for(up_out, "quorate put greeting hello");

@@ -492,11 +492,12 @@ TEST(status_tells_what_the_daemons_say)
 	EQ_INT(s.log_bytes, 4711);
 	EQ_INT(s.keys, 7);
 	EQ_INT(s.apply_hash.len, 16);
-	EQ_INT(s.daemons.n, 4);
+	EQ_INT(s.daemons.n, 5);
 	EQ_INT(s.daemons.v[0].age_ms, 12);
 	EQ_INT(s.daemons.v[1].age_ms, 34);
 	OK(bytes_eq(s.daemons.v[2].name, bytes_str("leased")) && s.daemons.v[2].age_ms >= 12);
-	OK(bytes_eq(s.daemons.v[3].name, bytes_str("gatewayd.0")));
+	OK(bytes_eq(s.daemons.v[3].name, bytes_str("watchd")) && s.daemons.v[3].age_ms >= 56);
+	OK(bytes_eq(s.daemons.v[4].name, bytes_str("gatewayd.0")));
 	w->forgets = true;              /* raftd hangs */
 	began = mono_now();
 	world_call(w, &p, "status", &native_empty_desc, &none, &r);

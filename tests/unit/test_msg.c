@@ -16,8 +16,10 @@
 #include "proto/link_lease.h"
 #include "proto/link_leases.h"
 #include "proto/link_lessor.h"
+#include "proto/link_news.h"
 #include "proto/link_raft.h"
 #include "proto/link_store.h"
+#include "proto/link_watch.h"
 #include "proto/native.h"
 #include "proto/peer.h"
 #include "tests/lib/tap.h"
@@ -25,7 +27,7 @@
 enum { ALL_MAX = 200, ARENA_MAX = 1 << 20 };
 
 static const struct msg_link *const all_links[] = {&link_apply, &link_hello_link, &link_raft, &link_store, &peer_link,
-	&link_lease, &link_leases, &link_lessor};
+	&link_lease, &link_leases, &link_lessor, &link_news, &link_watch};
 enum { ALL_LINKS = sizeof all_links / sizeof all_links[0] };
 
 static size_t all_messages(const struct msg_desc **d)

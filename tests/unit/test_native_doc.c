@@ -115,7 +115,25 @@ TEST(every_message_is_there_with_its_fields_in_order)
 		check_message(native_methods[i].params, seen, &n);
 		check_message(native_methods[i].result, seen, &n);
 	}
-	OK(n > 20);
+	for (size_t i = 0; i < native_notification_count; i++)
+		check_message(native_notifications[i].params, seen, &n);
+	OK(n > 25);
+}
+
+TEST(every_notification_is_in_the_list)
+{
+	size_t at;
+
+	read_doc();
+	at = find_line("| method | params | what it says |") + 2;
+	for (size_t i = 0; i < native_notification_count; i++) {
+		const struct native_notification *m = &native_notifications[i];
+		char want[LINE];
+
+		(void)snprintf(want, sizeof want, "| `%s` | `%s` | %s |", m->name, m->params->name, m->help);
+		EQ_STR(doc.line[at++], want);
+	}
+	EQ_STR(doc.line[at], "");
 }
 
 TEST(every_method_is_in_the_list)
@@ -202,6 +220,7 @@ TESTS = {
 	T(the_error_table_is_the_one_of_the_code),
 	T(every_message_is_there_with_its_fields_in_order),
 	T(every_method_is_in_the_list),
+	T(every_notification_is_in_the_list),
 	T(the_examples_are_true),
 };
 TAP_MAIN

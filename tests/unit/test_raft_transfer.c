@@ -176,6 +176,24 @@ TEST(a_stalled_leader_whom_the_quorum_needs_stays)
 	kit_close(&k);
 }
 
+/* Once both others had it; now one is gone, and without this node's vote nobody is elected. */
+TEST(a_stalled_leader_whose_quorum_has_gone_meanwhile_stays)
+{
+	struct kit k;
+
+	open_stalled(&k);
+	for (int i = 0; i < 100; i++) {
+		kit_wait(&k, 50);
+		kit_recv(&k, kit_ack(2, 1, 2, 2));
+		kit_sent_all(&k);
+	}
+	EQ_INT(kit_status(&k).role, RAFT_LEADER);
+	OK(kit_sent(&k, RAFT_MSG_TIMEOUT_NOW, 2) == NULL);
+	hear_both(&k, 100, 2);                       /* it comes back */
+	EQ_INT(kit_status(&k).role, RAFT_FOLLOWER);
+	kit_close(&k);
+}
+
 TEST(bad_targets_are_refused)
 {
 	struct kit k;
@@ -374,6 +392,7 @@ TESTS = {
 	T(a_leader_with_a_slow_disk_that_comes_on_keeps_its_office),
 	T(a_leader_that_owes_its_disk_nothing_waits_for_ever),
 	T(a_stalled_leader_whom_the_quorum_needs_stays),
+	T(a_stalled_leader_whose_quorum_has_gone_meanwhile_stays),
 	T(bad_targets_are_refused),
 	T(the_chosen_one_campaigns_at_once_and_without_a_pre_vote),
 	T(a_transfer_takes_a_few_round_trips_not_an_election_timeout),

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Snapshots in raftd (raftd/snap.h): when they are asked for, what is cut behind them, and a file's
- * way to another node. Sender and receiver are the same node here, with the test as the line
- * between them; the core says nothing but what it was told.
+ * Snapshots in raftd (raftd/snap.h): a file's way to another node. Sender and receiver are the same
+ * node here, with the test as the line between them; the core says nothing but what it was told.
  */
 #include <fcntl.h>
 #include <string.h>
@@ -260,11 +259,88 @@ TEST(without_a_snapshot_that_will_do_one_is_asked_for)
 	UNTIL(fake.n->snap.asked == 1000);
 	OK(strstr(fake_journal(), "stored: apply_snapshot{index=1000}") != NULL);
 	EQ_INT(line.pieces, 0);
+	fake.n->feed.applied = 1010;                 /* the one under way will do */
+	snap_send_begin(fake.n, 3, 940, false);
+	loop_turn(fake.n->d->loop, 5);
+	loop_turn(fake.n->d->loop, 5);
+	OK(strstr(fake_journal(), "apply_snapshot") == NULL);
+	snap_send_stop(fake.n, 3);
 	have_snapshot();
 	UNTIL(line.pieces == 1);
 	EQ_INT(line.piece[0].m.index, 950);
 	snap_send_stop(fake.n, 2);
 	EQ_INT(snap_send_hold(fake.n), UINT64_MAX);
+	end();
+}
+
+TEST(a_snapshot_that_cannot_be_read_gives_way_to_a_newer_one)
+{
+	struct peer_snapshot_resp again = {900, 0xabcdef01, PEER_SNAPSHOT_AGAIN, 0};
+	char *path;
+
+	begin();
+	have_snapshot();
+	fake.n->feed.applied = 1000;
+	path = snapname_path(config.data_dir, 900, 0xabcdef01);
+	snap_send_begin(fake.n, 2, 900, true);
+	UNTIL(line.pieces == 1);
+	line.pieces = 0;
+	OK(truncate(path, 0) == 0);
+	EQ_INT(snap_send_resp(fake.n, 2, &again), ERR_OK);
+	EQ_INT(snap_send_hold(fake.n), UINT64_MAX);  /* it must not hold the log meanwhile */
+	UNTIL(fake.n->snap.asked == 1000);
+	EQ_INT(line.pieces, 0);
+	the_id.index = 950;
+	have_snapshot();
+	UNTIL(line.pieces == 1);
+	EQ_INT(line.piece[0].m.index, 950);
+	mem_free(path);
+	end();
+}
+
+TEST(a_snapshot_found_bad_there_gives_way_to_a_newer_one)
+{
+	struct peer_snapshot_resp m = {900, 0xabcdef01, PEER_SNAPSHOT_AGAIN, FILE_BYTES - 1};
+
+	begin();
+	have_snapshot();
+	fake.n->feed.applied = 1000;
+	snap_send_begin(fake.n, 2, 900, true);
+	UNTIL(line.pieces == 1);
+	EQ_INT(snap_send_resp(fake.n, 2, &m), ERR_OK);
+	m.status = PEER_SNAPSHOT_FAILED;             /* a full disk, perhaps: the file may be good */
+	EQ_INT(snap_send_resp(fake.n, 2, &m), ERR_OK);
+	EQ_INT(fake.n->snap.send[0].need, 900);
+	snap_send_stop(fake.n, 2);
+	line.pieces = 0;
+	snap_send_begin(fake.n, 2, 900, true);
+	UNTIL(line.pieces == 1);
+	m.status = PEER_SNAPSHOT_WAIT;
+	m.offset = FILE_BYTES;                       /* all of it was there */
+	EQ_INT(snap_send_resp(fake.n, 2, &m), ERR_OK);
+	m.offset = 0;
+	EQ_INT(snap_send_resp(fake.n, 2, &m), ERR_OK);
+	line.pieces = 0;
+	m.status = PEER_SNAPSHOT_FAILED;
+	EQ_INT(snap_send_resp(fake.n, 2, &m), ERR_OK);
+	UNTIL(fake.n->snap.asked == 1000);
+	EQ_INT(line.pieces, 0);
+	end();
+}
+
+TEST(a_snapshot_of_the_future_is_not_asked_for)
+{
+	struct peer_snapshot_want want = {.index = UINT64_MAX};
+	struct msg_in in = {.row = msg_row(&peer_link, MSG_NO_peer_snapshot_want), .msg = &want};
+
+	begin();
+	have_snapshot();
+	fake.n->feed.applied = 1000;
+	EQ_INT(raftd_peers_ops.message(fake.n, 3, &in), ERR_OK);
+	snap_send_begin(fake.n, 2, 900, true);
+	UNTIL(line.pieces == 1);                     /* so the other has been looked at as well */
+	EQ_INT(fake.n->snap.send[1].state, SNAP_SEND_SEEK);
+	EQ_INT(fake.n->snap.asked, 0);
 	end();
 }
 
@@ -333,6 +409,18 @@ TEST(what_is_not_needed_is_not_taken)
 	SAYS(0, 0, PEER_SNAPSHOT_DONE, 0);
 	fake.n->feed.behind = true;                  /* or it does not */
 	SAYS(0, 0, PEER_SNAPSHOT_AGAIN, 0);
+	end();
+}
+
+TEST(a_transfer_that_the_log_has_overtaken_leaves_nothing)
+{
+	begin();
+	SAYS(0, 0, PEER_SNAPSHOT_AGAIN, 0);
+	SAYS(0, 1000, PEER_SNAPSHOT_NEXT, 1000);
+	OK(incoming_exists());
+	fake.n->feed.applied = 900;
+	UNTIL(!incoming_exists());
+	EQ_INT(fake.n->snap.recv.fd, -1);
 	end();
 }
 
@@ -427,96 +515,6 @@ TEST(a_store_with_a_gap_to_its_log_asks_the_others)
 	end();
 }
 
-/* ---- when, and how much */
-
-static void state_is(uint64_t applied, uint64_t snapshot, uint64_t store_bytes)
-{
-	struct snapshot_id id = {snapshot, 1, 1000, 5};
-	struct apply_state m = {.applied = applied, .applied_term = 1, .store_bytes = store_bytes,
-				.snapshot = snapshot ? &id : NULL};
-
-	fake.n->feed.applied = applied;
-	snap_state(fake.n, &m);
-}
-
-/* In the fake log an entry has a mebibyte, and the threshold is 4. */
-TEST(a_snapshot_is_asked_for_once_when_the_log_has_grown)
-{
-	begin();
-	for (int i = 0; i < 10; i++)
-		fake_have(1, WAL_COMMAND, 0);
-	state_is(10, 6, 0);
-	loop_turn(fake.n->d->loop, 5);
-	OK(strstr(fake_journal(), "apply_snapshot") == NULL);
-	state_is(10, 5, 0);
-	UNTIL(fake.n->snap.asked == 10);
-	OK(strstr(fake_journal(), "stored: apply_snapshot{index=10}") != NULL);
-	state_is(10, 5, 0);
-	loop_turn(fake.n->d->loop, 5);
-	OK(strstr(fake_journal(), "apply_snapshot") == NULL);
-	snap_link_down(fake.n);                      /* a killed stored has forgotten it */
-	state_is(10, 5, 0);
-	UNTIL(fake.n->snap.asked == 10);
-	state_is(10, 10, 0);
-	EQ_INT(fake.n->snap.asked, 0);
-	end();
-}
-
-TEST(a_large_store_is_not_copied_for_a_little_log)
-{
-	begin();
-	for (int i = 0; i < 10; i++)
-		fake_have(1, WAL_COMMAND, 0);
-	state_is(10, 1, 40 * MIB);
-	loop_turn(fake.n->d->loop, 5);
-	EQ_INT(fake.n->snap.asked, 0);
-	state_is(10, 1, 30 * MIB);
-	UNTIL(fake.n->snap.asked == 10);
-	end();
-}
-
-static const char *cut_of(uint64_t commit, uint64_t snapshot)
-{
-	fake.n->commit = commit;
-	state_is(commit, snapshot, 0);
-	(void)fake_journal();
-	loop_turn(fake.n->d->loop, 5);
-	loop_turn(fake.n->d->loop, 5);
-	return fake_journal();
-}
-
-TEST(the_log_is_cut_behind_a_snapshot_less_a_tail)
-{
-	begin();
-	for (int i = 0; i < 20; i++)
-		fake_have(1, WAL_COMMAND, 0);
-	OK(strstr(cut_of(20, 0), "cut") == NULL);
-	OK(strstr(cut_of(9, 10), "cut") == NULL);    /* what is committed is not known that far yet */
-	OK(strstr(cut_of(20, 10), "cut 11\nstep 9 peer=0 index=10\n") != NULL);     /* COMPACTED */
-	OK(strstr(cut_of(20, 20), "cut 20\nstep 9 peer=0 index=19\n") != NULL);     /* a quarter of 4 stays */
-	OK(strstr(cut_of(20, 20), "cut") == NULL);
-	end();
-}
-
-TEST(a_peer_that_is_catching_up_holds_the_cut_for_a_while)
-{
-	begin();
-	for (int i = 0; i < 15; i++)
-		fake_have(1, WAL_COMMAND, 0);
-	fake.n->role = RAFT_LEADER;
-	core.peer_up = true;
-	core.match = 4;
-	OK(strstr(cut_of(15, 10), "cut 5\nstep 9 peer=0 index=4\n") != NULL);
-	core.peer_up = false;                        /* gone: it will get the snapshot */
-	OK(strstr(cut_of(15, 10), "cut 11\n") != NULL);
-	core.peer_up = true;
-	core.match = 11;
-	for (int i = 0; i < 20; i++)
-		fake_have(1, WAL_COMMAND, 0);
-	OK(strstr(cut_of(30, 30), "cut 31\n") != NULL);            /* four times too long: no more patience */
-	end();
-}
-
 TESTS = {
 	T(a_log_is_begun_anew_and_what_tells_of_it_waits_for_the_disk),
 	T(a_snapshot_goes_to_whom_the_core_names_and_to_who_asks),
@@ -526,17 +524,17 @@ TESTS = {
 	T(answers_that_cannot_be_are_refused_and_strange_ones_ignored),
 	T(an_old_node_is_sent_nothing_it_does_not_know),
 	T(without_a_snapshot_that_will_do_one_is_asked_for),
+	T(a_snapshot_that_cannot_be_read_gives_way_to_a_newer_one),
+	T(a_snapshot_found_bad_there_gives_way_to_a_newer_one),
+	T(a_snapshot_of_the_future_is_not_asked_for),
 	T(a_transfer_goes_on_where_it_was_after_a_restart),
 	T(pieces_out_of_order_are_not_taken),
 	T(lies_about_lengths_and_places_close_the_connection),
 	T(what_is_not_needed_is_not_taken),
+	T(a_transfer_that_the_log_has_overtaken_leaves_nothing),
 	T(one_transfer_at_a_time_and_a_newer_one_replaces_its_own),
 	T(a_file_that_stored_finds_bad_is_thrown_away),
 	T(a_file_whose_install_was_interrupted_is_kept),
 	T(a_store_with_a_gap_to_its_log_asks_the_others),
-	T(a_snapshot_is_asked_for_once_when_the_log_has_grown),
-	T(a_large_store_is_not_copied_for_a_little_log),
-	T(the_log_is_cut_behind_a_snapshot_less_a_tail),
-	T(a_peer_that_is_catching_up_holds_the_cut_for_a_while),
 };
 TAP_MAIN

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -18,6 +19,30 @@
 #include "stored/store.h"
 #include "tests/lib/snap_store.h"
 #include "tests/lib/tap.h"
+
+/* Instead of the C library's: which directories have been synced. */
+static ino_t synced[64];
+static size_t n_synced;
+
+int fsync(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode) && n_synced < ARRAY_LEN(synced))
+		synced[n_synced++] = st.st_ino;
+	return (int)syscall(SYS_fsync, fd);
+}
+
+static bool dir_was_synced(const char *name)
+{
+	struct stat st;
+
+	OK(stat(snap_store_path(name), &st) == 0);
+	for (size_t i = 0; i < n_synced; i++)
+		if (synced[i] == st.st_ino)
+			return true;
+	return false;
+}
 
 static uint8_t file[1u << 20];
 static size_t file_len;
@@ -291,6 +316,66 @@ TEST(a_damaged_row_gets_into_no_snapshot)
 	EQ_INT(snap_list(tap_dir(), 5, list), 0);
 }
 
+/* In each leaf of LMDB that holds the text: how many rows there are, and where. */
+static void leaves_change(size_t at, int16_t by)
+{
+	enum { PAGE = 4096, FLAGS = 10, LEAF = 2 };
+	unsigned changed = 0;
+
+	for (size_t page = 0; page + PAGE <= file_len; page += PAGE) {
+		uint16_t v;
+
+		if (file[page + FLAGS] != LEAF || memmem(file + page, PAGE, "easy to find", 12) == NULL)
+			continue;
+		memcpy(&v, file + page + at, sizeof v);
+		v = (uint16_t)(v + by);
+		memcpy(file + page + at, &v, sizeof v);
+		changed++;
+	}
+	OK(changed > 0);
+}
+
+/* Rows have checksums, the pages that lead to them have none. */
+TEST(a_damaged_page_gets_into_no_snapshot)
+{
+	enum { LOWER = 12, FIRST = 16, SECOND = 18, GOOD = 3 };
+	const char *data = snap_store_path("store/gen-1/data.mdb");
+	struct snap_job j = snap_store_job(1, 1);
+	struct snap_info info, list[SNAP_LIST_MAX];
+	struct store s;
+	uint16_t first, second;
+	uint8_t *leaf;
+
+	log_set_level(LOG_ERROR);
+	snap_store_up(&s, 1, "boot-a\n");
+	snap_store_put(&s, "a", "easy to find 1");
+	snap_store_put(&s, "b", "easy to find 2");
+	snap_store_drop(&s);
+	file_read(data);
+	leaf = memmem(file, file_len, "easy to find 2", 14);
+	OK(leaf != NULL);
+	leaf = file + (size_t)(leaf - file) / 4096 * 4096;
+	memcpy(&first, leaf + FIRST, sizeof first);
+	memcpy(&second, leaf + SECOND, sizeof second);
+	for (int i = 0; i <= GOOD; i++) {
+		if (i == 0)
+			leaves_change(LOWER, -2);            /* the last row is not seen any more */
+		else if (i == 1)
+			leaves_change(SECOND, (int16_t)(first - second));   /* one is seen twice */
+		else if (i == 2)
+			leaves_change(FIRST, (int16_t)(second - first));
+		file_write(data, file_len);
+		EQ_INT(snap_copy(&j, &info), i == GOOD ? ERR_OK : ERR_CORRUPT);
+		EQ_INT(snap_list(tap_dir(), 5, list), i == GOOD);
+		if (i == 0)
+			leaves_change(LOWER, 2);
+		else if (i == 1)
+			leaves_change(SECOND, (int16_t)(second - first));
+		else if (i == 2)
+			leaves_change(FIRST, (int16_t)(first - second));
+	}
+}
+
 TEST(a_copy_that_finds_no_room_leaves_no_snapshot)
 {
 	struct rlimit was, small;
@@ -365,6 +450,20 @@ TEST(an_install_that_was_interrupted_is_finished_at_the_next_start)
 	snap_store_up(&s, 1, "boot-a\n");            /* and once is enough */
 	OK(!s.restored);
 	EQ_INT(s.committed.applied, 6);
+	snap_store_drop(&s);
+}
+
+/* A helper was killed between its rename and its sync, and the log is cut behind what is told now. */
+TEST(what_is_found_at_a_start_is_durable_before_it_counts)
+{
+	struct store s;
+	struct snap_info info;
+
+	made(&s, &info);
+	snap_store_drop(&s);
+	n_synced = 0;
+	snap_store_up(&s, 1, "boot-a\n");
+	OK(dir_was_synced("snap"));
 	snap_store_drop(&s);
 }
 
@@ -445,8 +544,10 @@ TESTS = {
 	T(a_bad_snapshot_is_set_aside_and_the_one_before_it_used),
 	T(the_newest_is_kept_and_the_unfinished_removed),
 	T(a_damaged_row_gets_into_no_snapshot),
+	T(a_damaged_page_gets_into_no_snapshot),
 	T(a_copy_that_finds_no_room_leaves_no_snapshot),
 	T(an_install_that_was_interrupted_is_finished_at_the_next_start),
+	T(what_is_found_at_a_start_is_durable_before_it_counts),
 	T(a_store_changes_over_while_it_runs),
 	T(a_file_that_is_not_what_was_said_becomes_no_snapshot),
 	T(only_one_way_to_write_a_name_is_a_name),

@@ -33,13 +33,16 @@ struct end {
 	struct store_hash_result hash;
 	uint8_t hash_bytes[16];
 	unsigned n_hashes;
+	/* a watchd's */
+	struct store_news news;
+	unsigned n_news;
 };
 
 struct world {
 	struct config config;
 	struct daemon d;
 	struct loop *loop;
-	struct end raftd, gateways[2];
+	struct end raftd, gateways[2], watchd;
 	uint64_t index;                  /* of the last entry fed */
 };
 
@@ -104,6 +107,9 @@ static int end_msg(void *arg, struct link *l, const struct msg_in *in)
 		if (e->hash.hash.len == 16)
 			memcpy(e->hash_bytes, e->hash.hash.data, 16);
 		e->n_hashes++;
+	} else if (in->row->desc == &store_news_desc) {
+		e->news = *(const struct store_news *)in->msg;
+		e->n_news++;
 	}
 	return ERR_OK;
 }
@@ -113,7 +119,8 @@ static void end_dial(struct world *w, struct end *e, enum daemon_kind kind, uint
 	static const struct link_ops ops = {end_hello, end_up, end_msg, end_down, NULL};
 	char *path = daemon_socket(&w->d, DAEMON_STORED, kind);
 	struct link_setup s = {.loop = e->loop ? e->loop : w->loop, .path = path,
-			       .messages = kind == DAEMON_RAFTD ? &link_apply : &link_store,
+			       .messages = kind == DAEMON_RAFTD ? &link_apply :
+					   kind == DAEMON_WATCHD ? &link_news : &link_store,
 			       .peer = DAEMON_STORED, .ops = &ops, .arg = e};
 
 	e->self = (struct link_hello){1, kind, incarnation, 0};
@@ -161,10 +168,13 @@ static void world_close(struct world *w)
 	link_dialer_close(&w->raftd.dialer);
 	link_dialer_close(&w->gateways[0].dialer);
 	link_dialer_close(&w->gateways[1].dialer);
+	if (w->watchd.dialer != NULL)
+		link_dialer_close(&w->watchd.dialer);
 	stored_stop(&w->d);
 	link_server_close(&s->raftd_server);
 	link_server_close(&s->gateway_server);
 	link_server_close(&s->leased.server);
+	link_server_close(&s->watch_server);
 	loop_free(w->loop);
 	mem_free(w->config.data_dir);
 	mem_free(w->config.run_dir);
@@ -386,6 +396,63 @@ TEST(status_and_hashes_are_answered)
 	world_close(w);
 }
 
+TEST(watchd_is_told_how_far_the_store_has_come)
+{
+	struct world *w = world_open();
+
+	end_dial(w, &w->watchd, DAEMON_WATCHD, 300);
+	UNTIL(w, w->watchd.n_news == 1);
+	EQ_INT(w->watchd.peer.resume, 1);
+	EQ_INT(w->watchd.news.generation, 1);
+	EQ_INT(w->watchd.news.revision, 1);
+	EQ_INT(w->watchd.news.compact_revision, -1);
+	feed_session(w, 100);
+	feed_put(w, 100, 1, bytes_str("a"), false);
+	UNTIL(w, w->watchd.news.revision == 2);
+	world_close(w);
+}
+
+static void compact_at(struct world *w, int64_t revision)
+{
+	struct kv_compact c = {.revision = revision};
+
+	feed_session(w, 100);
+	for (uint64_t i = 1; i <= 40; i++)
+		feed_put(w, 100, i, bytes_str("x"), false);
+	feed_one(w, &(struct command){.gateway = 100, .seq = 41, .compact = &c});
+}
+
+TEST(history_that_watchd_has_not_read_stays_a_moment)
+{
+	struct world *w = world_open();
+	struct end *a = &w->gateways[0];
+	struct store_news_read read = {29};
+
+	end_dial(w, &w->watchd, DAEMON_WATCHD, 300);
+	UNTIL(w, w->watchd.n_news == 1);
+	compact_at(w, 30);
+	UNTIL(w, w->watchd.news.compact_revision == 30);
+	for (int i = 0; i < 20; i++)
+		loop_turn(w->loop, 5);
+	EQ_INT(a->progress.compacted_revision, -1);
+	EQ_INT(link_send(w->watchd.link, MSG_NO_store_news_read, &store_news_read_desc, &read), ERR_OK);
+	UNTIL(w, a->progress.compacted_revision == 30);
+	world_close(w);
+}
+
+TEST(a_watchd_that_says_nothing_is_not_waited_for_for_ever)
+{
+	struct world *w = world_open();
+	struct end *a = &w->gateways[0];
+
+	end_dial(w, &w->watchd, DAEMON_WATCHD, 300);
+	UNTIL(w, w->watchd.n_news == 1);
+	compact_at(w, 30);
+	UNTIL(w, w->watchd.news.compact_revision == 30);
+	UNTIL(w, a->progress.compacted_revision == 30);
+	world_close(w);
+}
+
 TEST(compaction_is_told_when_it_is_done)
 {
 	struct world *w = world_open();
@@ -442,6 +509,9 @@ TESTS = {
 	T(a_repeated_command_is_answered_again),
 	T(a_gateway_that_comes_back_takes_its_old_place),
 	T(status_and_hashes_are_answered),
+	T(watchd_is_told_how_far_the_store_has_come),
+	T(history_that_watchd_has_not_read_stays_a_moment),
+	T(a_watchd_that_says_nothing_is_not_waited_for_for_ever),
 	T(compaction_is_told_when_it_is_done),
 	T(a_gateway_that_hangs_is_dropped_and_nobody_waits_for_it),
 };

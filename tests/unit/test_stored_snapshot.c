@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -351,6 +352,27 @@ TEST(what_is_no_news_is_refused)
 	world_close(w);
 }
 
+/* In one frame with what follows it: the helper cannot be done before that is applied. */
+TEST(raftd_is_told_of_an_install_that_the_log_has_overtaken)
+{
+	struct world *w = world_open(1024);
+	struct snapshot_id id = incoming();
+	struct log_entry e[40];
+	struct apply_batch m = {.commit = 1000, .entries = {.v = e, .n = ARRAY_LEN(e)}};
+
+	for (size_t i = 0; i < ARRAY_LEN(e); i++)
+		e[i] = (struct log_entry){.index = i + 1, .term = 2, .kind = LOG_ENTRY_NOOP};
+	install(w, &id);
+	EQ_INT(link_send(w->raftd.link, MSG_NO_apply_batch, &apply_batch_desc, &m), ERR_OK);
+	UNTIL(w, w->raftd.refusals == 1);
+	EQ_INT(w->raftd.refusal.error, ERR_EXISTS);
+	EQ_INT(w->raftd.refusal.index, id.index);
+	EQ_INT(w->raftd.ups, 1);
+	EQ_INT(w->raftd.applied, 40);
+	EQ_INT(stored_of(w)->counters.snapshots_installed.value, 0);
+	world_close(w);
+}
+
 TEST(an_install_goes_before_a_copy)
 {
 	struct world *w = world_open(1);
@@ -374,6 +396,7 @@ TESTS = {
 	T(a_store_becomes_a_snapshot_and_everybody_begins_anew),
 	T(a_damaged_file_is_refused_and_the_store_stays),
 	T(what_is_no_news_is_refused),
+	T(raftd_is_told_of_an_install_that_the_log_has_overtaken),
 	T(an_install_goes_before_a_copy),
 };
 

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inside of the simulator. */
+#ifndef QUORATE_SIM_INT_H
+#define QUORATE_SIM_INT_H
+
+#include <setjmp.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "clnt/raft_clnt.h"
+#include "mvcc/view.h"
+#include "proto/link_apply.h"
+#include "proto/link_raft.h"
+#include "proto/link_store.h"
+#include "proto/peer.h"
+#include "raftd/core/raft.h"
+#include "raftd/wal.h"
+#include "stored/core/apply.h"
+#include "tests/lib/store_model.h"
+#include "tests/lib/wal_disk.h"
+#include "tests/sim/sim.h"
+
+enum sim_daemon { SIM_RAFTD, SIM_STORED, SIM_GATEWAY, SIM_DAEMONS };
+/* Links inside a node, named for their two ends. */
+enum sim_link { SIM_RAFTD_STORED, SIM_GATEWAY_RAFTD, SIM_GATEWAY_STORED, SIM_LINKS };
+/* Streams of chance: what a fault does must not change what clients do. */
+enum sim_chance { SIM_CH_NET, SIM_CH_DISK, SIM_CH_LOAD, SIM_CH_IDS, SIM_CH_FAULT, SIM_CH_STREAMS };
+
+enum sim_event_kind {
+	SIM_EV_PEER_FRAME, SIM_EV_PEER_LINK, SIM_EV_LOCAL_FRAME, SIM_EV_LOCAL_UP, SIM_EV_SYNC,
+	SIM_EV_DURABLE, SIM_EV_START, SIM_EV_FAULT, SIM_EV_FAULT_END, SIM_EV_CLIENT, SIM_EV_COMPACT,
+	SIM_EV_SNAP_MAKE, SIM_EV_SNAP_SEND, SIM_EV_SNAP_DATA, SIM_EV_SNAP_DONE
+};
+
+struct sim_event {
+	mono_t at;
+	uint64_t order;
+	enum sim_event_kind kind;
+	uint8_t node;                    /* 0: the world */
+	uint8_t daemon;                  /* whose pause holds it up */
+	uint64_t a, b, c;
+	struct bytes data;               /* owned */
+};
+
+struct sim_entry {
+	uint64_t term, hash;             /* of the log up to here */
+};
+struct sim_log {                     /* shadow of a log: v[base..last] */
+	struct sim_entry *v;
+	size_t cap;
+	uint64_t base, last;
+	struct wal_hard_state hard;
+};
+
+struct sim_snap {
+	uint64_t index, term;
+	struct bytes rows;               /* owned; NULL: none */
+};
+
+struct sim_sent { struct raft_msg msg; uint64_t need_seq; };
+enum { SIM_HELD = 512, SIM_GRANTS = 64, SIM_ROUNDS = 256 };
+
+struct sim_raftd {
+	bool dead;                       /* for good: its disk is damaged */
+	struct raft *r;                  /* NULL: down */
+	struct raft_effects fx;
+	struct wal *wal;
+	struct wal_list list;
+	uint64_t incarnation;
+	uint64_t durable_seq, commit, term, leader;
+	enum raft_role role;
+	bool sync_due, died;             /* died: in the middle of a step */
+	struct sim_sent held[SIM_HELD];
+	uint32_t held_count;
+	struct raft_event sent[SIM_GRANTS];
+	uint32_t sent_count;
+	struct { uint64_t ctx, epoch; } reads[SIM_ROUNDS];
+	uint64_t read_next;
+	struct { uint64_t next, applied; uint32_t batches; } feed;
+	bool state_dirty;
+	/* the step's input */
+	const struct raftd_proposal *own;
+	const struct peer_append *received;
+	struct sim_log log;              /* as appended */
+	uint64_t seen_commit;
+};
+
+struct sim_stored {
+	bool up;
+	struct okv *db;                  /* outlives the process: the page cache */
+	struct mvcc_env *env;
+	struct apply *apply;
+	uint64_t generation, applied;    /* applied: committed */
+	uint64_t gateway;                /* linked incarnation */
+	bool compact_due;
+};
+
+struct sim_gateway {
+	bool up;
+	struct raft_clnt clnt;
+	struct { uint64_t applied, epoch; } store;
+};
+
+struct sim_node {
+	uint64_t id;
+	struct sim *s;
+	struct sim_raftd raftd;
+	struct sim_stored stored;
+	struct sim_gateway gateway;
+	struct wal_disk *disk;
+	bool log_made, rotten, power_out;
+	uint64_t disk_full, store_full, slow_disk;   /* faults under way */
+	bool store_dies;                 /* in its next transaction */
+	struct sim_log durable;          /* what the log's medium surely holds */
+	struct sim_snap snap;
+	uint64_t link_epoch[SIM_LINKS];
+	bool link_up[SIM_LINKS];
+	mono_t link_at[SIM_LINKS][2];    /* the last message that way */
+	mono_t paused[SIM_DAEMONS];
+	int64_t rate_ppm;                /* of its clock */
+	mono_t clock_base, clock_at;     /* its clock said base at clock_at */
+	int64_t read_floor;              /* applied index last seen by a reader */
+};
+
+struct sim_record {                  /* an entry as somebody's log had it */
+	uint64_t term, hash;
+	uint8_t kind;
+	struct bytes payload;            /* owned */
+};
+struct sim_records { struct sim_record *v; size_t n; };
+struct sim_committed { size_t record; uint64_t in_term; };
+
+struct sim_applied {                 /* by index, what the model says */
+	int64_t revision, compact_revision;
+	uint64_t gateway, seq;           /* 0: not a command that was new */
+	struct bytes result;             /* owned, encoded; NULL: none */
+};
+
+struct sim_done { uint64_t gateway, seq, index; };
+
+enum sim_op { SIM_OP_PUT, SIM_OP_DELETE, SIM_OP_TXN, SIM_OP_COMPACT, SIM_OP_RANGE };
+struct sim_client {
+	uint32_t id;
+	struct sim_node *node;           /* whose gateway has its request; NULL: none */
+	bool write, linear, asked;       /* asked: the read has its index */
+	struct raft_proposal proposal;
+	struct raft_read read;
+	struct kv_range range;
+	uint8_t range_bytes[2][16];
+	uint64_t floor;                  /* log position that its answer must be at or behind */
+	mono_t began, deadline;
+	uint64_t number, calm_done;
+	int64_t seen_revision;           /* of its newest answer */
+	uint64_t gateway_seq;
+};
+enum { SIM_CLIENTS = 10 };
+
+struct sim {
+	struct sim_options o;
+	struct sim_result *out;
+	uint64_t rng[SIM_CH_STREAMS];
+	mono_t now;
+	struct sim_event *events;
+	size_t n_events, cap_events;
+	uint64_t order, hash;
+	struct sim_node nodes[SIM_NODES + 1];
+	struct sim_fault plan[SIM_FAULTS_MAX];
+	uint32_t n_plan;
+	bool calm, stop_clients;
+	uint32_t cut[SIM_NODES + 1][SIM_NODES + 1];   /* how many faults cut it */
+	uint32_t loss, slow;             /* faults under way */
+	uint32_t loss_permille;
+	uint32_t append_max;             /* entries of one message between raftds */
+	struct bytes old_frame[32];
+	struct { uint8_t from, to; } old_way[32];
+	uint32_t old_next;
+	struct sim_client clients[SIM_CLIENTS];
+	struct arena arena, model_arena;
+	struct buf frame, text;
+	/* oracle */
+	struct sim_records *logs;
+	size_t logs_cap;
+	struct sim_committed *committed;
+	size_t committed_cap;
+	uint64_t committed_last;
+	struct { uint64_t term, leader; } *leaders;
+	size_t n_leaders;
+	uint8_t (*apply_hash)[16];
+	uint64_t hash_cap, hash_last;
+	/* check */
+	struct model model;
+	struct sim_applied *applied;
+	size_t applied_cap;
+	uint64_t applied_last;
+	struct sim_done *done;
+	size_t n_done;
+	uint64_t floor;                  /* the furthest log position that a finished client saw */
+	jmp_buf panicked;
+};
+
+/* sim.c */
+uint64_t sim_rand(struct sim *s, enum sim_chance stream, uint64_t below);
+bool sim_chance(struct sim *s, enum sim_chance stream, uint32_t permille);
+mono_t sim_soon(struct sim *s, enum sim_chance stream, uint32_t min_us, uint32_t max_us);
+void sim_schedule(struct sim *s, struct sim_event ev);
+void sim_mix(struct sim *s, uint64_t v);
+void sim_fail(struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void sim_trace(struct sim *s, const struct sim_node *n, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+bool sim_run_until(struct sim *s, bool (*done)(struct sim *), mono_t end);
+mono_t sim_clock(const struct sim_node *n);                   /* what its clock says now */
+mono_t sim_when(const struct sim_node *n, mono_t local);      /* when it will say that */
+static inline bool sim_ok(const struct sim *s)
+{
+	return !s->out->failed;
+}
+
+/* sim_node.c */
+void sim_node_open(struct sim *s, uint64_t id);
+void sim_node_close(struct sim_node *n);
+void sim_kill(struct sim_node *n, enum sim_daemon d);
+void sim_start(struct sim_node *n, enum sim_daemon d);
+void sim_start_later(struct sim_node *n, enum sim_daemon d, uint32_t ms);
+void sim_power_off(struct sim_node *n, uint64_t write_ops);
+void sim_local_send(struct sim_node *n, enum sim_link l, enum sim_daemon to, uint32_t number,
+		    const struct msg_desc *d, const void *msg);
+void sim_local_connect(struct sim_node *n, enum sim_link l);
+void sim_local_drop(struct sim_node *n, enum sim_link l);
+void sim_local_up(struct sim_node *n, enum sim_link l);
+void sim_local_frame(struct sim_node *n, enum sim_link l, enum sim_daemon to, struct bytes frame);
+bool sim_is_up(const struct sim_node *n, enum sim_daemon d);
+
+/* sim_raftd.c */
+void sim_raftd_start(struct sim_node *n);
+void sim_raftd_stop(struct sim_node *n, uint64_t write_ops, bool power);
+void sim_raftd_tick(struct sim_node *n);
+void sim_raftd_sync(struct sim_node *n);
+void sim_raftd_durable(struct sim_node *n, uint64_t seq, uint64_t last, uint64_t term);
+void sim_raftd_stored_up(struct sim_node *n);
+void sim_raftd_stored_msg(struct sim_node *n, const struct msg_in *in);
+void sim_raftd_gateway_msg(struct sim_node *n, const struct msg_in *in);
+void sim_raftd_state(struct sim_node *n);
+void sim_raftd_feed(struct sim_node *n);
+void sim_raftd_propose(struct sim_node *n, const struct raftd_proposal *v, size_t count,
+		       uint64_t gateway, uint64_t from);
+void sim_raftd_dies(struct sim_node *n, const char *why);   /* by itself; a supervisor restarts it */
+bool sim_raftd_room(struct sim_node *n);
+
+/* sim_driver.c */
+int sim_step(struct sim_node *n, struct raft_event ev);
+
+/* sim_peer.c */
+void sim_peer_send(struct sim_node *n, uint64_t to, uint32_t number, const struct msg_desc *d,
+		   const void *msg);
+void sim_peer_raft(struct sim_node *n, const struct raft_msg *m);
+void sim_peer_frame(struct sim_node *n, uint64_t from, struct bytes frame);
+void sim_peer_edges(struct sim_node *n, bool up);
+void sim_net_deliver(struct sim *s, uint64_t from, uint64_t to, struct bytes frame);
+
+/* sim_stored.c */
+void sim_stored_start(struct sim_node *n);
+void sim_stored_stop(struct sim_node *n);
+void sim_stored_lose(struct sim_node *n);       /* the machine crashed: the file is worthless */
+void sim_stored_raftd_msg(struct sim_node *n, const struct msg_in *in);
+void sim_stored_gateway_up(struct sim_node *n);
+void sim_stored_compact(struct sim_node *n);
+void sim_stored_tell(struct sim_node *n);
+void sim_snap_make(struct sim_node *n, uint64_t keep);
+void sim_snap_install(struct sim_node *n, uint64_t index, uint64_t term, struct bytes rows);
+
+/* sim_okv.c: a backend around a backend, whose transactions can be undone and can fail */
+struct okv *sim_okv_over(struct okv *inner);
+void sim_okv_fail_after(struct okv *db, uint64_t writes, int error);   /* 0 writes: never */
+
+/* sim_gateway.c */
+void sim_gateway_start(struct sim_node *n);
+void sim_gateway_stop(struct sim_node *n);
+void sim_gateway_raftd_msg(struct sim_node *n, const struct msg_in *in);
+void sim_gateway_stored_msg(struct sim_node *n, const struct msg_in *in);
+void sim_gateway_stored_up(struct sim_node *n);
+void sim_gateway_flush(struct sim_node *n);
+mono_t sim_gateway_due(const struct sim_node *n);
+void sim_gateway_reads(struct sim_node *n);
+
+/* sim_client.c */
+void sim_client_wake(struct sim_client *c);
+void sim_client_written(struct sim_client *c, uint64_t index, struct bytes result);
+void sim_client_give_up(struct sim_client *c, const char *why);
+void sim_client_lost(struct sim *s, const struct sim_node *n);   /* its gateway has gone */
+void sim_client_read(struct sim_client *c);
+
+/* sim_oracle.c */
+void sim_log_push(struct sim_node *n, uint64_t term, uint8_t kind, struct bytes payload);
+void sim_log_copy(struct sim_log *to, const struct sim_log *from);
+void sim_log_reset(struct sim *s, struct sim_log *log, uint64_t index);
+const struct sim_record *sim_committed_at(const struct sim *s, uint64_t index);
+void sim_oracle_sending(struct sim_node *n, const struct raft_msg *m);
+void sim_oracle_told(struct sim_node *n, uint64_t index);
+void sim_oracle_stepped(struct sim_node *n);
+void sim_oracle_recovered(struct sim_node *n, const struct sim_log *was);
+void sim_oracle_applied(struct sim_node *n, const struct mvcc_state *st);
+void sim_oracle_free(struct sim *s);
+
+/* sim_check.c */
+void sim_check_open(struct sim *s);
+void sim_check_free(struct sim *s);
+bool sim_check_advance(struct sim *s, uint64_t index);
+void sim_check_write(struct sim_client *c, uint64_t index, struct bytes result);
+void sim_check_read(struct sim_client *c, struct mvcc_view *v, int rc, const struct kv_range_result *r);
+void sim_check_store(struct sim_node *n);       /* the whole store against the model */
+
+/* sim_fault.c, sim_calm.c */
+void sim_fault_begin(struct sim *s, uint32_t i);
+void sim_fault_end(struct sim *s, uint32_t i);
+struct sim_node *sim_leader(struct sim *s);
+void sim_calm(struct sim *s);
+
+#endif

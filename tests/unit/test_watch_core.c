@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* watchd's core by itself: the index against a list, large revisions, limits, memory. */
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "tests/lib/tap.h"
+#include "watchd/core/watch_own.h"
+
+enum { SPANS = 300, TEXT = 4 };
+
+/* ---- the index ---- */
+
+struct plain {
+	char key[TEXT + 1], end[TEXT + 1];
+	struct watch_span *span;
+};
+
+static struct bytes end_of(const struct plain *p)
+{
+	return p->end[0] == '0' ? bytes_of("", 1) : bytes_str(p->end);
+}
+
+static void random_text(uint64_t *seed, char out[TEXT + 1])
+{
+	size_t n = 1 + tap_rand(seed) % TEXT;
+
+	memset(out, 0, TEXT + 1);
+	for (size_t i = 0; i < n; i++)
+		out[i] = (char)('a' + tap_rand(seed) % 3);
+}
+
+static void random_range(uint64_t *seed, struct plain *p)
+{
+	random_text(seed, p->key);
+	memset(p->end, 0, sizeof p->end);
+	if (tap_rand(seed) % 3 == 0)
+		return;
+	if (tap_rand(seed) % 10 == 0) {
+		p->end[0] = '0';
+		return;
+	}
+	do
+		random_text(seed, p->end);
+	while (strcmp(p->end, p->key) <= 0 && tap_rand(seed) % 20 != 0);
+}
+
+static bool plain_has(const struct plain *p, const char *key)
+{
+	if (p->end[0] == 0)
+		return strcmp(p->key, key) == 0;
+	return strcmp(key, p->key) >= 0 && (p->end[0] == '0' || strcmp(key, p->end) < 0);
+}
+
+static size_t hits;
+
+static void count_hit(struct watch_core *c, struct watch_span *s)
+{
+	(void)c;
+	hits += s->n;
+}
+
+TEST(the_index_finds_what_a_list_finds)
+{
+	for (uint64_t seed = 1; seed <= 30; seed++) {
+		uint64_t rand = seed;
+		static struct plain v[SPANS];
+		struct watch_index x;
+		struct watch_hit hit = {count_hit, NULL};
+
+		memset(v, 0, sizeof v);
+		watch_index_init(&x, seed);
+		for (int step = 0; step < 3000; step++) {
+			struct plain *p = &v[tap_rand(&rand) % SPANS];
+			char key[TEXT + 1];
+			size_t want = 0;
+
+			if (p->span != NULL) {
+				watch_index_put(&x, p->span);
+				p->span = NULL;
+			} else {
+				random_range(&rand, p);
+				p->span = watch_index_get(&x, bytes_str(p->key), end_of(p));
+				p->span->n++;
+			}
+			random_text(&rand, key);
+			for (size_t i = 0; i < SPANS; i++)
+				want += v[i].span != NULL && plain_has(&v[i], key);
+			hits = 0;
+			watch_index_match(&x, bytes_str(key), &hit);
+			EQ_INT(hits, want);
+		}
+		for (size_t i = 0; i < SPANS; i++)
+			if (v[i].span != NULL)
+				watch_index_put(&x, v[i].span);
+		watch_index_free(&x);
+	}
+}
+
+/* ---- slices by hand ---- */
+
+static const mono_t now = {1000000000};
+
+static struct watch_core *core_new(struct watch_link **l, size_t max)
+{
+	struct watch_setup setup = {.seed = 7, .interval_ms = 1000, .max_watches = max};
+	struct watch_core *c = watch_core_new(&setup);
+
+	*l = watch_link_open(c, NULL);
+	return c;
+}
+
+static void core_free(struct watch_core *c, struct watch_link *l)
+{
+	watch_core_effects_done(c);
+	watch_link_close(c, &l);
+	watch_core_free(&c);
+}
+
+static int create(struct watch_core *c, struct watch_link *l, uint64_t watch, uint64_t stream, const char *key,
+		  const char *end, int64_t next)
+{
+	struct watch_create m = {.stream = stream, .watch = watch, .key = bytes_str(key),
+				 .range_end = bytes_str(end), .next_rev = next};
+
+	return watch_link_create(c, l, &m, now);
+}
+
+/* Reads `n` deletes of one revision from where the core wants, until it is full; how many it took. */
+static uint32_t slice_of_deletes(struct watch_core *c, int64_t rev, uint32_t n)
+{
+	struct watch_pos from, at = {rev, 0};
+	char key[16];
+	bool head;
+
+	OK(watch_slice_begin(c, &from, &head));
+	EQ_INT(from.rev, rev);
+	for (at.sub = from.sub; at.sub < n && !watch_slice_full(c, at); at.sub++) {
+		struct watch_slice_event e = {.at = at, .type = WATCH_EVENT_DELETE};
+
+		(void)snprintf(key, sizeof key, "k%06u", at.sub);
+		e.kv = (struct kv_pair){.key = bytes_str(key), .mod_revision = rev};
+		if (watch_slice_match(c, at, WATCH_EVENT_DELETE, e.kv.key) != 0)
+			watch_slice_add(c, &e);
+	}
+	watch_slice_end(c, at.sub < n ? at : (struct watch_pos){rev + 1, 0}, now);
+	return at.sub - from.sub;
+}
+
+TEST(a_large_revision_is_cut_and_its_end_is_told_to_all)
+{
+	struct watch_link *l;
+	struct watch_core *c = core_new(&l, 100);
+	const struct watch_out *out;
+	uint32_t got = 0, slices = 0;
+	size_t n, ends = 0;
+
+	watch_core_store(c, 1, -1);
+	EQ_INT(create(c, l, 1, 1, "k", "l", 2), ERR_OK);         /* all of it */
+	EQ_INT(create(c, l, 2, 2, "k000003", "", 2), ERR_OK);    /* one event, in the first piece */
+	watch_core_store(c, 2, -1);
+	while (got < 5000) {
+		got += slice_of_deletes(c, 2, 5000);
+		slices++;
+		n = watch_slice_out(c, &out);
+		for (size_t i = 0; i < n; i++) {
+			if (out[i].stream == 1)
+				OK((out[i].next.sub == 0) == (got == 5000));
+			ends += out[i].stream == 2 && out[i].n_events == 0 && out[i].next.rev == 3;
+			if (slices == 1 && out[i].stream == 2)
+				EQ_INT(out[i].n_events, 1);
+		}
+		watch_slice_done(c);
+		watch_link_credit(c, l, 1, UINT64_MAX);
+		watch_link_credit(c, l, 2, UINT64_MAX);
+	}
+	OK(slices > 3);
+	EQ_INT(ends, 1);
+	core_free(c, l);
+}
+
+TEST(one_too_many_is_refused_with_the_reason)
+{
+	struct watch_link *l;
+	struct watch_core *c = core_new(&l, 2);
+	const struct watch_effect *e;
+
+	watch_core_store(c, 10, 5);
+	EQ_INT(create(c, l, 1, 1, "a", "", 11), ERR_OK);
+	EQ_INT(create(c, l, 2, 1, "b", "a", 11), ERR_OK);
+	EQ_INT(create(c, l, 3, 1, "b", "", 4), ERR_OK);
+	EQ_INT(create(c, l, 4, 1, "b", "", 11), ERR_OK);
+	EQ_INT(create(c, l, 5, 1, "b", "", 11), ERR_OK);
+	EQ_INT(watch_core_effects(c, &e), 5);
+	EQ_INT(e[0].kind, WATCH_PLACED);
+	EQ_INT(e[1].error, ERR_WATCH_RANGE);
+	EQ_INT(e[2].error, ERR_COMPACTED);
+	EQ_INT(e[2].revision, 5);
+	EQ_INT(e[3].kind, WATCH_PLACED);
+	EQ_INT(e[4].error, ERR_TOO_MANY_WATCHES);
+	core_free(c, l);
+}
+
+TEST(a_gatewayd_without_credit_holds_up_nobody_else)
+{
+	struct watch_link *slow, *fast;
+	struct watch_core *c = core_new(&slow, 100);
+	const struct watch_out *out;
+	size_t n, slow_got = 0, fast_got = 0;
+
+	fast = watch_link_open(c, NULL);
+	watch_core_store(c, 1, -1);
+	for (uint64_t i = 1; i <= 40; i++)                       /* more than one stream may owe */
+		EQ_INT(create(c, slow, i, i, "k", "l", 2), ERR_OK);
+	EQ_INT(create(c, fast, 1, 1, "k", "l", 2), ERR_OK);
+	for (int64_t rev = 2; rev < 100; rev++) {
+		watch_core_store(c, rev, -1);
+		(void)slice_of_deletes(c, rev, 400);
+		n = watch_slice_out(c, &out);
+		for (size_t i = 0; i < n; i++)
+			*(out[i].link == slow ? &slow_got : &fast_got) += out[i].cost;
+		watch_slice_done(c);
+		watch_core_effects_done(c);
+		watch_link_credit(c, fast, 1, UINT64_MAX);
+		watch_link_taken(c, fast, UINT64_MAX);
+		for (uint64_t i = 1; i <= 40; i++)
+			watch_link_credit(c, slow, i, UINT64_MAX);   /* the clients read, gatewayd says nothing */
+	}
+	OK(slow_got >= LIMIT_WATCH_LINK_BYTES && slow_got < LIMIT_WATCH_LINK_BYTES + LIMIT_WATCH_SLICE_BYTES);
+	OK(fast_got > 98 * 400 * 64);
+	watch_link_close(c, &fast);
+	core_free(c, slow);
+}
+
+TEST(an_idle_watcher_takes_at_most_300_bytes)
+{
+	enum { MANY = 100000 };
+	struct watch_link *l;
+	struct watch_core *c = core_new(&l, MANY);
+	size_t before, after;
+	char key[32];
+
+	watch_core_store(c, 1, -1);
+	before = mallinfo2().uordblks;
+	for (uint64_t i = 0; i < MANY; i++) {
+		(void)snprintf(key, sizeof key, "/registry/pods/%08llu", (unsigned long long)i);
+		EQ_INT(create(c, l, i + 1, 1 + i / 1000, key, i % 2 ? "/registry/pods0" : "", 2), ERR_OK);
+		watch_core_effects_done(c);
+	}
+	after = mallinfo2().uordblks;
+	if (after > before)                     /* 0 under a sanitizer's own allocator */
+		printf("# %zu bytes each\n", (after - before) / MANY);
+	OK(after - before <= (size_t)MANY * 300);
+	core_free(c, l);
+}
+
+TESTS = {
+	T(the_index_finds_what_a_list_finds),
+	T(a_large_revision_is_cut_and_its_end_is_told_to_all),
+	T(one_too_many_is_refused_with_the_reason),
+	T(a_gatewayd_without_credit_holds_up_nobody_else),
+	T(an_idle_watcher_takes_at_most_300_bytes),
+};
+TAP_MAIN
