@@ -114,6 +114,8 @@ static struct read *read_new(struct gateway *g, struct conn *c, const struct rpc
 static void read_begin(struct gateway *g, struct read *rd, bool serializable)
 {
 	if (serializable) {
+		/* However old, but not older than the log: such a store was damaged, or begun anew. */
+		rd->need = g->raft.state.log_begins;
 		read_queue(g, rd);
 		return;
 	}

@@ -49,6 +49,7 @@ static void fx_reset(struct raftd *n, const struct raft_effect *e)
 	log_info("log begun anew behind a snapshot index=%" PRIu64 " term=%" PRIu64 " last=%" PRIu64,
 		 e->reset.index, e->reset.term, wal_last_index(n->wal));
 	CHECK(wal_append_reset(n->wal, e->reset.index, e->reset.term) == ERR_OK);
+	n->gateways.state_dirty = true;
 	wal_mark(n->wal, e->seq);
 }
 

@@ -28,7 +28,8 @@ void gateways_tell(struct link *l, uint32_t number, const struct msg_desc *d, co
 
 static void gateway_tell_state(const struct raftd *n, struct link *l)
 {
-	struct raftd_state m = {(uint64_t)n->role, n->term, n->leader, n->commit};
+	struct raftd_state m = {(uint64_t)n->role, n->term, n->leader, n->commit,
+				wal_first_index(n->wal) - 1};
 
 	gateways_tell(l, MSG_NO_raftd_state, &raftd_state_desc, &m);
 }

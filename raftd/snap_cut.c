@@ -69,6 +69,7 @@ static void cut_log(struct raftd *n)
 	if (wal_first_index(n->wal) == first)
 		return;                  /* whole segments go, or none */
 	ev.index = wal_first_index(n->wal) - 1;
+	n->gateways.state_dirty = true;
 	CHECK(ev.index <= n->snap.newest.index && ev.index <= n->commit);
 	counter_inc(&n->counters.log_cuts);
 	log_info("log cut first=%" PRIu64 " was=%" PRIu64 " snapshot=%" PRIu64, ev.index + 1, first,

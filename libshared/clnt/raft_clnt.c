@@ -116,7 +116,8 @@ static void raft_clnt_status_result(struct raft_clnt *c, const struct raftd_stat
 {
 	struct raft_ask *a = raft_clnt_ask_find(c, RAFT_ASK_STATUS, r->ctx);
 
-	raft_clnt_state(c, &(struct raftd_state){r->role, r->term, r->leader, r->commit}, now);
+	raft_clnt_state(c, &(struct raftd_state){r->role, r->term, r->leader, r->commit, c->state.log_begins},
+			now);
 	if (a == NULL)
 		return;
 	a->status = *r;

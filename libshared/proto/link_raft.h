@@ -47,7 +47,8 @@ MSG_DECLARE(raftd_read_result, RAFTD_READ_RESULT_FIELDS)
 	F(U64, role, "enum node_role of this node") \
 	F(U64, term, "") \
 	F(U64, leader, "node id, or 0: none known") \
-	F(U64, commit, "")
+	F(U64, commit, "") \
+	F(U64, log_begins, "behind this index: a store that ends before it has a gap, and serves nobody")
 MSG_DECLARE(raftd_state, RAFTD_STATE_FIELDS)
 
 #define RAFTD_STATUS_FIELDS(F, L, O) \

@@ -15,7 +15,8 @@
 
 static void raftd_tell(struct world *w)
 {
-	struct raftd_state s = {w->leader == 1 ? NODE_LEADER : NODE_FOLLOWER, w->term, w->leader, w->n_log};
+	struct raftd_state s = {w->leader == 1 ? NODE_LEADER : NODE_FOLLOWER, w->term, w->leader, w->n_log,
+				w->log_begins};
 
 	if (w->g.raft.up)
 		net_send(&w->to_gateway_raft, mono_now(), MSG_NO_raftd_state, &raftd_state_desc, &s);

@@ -27,6 +27,7 @@ struct world {
 	uint64_t term, leader;
 	struct buf log[WORLD_LOG];    /* committed commands, applied up to store.index */
 	size_t n_log;
+	uint64_t log_begins;          /* behind this index, as raftd tells */
 	bool commits;                 /* false: commands are kept, nothing is applied */
 	bool applies;                 /* false: the log grows, the store does not */
 	bool forgets;                 /* proposals and reads are swallowed */

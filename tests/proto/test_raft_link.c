@@ -96,7 +96,7 @@ static void world_answer(struct world *w, struct ask *a, int error)
 
 static void tell_state(struct world *w)
 {
-	struct raftd_state s = {w->leader == 1 ? NODE_LEADER : NODE_FOLLOWER, w->term, w->leader, w->commit};
+	struct raftd_state s = {w->leader == 1 ? NODE_LEADER : NODE_FOLLOWER, w->term, w->leader, w->commit, 0};
 
 	if (w->c.up)
 		net_send(&w->to_gateway, w->now, MSG_NO_raftd_state, &raftd_state_desc, &s);
@@ -467,7 +467,7 @@ struct fixture {
 static struct fixture *fixture_new(size_t max, size_t max_bytes)
 {
 	struct fixture *f = mem_alloc(sizeof *f);
-	struct raftd_state s = {NODE_LEADER, 3, 1, 10};
+	struct raftd_state s = {NODE_LEADER, 3, 1, 10, 0};
 	struct msg_in in = {msg_row(&link_raft, MSG_NO_raftd_state), 1, &s};
 
 	f->now = (mono_t){5000000000};
@@ -571,7 +571,7 @@ TEST(unanswered_commands_go_out_again_with_growing_pauses)
 TEST(a_raftd_that_lost_its_newest_term_is_listened_to)
 {
 	struct fixture *f = fixture_new(100, 1u << 26);
-	struct raftd_state lost = {NODE_CANDIDATE, 7, 0, 1}, back = {NODE_FOLLOWER, 6, 2, 1};
+	struct raftd_state lost = {NODE_CANDIDATE, 7, 0, 1, 0}, back = {NODE_FOLLOWER, 6, 2, 1, 0};
 	struct msg_in in = {.row = msg_row(&link_raft, MSG_NO_raftd_state), .msg = &lost};
 
 	EQ_INT(raft_clnt_msg(&f->c, &in, f->now), ERR_OK);

@@ -317,7 +317,7 @@ void sim_raftd_stored_msg(struct sim_node *n, const struct msg_in *in)
 void sim_raftd_state(struct sim_node *n)
 {
 	const struct sim_raftd *d = &n->raftd;
-	struct raftd_state m = {(uint64_t)d->role, d->term, d->leader, d->commit};
+	struct raftd_state m = {(uint64_t)d->role, d->term, d->leader, d->commit, 0};
 
 	n->raftd.state_dirty = false;
 	sim_local_send(n, SIM_GATEWAY_RAFTD, SIM_GATEWAY, MSG_NO_raftd_state, &raftd_state_desc, &m);

@@ -174,6 +174,23 @@ TEST(without_stored_the_mapped_store_answers_what_it_can)
 	world_free(w);
 }
 
+TEST(a_store_that_ends_before_the_log_begins_serves_nobody)
+{
+	struct world *w = world_new(SHORT);
+	struct kv_range stale = {.key = bytes_str("k"), .serializable = true};
+	struct kv_range_result res;
+	struct rpc_peer p;
+
+	world_join(w, &p);
+	EQ_INT(world_put(w, &p, "j", "v"), 0);
+	w->log_begins = w->n_log + 2;   /* one entry more than it has */
+	world_leader(w, 1);             /* raftd tells */
+	OK(world_silence(w, &p));
+	EQ_INT(world_range(w, &p, &stale, &res), ERR_TIMEOUT);
+	rpc_peer_close(&p);
+	world_free(w);
+}
+
 TEST(before_a_store_is_mapped_reads_wait)
 {
 	struct world *w = world_new_down(SHORT);
@@ -564,6 +581,7 @@ TESTS = {
 	T(a_round_is_asked_again_after_raftd_has_gone_and_come),
 	T(without_raftd_only_serializable_reads_are_answered),
 	T(without_stored_the_mapped_store_answers_what_it_can),
+	T(a_store_that_ends_before_the_log_begins_serves_nobody),
 	T(before_a_store_is_mapped_reads_wait),
 	T(another_generation_is_mapped_when_stored_says_so),
 	T(a_read_is_not_served_from_a_new_store_that_is_behind),
