@@ -323,6 +323,7 @@ static void world_close(struct world *w)
 	link_server_close(&s->raftd_server);
 	link_server_close(&s->gateway_server);
 	link_server_close(&s->leased.server);
+	link_server_close(&s->watch_server);
 	lessor_free(&x->lessor);
 	buf_free(&x->commands);
 	loop_free(w->loop);

@@ -142,6 +142,7 @@ static void world_close(struct world *w)
 	link_server_close(&s->raftd_server);
 	link_server_close(&s->gateway_server);
 	link_server_close(&s->leased.server);
+	link_server_close(&s->watch_server);
 	loop_free(w->loop);
 	mem_free(w->config.data_dir);
 	mem_free(w->config.run_dir);
