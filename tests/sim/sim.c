@@ -257,6 +257,7 @@ static void node_event(struct sim *s, struct sim_event *ev)
 	case SIM_EV_FAULT:
 	case SIM_EV_FAULT_END:
 	case SIM_EV_CLIENT:
+	case SIM_EV_WATCHER:
 		break;
 	}
 }
@@ -283,6 +284,8 @@ static void event_do(struct sim *s, struct sim_event *ev)
 		sim_fault_end(s, (uint32_t)ev->a);
 	else if (ev->kind == SIM_EV_CLIENT)
 		sim_client_wake(&s->clients[ev->a]);
+	else if (ev->kind == SIM_EV_WATCHER)
+		sim_watcher_wake(&s->watchers[ev->a]);
 	else
 		node_event(s, ev);
 	if (ev->node != 0 && sim_is_up(n, SIM_GATEWAY))
@@ -295,10 +298,8 @@ struct due {
 	mono_t at;
 };
 
-static void due_consider(struct due *d, struct sim_node *n, enum sim_daemon daemon, mono_t local)
+static void due_consider(struct due *d, struct sim_node *n, enum sim_daemon daemon, mono_t at)
 {
-	mono_t at = sim_when(n, local);
-
 	if (mono_before(at, n->paused[daemon]))
 		at = n->paused[daemon];
 	if (mono_before(at, d->at))
@@ -316,14 +317,18 @@ static void sim_one(struct sim *s, mono_t end)
 		struct sim_node *n = &s->nodes[id];
 
 		if (n->raftd.r != NULL)
-			due_consider(&d, n, SIM_RAFTD, raft_deadline(n->raftd.r));
+			due_consider(&d, n, SIM_RAFTD, sim_when(n, raft_deadline(n->raftd.r)));
 		if (n->gateway.up)
-			due_consider(&d, n, SIM_GATEWAY, sim_gateway_due(n));
+			due_consider(&d, n, SIM_GATEWAY, sim_when(n, sim_gateway_due(n)));
+		if (n->watchd.core != NULL)
+			due_consider(&d, n, SIM_WATCHD, n->watchd.due);
 	}
 	if (mono_before(s->now, d.at))
 		s->now = d.at;
 	if (d.node != NULL && d.daemon == SIM_RAFTD) {
 		sim_raftd_tick(d.node);
+	} else if (d.node != NULL && d.daemon == SIM_WATCHD) {
+		sim_watchd_turn(d.node);
 	} else if (d.node != NULL) {
 		sim_gateway_flush(d.node);
 	} else if (s->n_events && !mono_before(end, s->events[0].at)) {
@@ -367,6 +372,7 @@ static void sim_open(struct sim *s)
 		sim_schedule(s, (struct sim_event){.kind = SIM_EV_CLIENT, .a = i,
 			.at = sim_soon(s, SIM_CH_LOAD, 100000, 600000)});
 	}
+	sim_watchers_open(s);
 	for (uint32_t i = 0; i < s->n_plan; i++)
 		if (!s->o.masked || s->o.keep[i])
 			sim_schedule(s, (struct sim_event){.kind = SIM_EV_FAULT, .a = i,
@@ -387,6 +393,7 @@ static void sim_close(struct sim *s)
 		bytes_drop(&s->old_frame[i]);
 	sim_oracle_free(s);
 	sim_check_free(s);
+	sim_watchers_free(s);
 	arena_free(&s->arena);
 	arena_free(&s->model_arena);
 	buf_free(&s->frame);

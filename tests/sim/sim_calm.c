@@ -97,11 +97,28 @@ static void say_waits(struct sim *s)
 	}
 }
 
+static void say_watchers(struct sim *s)
+{
+	char line[200];
+
+	for (const struct sim_watcher *c = s->watchers; c < s->watchers + SIM_WATCHERS; c++) {
+		for (const struct sim_watch *w = c->w; w < c->w + SIM_CONN_WATCHES; w++) {
+			(void)snprintf(line, sizeof line, "watcher %u at node %llu: %s..%s from %lld at %lld.%u%s%s%s, "
+				       "told %lld of %lld", c->id, c->node ? (ull)c->node->id : 0, w->key, w->end,
+				       (long long)w->start, (long long)w->next.rev, (unsigned)w->next.sub,
+				       w->begun ? "" : " not begun", w->fencing ? " asks" : "", w->cut ? " cut" : "",
+				       (long long)w->progress, (long long)s->model.revision);
+			say(s, line);
+		}
+	}
+}
+
 static void await(struct sim *s, bool (*done)(struct sim *), const char *what)
 {
 	if (sim_run_until(s, done, mono_add_ms(s->now, CALM_MS)) || !sim_ok(s))
 		return;
 	say_waits(s);
+	say_watchers(s);
 	sim_fail(s, "no progress: %s within %d ms of calm", what, CALM_MS);
 }
 
@@ -129,6 +146,8 @@ void sim_calm(struct sim *s)
 	s->stop_clients = true;
 	if (sim_ok(s))
 		await(s, settled, "not all nodes have applied the whole log");
+	if (sim_ok(s))
+		await(s, sim_watchers_done, "not all watchers have read what is theirs");
 	if (sim_ok(s))
 		last_look(s);
 }

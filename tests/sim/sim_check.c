@@ -82,6 +82,8 @@ bool sim_check_advance(struct sim *s, uint64_t index)
 			CHECK(msg_decode(&w, &command_desc, &s->model_arena, &c) == ERR_OK);
 			model_command(s, i, &c, &a);
 		}
+		if (s->model.revision > s->applied[i - 1].revision)
+			sim_history_note(s);
 		a.revision = s->model.revision;
 		a.compact_revision = s->model.compact_revision;
 		if (i >= s->applied_cap) {

@@ -65,6 +65,7 @@ static void clock_rate(struct sim_node *n, int64_t ppm)
 	n->clock_base = sim_clock(n);
 	n->clock_at = n->s->now;
 	n->rate_ppm = ppm;
+	n->watchd.due = n->s->now;       /* it looks at its clock anew */
 }
 
 /* A minority may lose its disks: a node whose log is damaged never comes back. */
@@ -123,6 +124,20 @@ static void transfer(struct sim *s, uint64_t target)
 
 	if (n != NULL && !mono_before(s->now, n->paused[SIM_RAFTD]))
 		(void)sim_step(n, (struct raft_event){.type = RAFT_EV_TRANSFER, .peer = target});
+}
+
+static void begin_on_viewer(const struct sim_fault *f, struct sim_node *n)
+{
+	switch (f->kind) {
+	case SIM_FAULT_KILL_WATCHD:
+		kill_one(n, SIM_WATCHD, f->for_ms);
+		break;
+	case SIM_FAULT_PAUSE_WATCHD:
+		pause(n, SIM_WATCHD, f->for_ms);
+		break;
+	default:
+		break;
+	}
 }
 
 static void begin_on_node(const struct sim_fault *f, struct sim_node *n)
@@ -189,6 +204,7 @@ static void begin_on_node(const struct sim_fault *f, struct sim_node *n)
 		sim_snap_make(n, f->x % 20);
 		break;
 	default:
+		begin_on_viewer(f, n);
 		break;
 	}
 }

@@ -10,6 +10,7 @@
 #include "clnt/raft_clnt.h"
 #include "mvcc/view.h"
 #include "proto/link_apply.h"
+#include "proto/link_news.h"
 #include "proto/link_raft.h"
 #include "proto/link_store.h"
 #include "proto/peer.h"
@@ -19,16 +20,22 @@
 #include "tests/lib/store_model.h"
 #include "tests/lib/wal_disk.h"
 #include "tests/sim/sim.h"
+#include "tests/sim/sim_watch.h"
 
-enum sim_daemon { SIM_RAFTD, SIM_STORED, SIM_GATEWAY, SIM_DAEMONS };
+enum sim_daemon { SIM_RAFTD, SIM_STORED, SIM_GATEWAY, SIM_WATCHD, SIM_DAEMONS };
 /* Links inside a node, named for their two ends. */
-enum sim_link { SIM_RAFTD_STORED, SIM_GATEWAY_RAFTD, SIM_GATEWAY_STORED, SIM_LINKS };
+enum sim_link {
+	SIM_RAFTD_STORED, SIM_GATEWAY_RAFTD, SIM_GATEWAY_STORED, SIM_STORED_WATCHD, SIM_GATEWAY_WATCHD, SIM_LINKS
+};
 /* Streams of chance: what a fault does must not change what clients do. */
-enum sim_chance { SIM_CH_NET, SIM_CH_DISK, SIM_CH_LOAD, SIM_CH_IDS, SIM_CH_FAULT, SIM_CH_STREAMS };
+enum sim_chance {
+	SIM_CH_NET, SIM_CH_DISK, SIM_CH_LOAD, SIM_CH_IDS, SIM_CH_FAULT, SIM_CH_WATCH, SIM_CH_STREAMS
+};
 
 enum sim_event_kind {
 	SIM_EV_PEER_FRAME, SIM_EV_PEER_LINK, SIM_EV_LOCAL_FRAME, SIM_EV_LOCAL_UP, SIM_EV_SYNC,
-	SIM_EV_DURABLE, SIM_EV_START, SIM_EV_FAULT, SIM_EV_FAULT_END, SIM_EV_CLIENT, SIM_EV_COMPACT,
+	SIM_EV_DURABLE, SIM_EV_START, SIM_EV_FAULT, SIM_EV_FAULT_END, SIM_EV_CLIENT, SIM_EV_WATCHER,
+	SIM_EV_COMPACT,
 	SIM_EV_SNAP_MAKE, SIM_EV_SNAP_SEND, SIM_EV_SNAP_DATA, SIM_EV_SNAP_DONE
 };
 
@@ -93,12 +100,16 @@ struct sim_stored {
 	uint64_t generation, applied;    /* applied: committed */
 	uint64_t gateway;                /* linked incarnation */
 	bool compact_due;
+	int64_t watch_read;              /* as watchd says; compaction holds for it, since then */
+	bool holding;
+	mono_t held_since;
 };
 
 struct sim_gateway {
 	bool up;
 	struct raft_clnt clnt;
-	struct { uint64_t applied, epoch; } store;
+	struct { uint64_t applied; int64_t revision; } store;
+	struct watch_clnt watch;
 };
 
 struct sim_node {
@@ -107,6 +118,7 @@ struct sim_node {
 	struct sim_raftd raftd;
 	struct sim_stored stored;
 	struct sim_gateway gateway;
+	struct sim_watchd watchd;
 	struct wal_disk *disk;
 	bool log_made, rotten, power_out;
 	uint64_t disk_full, store_full, slow_disk;   /* faults under way */
@@ -175,6 +187,8 @@ struct sim {
 	struct { uint8_t from, to; } old_way[32];
 	uint32_t old_next;
 	struct sim_client clients[SIM_CLIENTS];
+	struct sim_watcher watchers[SIM_WATCHERS];
+	size_t watch_rows, watch_bytes;  /* of a slice; credit of a client's connection */
 	struct arena arena, model_arena;
 	struct buf frame, text;
 	/* oracle */
@@ -195,6 +209,8 @@ struct sim {
 	struct sim_done *done;
 	size_t n_done;
 	uint64_t floor;                  /* the furthest log position that a finished client saw */
+	struct sim_happening *history;   /* of the model */
+	size_t n_history, cap_history;
 	jmp_buf panicked;
 };
 
@@ -281,6 +297,41 @@ void sim_gateway_stored_up(struct sim_node *n);
 void sim_gateway_flush(struct sim_node *n);
 mono_t sim_gateway_due(const struct sim_node *n);
 void sim_gateway_reads(struct sim_node *n);
+
+/* sim_watchd.c: a watchd, and stored's side of its link */
+void sim_watchd_start(struct sim_node *n);
+void sim_watchd_stop(struct sim_node *n);
+void sim_watchd_unmap(struct sim_node *n);      /* the file that is mapped is given up */
+void sim_watchd_turn(struct sim_node *n);
+void sim_watchd_gateway_up(struct sim_node *n);
+void sim_watchd_gateway_down(struct sim_node *n);
+void sim_watchd_stored_up(struct sim_node *n);
+void sim_watchd_stored_msg(struct sim_node *n, const struct msg_in *in);
+void sim_watchd_gateway_msg(struct sim_node *n, const struct msg_in *in);
+void sim_stored_watchd_up(struct sim_node *n);
+void sim_stored_watchd_msg(struct sim_node *n, const struct msg_in *in);
+void sim_stored_tell_watchd(struct sim_node *n);
+bool sim_stored_holds(struct sim_node *n);
+
+/* sim_watch.c: clients that watch, and their gatewayd */
+void sim_watchers_open(struct sim *s);
+void sim_watchers_free(struct sim *s);
+void sim_watcher_wake(struct sim_watcher *c);
+void sim_watchers_lost(struct sim_node *n);     /* its gatewayd ends */
+bool sim_watchers_done(struct sim *s);
+void sim_gateway_watchd_msg(struct sim_node *n, const struct msg_in *in);
+void sim_watch_indexed(struct raft_read *r);
+void sim_gateway_fences(struct sim_node *n);
+
+/* sim_stream.c: what they must read */
+void sim_history_note(struct sim *s);
+void sim_stream_begin(struct sim *s, struct sim_watch *w, int64_t start);
+const struct sim_happening *sim_stream_next(struct sim *s, struct sim_watch *w);
+void sim_stream_events(struct sim *s, const struct sim_watcher *c, struct sim_watch *w,
+		       const struct native_watch_events *m);
+void sim_stream_progress(struct sim *s, const struct sim_watcher *c, struct sim_watch *w, int64_t revision);
+void sim_stream_canceled(struct sim *s, const struct sim_watcher *c, const struct sim_watch *w,
+			 struct watch_pos place, int64_t compact_revision, int error);
 
 /* sim_client.c */
 void sim_client_wake(struct sim_client *c);

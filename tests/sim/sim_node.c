@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A machine with its three daemons, and the links between them. */
+/* A machine with its daemons, and the links between them. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +11,17 @@
 static const enum sim_daemon link_ends[SIM_LINKS][2] = {
 	[SIM_RAFTD_STORED] = {SIM_RAFTD, SIM_STORED},
 	[SIM_GATEWAY_RAFTD] = {SIM_GATEWAY, SIM_RAFTD},
-	[SIM_GATEWAY_STORED] = {SIM_GATEWAY, SIM_STORED}};
+	[SIM_GATEWAY_STORED] = {SIM_GATEWAY, SIM_STORED},
+	[SIM_STORED_WATCHD] = {SIM_WATCHD, SIM_STORED},
+	[SIM_GATEWAY_WATCHD] = {SIM_GATEWAY, SIM_WATCHD}};
+
+/* What each is told, in the order of the ends. */
+static void (*const handlers[SIM_LINKS][2])(struct sim_node *n, const struct msg_in *in) = {
+	[SIM_RAFTD_STORED] = {sim_raftd_stored_msg, sim_stored_raftd_msg},
+	[SIM_GATEWAY_RAFTD] = {sim_gateway_raftd_msg, sim_raftd_gateway_msg},
+	[SIM_GATEWAY_STORED] = {sim_gateway_stored_msg, NULL},
+	[SIM_STORED_WATCHD] = {sim_watchd_stored_msg, sim_stored_watchd_msg},
+	[SIM_GATEWAY_WATCHD] = {sim_gateway_watchd_msg, sim_watchd_gateway_msg}};
 
 bool sim_is_up(const struct sim_node *n, enum sim_daemon d)
 {
@@ -22,6 +32,8 @@ bool sim_is_up(const struct sim_node *n, enum sim_daemon d)
 		return n->stored.up;
 	case SIM_GATEWAY:
 		return n->gateway.up;
+	case SIM_WATCHD:
+		return n->watchd.core != NULL;
 	case SIM_DAEMONS:
 		break;
 	}
@@ -49,6 +61,10 @@ void sim_local_drop(struct sim_node *n, enum sim_link l)
 			raft_clnt_down(&n->gateway.clnt);
 		if (l == SIM_GATEWAY_STORED)
 			n->stored.gateway = 0;
+		if (l == SIM_GATEWAY_WATCHD && n->gateway.up)
+			watch_clnt_down(&n->gateway.watch);
+		if (l == SIM_GATEWAY_WATCHD)
+			sim_watchd_gateway_down(n);
 	}
 	sim_local_connect(n, l);
 }
@@ -58,15 +74,29 @@ void sim_local_up(struct sim_node *n, enum sim_link l)
 {
 	n->link_up[l] = true;
 	n->link_at[l][0] = n->link_at[l][1] = n->s->now;
-	if (l == SIM_RAFTD_STORED) {
+	switch (l) {
+	case SIM_RAFTD_STORED:
 		sim_raftd_stored_up(n);
-	} else if (l == SIM_GATEWAY_RAFTD) {
+		break;
+	case SIM_GATEWAY_RAFTD:
 		raft_clnt_up(&n->gateway.clnt, sim_clock(n));
 		sim_raftd_state(n);
-	} else {
+		break;
+	case SIM_GATEWAY_STORED:
 		n->stored.gateway = n->gateway.clnt.incarnation;
 		sim_gateway_stored_up(n);
 		sim_stored_gateway_up(n);
+		break;
+	case SIM_STORED_WATCHD:
+		sim_watchd_stored_up(n);
+		sim_stored_watchd_up(n);
+		break;
+	case SIM_GATEWAY_WATCHD:
+		watch_clnt_up(&n->gateway.watch);
+		sim_watchd_gateway_up(n);
+		break;
+	case SIM_LINKS:
+		break;
 	}
 }
 
@@ -92,21 +122,15 @@ void sim_local_send(struct sim_node *n, enum sim_link l, enum sim_daemon to, uin
 
 void sim_local_frame(struct sim_node *n, enum sim_link l, enum sim_daemon to, struct bytes frame)
 {
-	static const struct msg_link *const messages[SIM_LINKS] = {&link_apply, &link_raft, &link_store};
+	static const struct msg_link *const messages[SIM_LINKS] = {
+		[SIM_RAFTD_STORED] = &link_apply, [SIM_GATEWAY_RAFTD] = &link_raft,
+		[SIM_GATEWAY_STORED] = &link_store, [SIM_STORED_WATCHD] = &link_news,
+		[SIM_GATEWAY_WATCHD] = &link_watch};
 	struct msg_in in;
 
 	arena_reset(&n->s->arena);
 	CHECK(msg_unframe(messages[l], frame, &n->s->arena, &in) == ERR_OK);
-	if (l == SIM_RAFTD_STORED && to == SIM_STORED)
-		sim_stored_raftd_msg(n, &in);
-	else if (l == SIM_RAFTD_STORED)
-		sim_raftd_stored_msg(n, &in);
-	else if (l == SIM_GATEWAY_RAFTD && to == SIM_RAFTD)
-		sim_raftd_gateway_msg(n, &in);
-	else if (l == SIM_GATEWAY_RAFTD)
-		sim_gateway_raftd_msg(n, &in);
-	else
-		sim_gateway_stored_msg(n, &in);
+	handlers[l][to == link_ends[l][1]](n, &in);
 }
 
 /* ---- daemons ---- */
@@ -120,7 +144,9 @@ static void links_drop(struct sim_node *n, enum sim_daemon d)
 
 void sim_kill(struct sim_node *n, enum sim_daemon d)
 {
-	sim_trace(n->s, n, "%s ends", d == SIM_RAFTD ? "raftd" : d == SIM_STORED ? "stored" : "gatewayd");
+	static const char *const names[SIM_DAEMONS] = {"raftd", "stored", "gatewayd", "watchd"};
+
+	sim_trace(n->s, n, "%s ends", names[d]);
 	n->s->out->crashes++;
 	n->paused[d] = (mono_t){0};
 	switch (d) {
@@ -132,6 +158,9 @@ void sim_kill(struct sim_node *n, enum sim_daemon d)
 		break;
 	case SIM_GATEWAY:
 		sim_gateway_stop(n);
+		break;
+	case SIM_WATCHD:
+		sim_watchd_stop(n);
 		break;
 	case SIM_DAEMONS:
 		break;
@@ -153,6 +182,9 @@ void sim_start(struct sim_node *n, enum sim_daemon d)
 	case SIM_GATEWAY:
 		sim_gateway_start(n);
 		return;
+	case SIM_WATCHD:
+		sim_watchd_start(n);
+		return;
 	case SIM_DAEMONS:
 		return;
 	}
@@ -170,6 +202,8 @@ void sim_power_off(struct sim_node *n, uint64_t write_ops)
 	sim_trace(n->s, n, "loses power");
 	n->s->out->crashes++;
 	sim_raftd_stop(n, write_ops, true);
+	if (n->watchd.core != NULL)
+		sim_watchd_stop(n);
 	if (n->stored.up)
 		sim_stored_stop(n);
 	sim_stored_lose(n);
@@ -203,6 +237,8 @@ void sim_node_close(struct sim_node *n)
 {
 	if (n->gateway.up)
 		sim_gateway_stop(n);
+	if (n->watchd.core != NULL)
+		sim_watchd_stop(n);
 	if (n->raftd.r != NULL)
 		sim_raftd_stop(n, 0, false);
 	if (n->stored.up)

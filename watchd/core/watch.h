@@ -50,6 +50,9 @@ struct watch_setup {
 	uint64_t seed;               /* of hashes and priorities: not to be guessed by clients */
 	int64_t interval_ms;         /* between progress notifications */
 	size_t max_watches;
+	/* 0: as base/limits.h has them; a test takes small ones */
+	size_t slice_rows;           /* LIMIT_WATCH_SLICE_ROWS; a revision is cut at four times as many */
+	size_t stream_bytes, link_bytes;
 };
 
 struct watch_core *watch_core_new(const struct watch_setup *s);
