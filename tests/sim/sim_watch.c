@@ -87,10 +87,11 @@ static void note_canceled(struct sim *s, struct sim_watcher *c, const struct wat
 static void hand_out(struct sim *s, const struct watch_got *got, struct watch_pos head)
 {
 	struct sim_watcher *c = container_of(got->client, struct sim_watcher, client);
-	struct native_watch_ref refs[SIM_CONN_WATCHES];
+	/* Asked more than once, a watch may be named more than once. */
+	struct native_watch_ref *refs = arena_array(&s->arena, got->n, sizeof *refs);
 	struct native_watch_progress m = {{refs, got->n}, got->revision};
 
-	CHECK(got->n <= SIM_CONN_WATCHES);
+	CHECK(refs != NULL);
 	for (size_t i = 0; i < got->n; i++) {
 		const struct sim_watch *w = container_of(got->subs[i], struct sim_watch, sub);
 
