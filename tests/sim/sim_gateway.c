@@ -29,19 +29,32 @@ static int send_watchd(void *arg, uint32_t number, const struct msg_desc *d, con
 	return ERR_OK;
 }
 
+static int send_leased(void *arg, uint32_t number, const struct msg_desc *d, const void *msg)
+{
+	struct sim_node *n = arg;
+
+	if (!n->link_up[SIM_GATEWAY_LEASED])
+		return ERR_CLOSED;
+	sim_local_send(n, SIM_GATEWAY_LEASED, SIM_LEASED, number, d, msg);
+	return ERR_OK;
+}
+
 void sim_gateway_start(struct sim_node *n)
 {
-	struct clnt_io io = {send_raftd, n}, watch_io = {send_watchd, n};
+	struct clnt_io io = {send_raftd, n}, watch_io = {send_watchd, n}, lease_io = {send_leased, n};
 
 	raft_clnt_init(&n->gateway.clnt, &io, sim_rand(n->s, SIM_CH_IDS, 0) | 1, GATEWAY_PROPOSALS,
 		       GATEWAY_BYTES);
 	watch_clnt_init(&n->gateway.watch, &watch_io);
+	lease_clnt_init(&n->gateway.lease, &lease_io);
 	n->gateway.up = true;
+	n->gateway.due = n->s->now;
 	n->gateway.store.applied = 0;
 	n->gateway.store.revision = 0;
 	sim_local_connect(n, SIM_GATEWAY_RAFTD);
 	sim_local_connect(n, SIM_GATEWAY_STORED);
 	sim_local_connect(n, SIM_GATEWAY_WATCHD);
+	sim_local_connect(n, SIM_GATEWAY_LEASED);
 }
 
 void sim_gateway_stop(struct sim_node *n)
@@ -50,6 +63,7 @@ void sim_gateway_stop(struct sim_node *n)
 	sim_watchers_lost(n);
 	watch_clnt_down(&n->gateway.watch);
 	watch_clnt_free(&n->gateway.watch);
+	lease_clnt_free(&n->gateway.lease);
 	if (n->gateway.clnt.up)
 		raft_clnt_down(&n->gateway.clnt);
 	raft_clnt_free(&n->gateway.clnt);
@@ -141,9 +155,6 @@ void sim_gateway_flush(struct sim_node *n)
 	while (raft_clnt_flush(c, sim_clock(n)))
 		continue;
 	(void)watch_clnt_flush(&n->gateway.watch);
-}
-
-mono_t sim_gateway_due(const struct sim_node *n)
-{
-	return raft_clnt_due(&n->gateway.clnt);
+	sim_gateway_leases(n);
+	n->gateway.due = sim_when(n, mono_min(raft_clnt_due(c), lease_clnt_due(&n->gateway.lease)));
 }

@@ -13,7 +13,10 @@ static const enum sim_daemon link_ends[SIM_LINKS][2] = {
 	[SIM_GATEWAY_RAFTD] = {SIM_GATEWAY, SIM_RAFTD},
 	[SIM_GATEWAY_STORED] = {SIM_GATEWAY, SIM_STORED},
 	[SIM_STORED_WATCHD] = {SIM_WATCHD, SIM_STORED},
-	[SIM_GATEWAY_WATCHD] = {SIM_GATEWAY, SIM_WATCHD}};
+	[SIM_GATEWAY_WATCHD] = {SIM_GATEWAY, SIM_WATCHD},
+	[SIM_RAFTD_LEASED] = {SIM_LEASED, SIM_RAFTD},
+	[SIM_STORED_LEASED] = {SIM_LEASED, SIM_STORED},
+	[SIM_GATEWAY_LEASED] = {SIM_GATEWAY, SIM_LEASED}};
 
 /* What each is told, in the order of the ends. */
 static void (*const handlers[SIM_LINKS][2])(struct sim_node *n, const struct msg_in *in) = {
@@ -21,7 +24,10 @@ static void (*const handlers[SIM_LINKS][2])(struct sim_node *n, const struct msg
 	[SIM_GATEWAY_RAFTD] = {sim_gateway_raftd_msg, sim_raftd_gateway_msg},
 	[SIM_GATEWAY_STORED] = {sim_gateway_stored_msg, NULL},
 	[SIM_STORED_WATCHD] = {sim_watchd_stored_msg, sim_stored_watchd_msg},
-	[SIM_GATEWAY_WATCHD] = {sim_gateway_watchd_msg, sim_watchd_gateway_msg}};
+	[SIM_GATEWAY_WATCHD] = {sim_gateway_watchd_msg, sim_watchd_gateway_msg},
+	[SIM_RAFTD_LEASED] = {sim_leased_raftd_msg, sim_raftd_leased_msg},
+	[SIM_STORED_LEASED] = {sim_leased_stored_msg, sim_stored_leased_msg},
+	[SIM_GATEWAY_LEASED] = {sim_gateway_leased_msg, sim_leased_gateway_msg}};
 
 bool sim_is_up(const struct sim_node *n, enum sim_daemon d)
 {
@@ -34,6 +40,8 @@ bool sim_is_up(const struct sim_node *n, enum sim_daemon d)
 		return n->gateway.up;
 	case SIM_WATCHD:
 		return n->watchd.core != NULL;
+	case SIM_LEASED:
+		return n->leased.lessor != NULL;
 	case SIM_DAEMONS:
 		break;
 	}
@@ -51,21 +59,44 @@ void sim_local_connect(struct sim_node *n, enum sim_link l)
 		.at = sim_soon(n->s, SIM_CH_NET, 200, 10000)});
 }
 
+/* What the ends do that are still there. */
+static void link_down(struct sim_node *n, enum sim_link l)
+{
+	n->link_up[l] = false;
+	switch (l) {
+	case SIM_GATEWAY_RAFTD:
+		if (n->gateway.up)
+			raft_clnt_down(&n->gateway.clnt);
+		break;
+	case SIM_GATEWAY_STORED:
+		n->stored.gateway = 0;
+		break;
+	case SIM_GATEWAY_WATCHD:
+		if (n->gateway.up)
+			watch_clnt_down(&n->gateway.watch);
+		sim_watchd_gateway_down(n);
+		break;
+	case SIM_RAFTD_LEASED:
+		sim_leased_raftd_down(n);
+		break;
+	case SIM_STORED_LEASED:
+		sim_leased_stored_down(n);
+		break;
+	case SIM_GATEWAY_LEASED:
+		if (n->gateway.up)
+			lease_clnt_down(&n->gateway.lease);
+		break;
+	default:
+		break;
+	}
+}
+
 /* What was under way is lost; both ends see it at once, and connect again. */
 void sim_local_drop(struct sim_node *n, enum sim_link l)
 {
 	n->link_epoch[l]++;
-	if (n->link_up[l]) {
-		n->link_up[l] = false;
-		if (l == SIM_GATEWAY_RAFTD && n->gateway.up)
-			raft_clnt_down(&n->gateway.clnt);
-		if (l == SIM_GATEWAY_STORED)
-			n->stored.gateway = 0;
-		if (l == SIM_GATEWAY_WATCHD && n->gateway.up)
-			watch_clnt_down(&n->gateway.watch);
-		if (l == SIM_GATEWAY_WATCHD)
-			sim_watchd_gateway_down(n);
-	}
+	if (n->link_up[l])
+		link_down(n, l);
 	sim_local_connect(n, l);
 }
 
@@ -95,6 +126,17 @@ void sim_local_up(struct sim_node *n, enum sim_link l)
 		watch_clnt_up(&n->gateway.watch);
 		sim_watchd_gateway_up(n);
 		break;
+	case SIM_RAFTD_LEASED:
+		sim_raftd_tell_role(n);
+		break;
+	case SIM_STORED_LEASED:
+		sim_leased_stored_up(n);
+		sim_stored_leased_up(n);
+		break;
+	case SIM_GATEWAY_LEASED:
+		lease_clnt_up(&n->gateway.lease);
+		sim_leased_gateway_up(n);
+		break;
 	case SIM_LINKS:
 		break;
 	}
@@ -104,11 +146,15 @@ void sim_local_send(struct sim_node *n, enum sim_link l, enum sim_daemon to, uin
 		    const struct msg_desc *d, const void *msg)
 {
 	struct sim *s = n->s;
-	mono_t *last = &n->link_at[l][link_ends[l][1] == to];
+	bool way = link_ends[l][1] == to;
+	enum sim_daemon from = link_ends[l][!way];
+	mono_t *last = &n->link_at[l][way];
 	mono_t at = sim_soon(s, SIM_CH_NET, 10, sim_chance(s, SIM_CH_NET, 20) ? 5000 : 100);
 
 	if (!n->link_up[l])
 		return;
+	if (mono_before(at, n->paused[from]))
+		at = n->paused[from];        /* it was stopped before it could write */
 	buf_clear(&s->frame);
 	CHECK(msg_frame(&s->frame, number, 0, d, msg) == ERR_OK);
 	if (mono_before(at, *last))
@@ -125,7 +171,8 @@ void sim_local_frame(struct sim_node *n, enum sim_link l, enum sim_daemon to, st
 	static const struct msg_link *const messages[SIM_LINKS] = {
 		[SIM_RAFTD_STORED] = &link_apply, [SIM_GATEWAY_RAFTD] = &link_raft,
 		[SIM_GATEWAY_STORED] = &link_store, [SIM_STORED_WATCHD] = &link_news,
-		[SIM_GATEWAY_WATCHD] = &link_watch};
+		[SIM_GATEWAY_WATCHD] = &link_watch, [SIM_RAFTD_LEASED] = &link_lessor,
+		[SIM_STORED_LEASED] = &link_leases, [SIM_GATEWAY_LEASED] = &link_lease};
 	struct msg_in in;
 
 	arena_reset(&n->s->arena);
@@ -144,7 +191,7 @@ static void links_drop(struct sim_node *n, enum sim_daemon d)
 
 void sim_kill(struct sim_node *n, enum sim_daemon d)
 {
-	static const char *const names[SIM_DAEMONS] = {"raftd", "stored", "gatewayd", "watchd"};
+	static const char *const names[SIM_DAEMONS] = {"raftd", "stored", "gatewayd", "watchd", "leased"};
 
 	sim_trace(n->s, n, "%s ends", names[d]);
 	n->s->out->crashes++;
@@ -161,6 +208,9 @@ void sim_kill(struct sim_node *n, enum sim_daemon d)
 		break;
 	case SIM_WATCHD:
 		sim_watchd_stop(n);
+		break;
+	case SIM_LEASED:
+		sim_leased_stop(n);
 		break;
 	case SIM_DAEMONS:
 		break;
@@ -185,6 +235,9 @@ void sim_start(struct sim_node *n, enum sim_daemon d)
 	case SIM_WATCHD:
 		sim_watchd_start(n);
 		return;
+	case SIM_LEASED:
+		sim_leased_start(n);
+		return;
 	case SIM_DAEMONS:
 		return;
 	}
@@ -202,6 +255,7 @@ void sim_power_off(struct sim_node *n, uint64_t write_ops)
 	sim_trace(n->s, n, "loses power");
 	n->s->out->crashes++;
 	sim_raftd_stop(n, write_ops, true);
+	sim_leased_stop(n);
 	if (n->watchd.core != NULL)
 		sim_watchd_stop(n);
 	if (n->stored.up)
@@ -237,6 +291,7 @@ void sim_node_close(struct sim_node *n)
 {
 	if (n->gateway.up)
 		sim_gateway_stop(n);
+	sim_leased_stop(n);
 	if (n->watchd.core != NULL)
 		sim_watchd_stop(n);
 	if (n->raftd.r != NULL)

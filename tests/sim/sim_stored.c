@@ -188,6 +188,7 @@ void sim_snap_install(struct sim_node *n, uint64_t index, uint64_t term, struct 
 	st->up = true;
 	sim_oracle_applied(n, apply_state(st->apply));
 	sim_local_drop(n, SIM_RAFTD_STORED);
+	sim_local_drop(n, SIM_STORED_LEASED);
 	if (sim_raftd_room(n) &&
 	    sim_step(n, (struct raft_event){.type = RAFT_EV_INSTALLED, .index = index, .index_term = term}) != ERR_OK)
 		sim_fail(n->s, "node %llu cannot install a snapshot", (ull)n->id);
@@ -216,6 +217,7 @@ void sim_stored_start(struct sim_node *n)
 	sim_local_connect(n, SIM_RAFTD_STORED);
 	sim_local_connect(n, SIM_GATEWAY_STORED);
 	sim_local_connect(n, SIM_STORED_WATCHD);
+	sim_local_connect(n, SIM_STORED_LEASED);
 }
 
 /* Killed: an open transaction never was. */
@@ -320,6 +322,7 @@ void sim_stored_raftd_msg(struct sim_node *n, const struct msg_in *in)
 		sim_local_send(n, SIM_GATEWAY_STORED, SIM_GATEWAY, MSG_NO_store_results, &store_results_desc, &m);
 	results_drop(v, m.results.n);
 	sim_stored_tell(n);
+	sim_stored_tell_leased(n);
 	done = (struct apply_done){st->applied, apply_state(st->apply)->revision};
 	sim_local_send(n, SIM_RAFTD_STORED, SIM_RAFTD, MSG_NO_apply_done, &apply_done_desc, &done);
 	if (!st->compact_due && apply_compacting(st->apply))

@@ -352,7 +352,7 @@ void sim_watcher_wake(struct sim_watcher *c)
 
 	if (s->now.ns != c->wake_at.ns)
 		return;                  /* it was woken earlier */
-	wake_at(s, c, sim_soon(s, SIM_CH_WATCH, 20000, 200000));
+	wake_at(s, c, sim_soon(s, SIM_CH_WATCH, 50000, 400000));
 	n = c->node != NULL ? c->node : some_gateway(s);
 	if (n == NULL)
 		return;
