@@ -444,8 +444,8 @@ void watch_link_cancel(struct watch_core *c, struct watch_link *l, uint64_t watc
 
 /* ---- the store ---- */
 
-/* Ends those that stand before the compacted revision, live ones only if they are `lost`. */
-static void watch_compacted(struct watch_core *c, bool lost)
+/* Ends those that stand before the compacted revision; `live` ones may yet read what is there. */
+static void watch_compacted(struct watch_core *c, bool live)
 {
 	struct list *l, *s, *at, *next;
 
@@ -455,8 +455,7 @@ static void watch_compacted(struct watch_core *c, bool lost)
 				struct watcher *w = WATCHER_OF_STREAM(at);
 
 				next = at->next;
-				if ((w->state == WATCH_LIVE) == lost &&
-				    watcher_place(c, w).rev < c->compact)
+				if ((w->state != WATCH_LIVE || live) && watcher_place(c, w).rev < c->compact)
 					watcher_end(c, w, ERR_COMPACTED);
 			}
 		}
@@ -478,8 +477,8 @@ void watch_core_store(struct watch_core *c, int64_t revision, int64_t compact_re
 
 void watch_core_lost(struct watch_core *c)
 {
-	watch_compacted(c, true);
-	if (c->head.rev < c->compact)
+	watch_compacted(c, c->took_head);
+	if (c->took_head && c->head.rev < c->compact)
 		c->head = (struct watch_pos){c->compact, 0};
 	watch_asked_check(c);
 }

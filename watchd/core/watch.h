@@ -74,7 +74,7 @@ void watch_link_credit(struct watch_core *c, struct watch_link *l, uint64_t stre
 
 /* What the store is at, before each slice too. Watchers whose next event is compacted are ended. */
 void watch_core_store(struct watch_core *c, int64_t revision, int64_t compact_revision);
-/* History at the head is gone: so are those that still had to see it. */
+/* What the last slice was to read is gone: so are those that still had to see it. */
 void watch_core_lost(struct watch_core *c);
 
 /* Progress by interval. */
