@@ -231,6 +231,8 @@ void sim_check_store(struct sim_node *n)
 	if (rc == ERR_OK)
 		rc = mvcc_range(v, &all, at, &arena, &r);
 	sim_check_read(&c, v, rc, &r);
+	if (sim_ok(n->s))
+		sim_life_check(n, v);
 	arena_free(&arena);
 	mvcc_view_end(&v);
 }

@@ -397,6 +397,7 @@ void sim_rates_changed(struct sim *s);
 void sim_life_note(struct sim *s, uint64_t index, const struct command *c);
 void sim_life_relied(struct sim *s, const struct sim_client *c);
 void sim_life_denied(struct sim *s, const struct sim_client *c);
+void sim_life_check(struct sim_node *n, struct mvcc_view *v);
 void sim_lives_free(struct sim *s);
 void sim_calm_leases(struct sim *s);
 

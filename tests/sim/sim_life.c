@@ -11,13 +11,15 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "base/err.h"
 #include "base/mem.h"
+#include "mvcc/lease.h"
 #include "tests/sim/sim_int.h"
 
 typedef unsigned long long ull;
 typedef long long ll;
 
-enum { LIFE_ROUNDING_NS = 1000000 };
+enum { LIFE_ROUNDING_NS = 1000000, LIFE_ROWS = 64 };
 
 /* ---- the fastest clock ---- */
 
@@ -106,6 +108,34 @@ void sim_life_denied(struct sim *s, const struct sim_client *c)
 	l = life_find(s, c->h.id, c->h.granted);
 	if (l == NULL || l->ended == 0)
 		sim_fail(s, "lease: client %u is told that %lld is no more, and it is", c->id, (ll)c->h.id);
+}
+
+/* All leases of a store and their keys, against the model's: both are at the end of the log. */
+void sim_life_check(struct sim_node *n, struct mvcc_view *v)
+{
+	struct sim *s = n->s;
+	struct mvcc_lease rows[LIFE_ROWS];
+	struct bytes keys[LIFE_ROWS], *want;
+	size_t count, n_keys, n_want;
+	bool more, same;
+
+	CHECK(mvcc_view_leases(v, 0, rows, LIFE_ROWS, &count) == ERR_OK && count < LIFE_ROWS);
+	same = count == s->model.n_leases;
+	for (size_t i = 0; same && i < count; i++) {
+		const struct model_lease *m = model_find_lease(&s->model, rows[i].id);
+
+		same = m != NULL && m->granted == rows[i].granted && m->ttl == rows[i].ttl_s &&
+		       m->remaining_ms == rows[i].remaining_ms;
+		CHECK(mvcc_view_lease_keys(v, rows[i].id, bytes_of(NULL, 0), 1u << 20, keys, LIFE_ROWS, &n_keys,
+					   &more) == ERR_OK && !more);
+		want = model_lease_keys(&s->model, rows[i].id, &s->model_arena, &n_want);
+		same = same && n_keys == n_want;
+		for (size_t k = 0; same && k < n_keys; k++)
+			same = bytes_eq(keys[k], want[k]);
+	}
+	if (!same)
+		sim_fail(s, "lease: node %llu: its %zu leases and their keys are not the model's %zu", (ull)n->id, count,
+			 s->model.n_leases);
 }
 
 void sim_lives_free(struct sim *s)
