@@ -46,4 +46,9 @@ const char *tap_dir(void);
 /* splitmix64: a seeded source for randomised cases; print the seed when one fails. */
 uint64_t tap_rand(uint64_t *state);
 
+/* Seeded cases search elsewhere, and longer, if they are told to: QUORATE_SEED instead of the first
+ * seed, QUORATE_ROUNDS times as many. */
+uint64_t tap_seed(uint64_t first);
+uint64_t tap_rounds(uint64_t normal);
+
 #endif
