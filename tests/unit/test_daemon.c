@@ -31,7 +31,6 @@
 #include "tests/lib/tap.h"
 
 #define ROLE "QUORATE_TEST_DAEMON"
-enum { WAIT_MS = 20000 };
 
 /* ---- the little daemon */
 
@@ -144,7 +143,7 @@ static bool child_ready(struct child *c)
 	struct pollfd p = {.fd = c->ready, .events = POLLIN};
 	char byte = 0;
 
-	return poll(&p, 1, WAIT_MS) == 1 && read(c->ready, &byte, 1) == 1 && byte == '\n';
+	return poll(&p, 1, TAP_PATIENCE_MS) == 1 && read(c->ready, &byte, 1) == 1 && byte == '\n';
 }
 
 /* Reads all it says until it ends; its exit status, or -1 by a signal. */
@@ -174,7 +173,7 @@ static void ask(const char *line, struct buf *got)
 	raw_send(p.fd, line, strlen(line));
 	buf_init(got, 0);
 	while (got->len < 2 || memcmp(got->data + got->len - 2, "\n\n", 2) != 0) {
-		EQ_INT(poll(&p, 1, WAIT_MS), 1);
+		EQ_INT(poll(&p, 1, TAP_PATIENCE_MS), 1);
 		OK(raw_read(p.fd, got));
 	}
 	close(p.fd);
@@ -370,11 +369,11 @@ TEST(the_service_manager_is_told)
 	OK(setenv("NOTIFY_SOCKET", un.sun_path, 1) == 0);
 	child_start(&c, "good", nothing);
 	OK(unsetenv("NOTIFY_SOCKET") == 0);
-	EQ_INT(poll(&p, 1, WAIT_MS), 1);
+	EQ_INT(poll(&p, 1, TAP_PATIENCE_MS), 1);
 	EQ_INT(recv(p.fd, got, sizeof got - 1, 0), 7);
 	EQ_STR(got, "READY=1");
 	EQ_INT(kill(c.pid, SIGTERM), 0);
-	EQ_INT(poll(&p, 1, WAIT_MS), 1);
+	EQ_INT(poll(&p, 1, TAP_PATIENCE_MS), 1);
 	EQ_INT(recv(p.fd, got, sizeof got - 1, 0), 10);
 	OK(strncmp(got, "STOPPING=1", 10) == 0);
 	EQ_INT(child_end(&c), 0);
