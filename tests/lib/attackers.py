@@ -97,14 +97,15 @@ def bench(*words):
 
 def attackers(options):
     table = [
-        Attacker("sim", sim, BOTH, 12, rounds=True, good=r"^# \d+ seeds, 0 failed", again=sim_again, figures=(
+        Attacker("sim", sim, BOTH, 20, rounds=True, good=r"^# \d+ seeds, 0 failed", again=sim_again, figures=(
             ("seeds", r"^# (\d+) seeds"), ("acknowledged writes", r"(\d+) writes acknowledged"),
             ("reads", r"(\d+) reads"))),
         Attacker("planted", planted, weight=4, most=len(planted_bugs()), figures=(("bugs found", r"^ok \d+"),)),
         Attacker("script", script, BOTH, weight=0.2, most=2, figures=(("scripts", r"^ok \d+"),)),
     ]
     for folder, names in SEEDED.items():
-        table += [Attacker(f"seeds/{name}", seeded(f"tests/{folder}/test_{name}"), BOTH, weight, rounds=True)
+        table += [Attacker(f"seeds/{name}", seeded(f"tests/{folder}/test_{name}"), BOTH, weight, rounds=True,
+                           figures=(("rounds", None), ("cases", r"^ok \d+")))
                   for name, weight in names.items()]
     targets = sorted(os.path.basename(p)[len("fuzz_"):-len(".c")] for p in glob.glob(os.path.join(TOP, "tests/fuzz/fuzz_*.c")))
     table += [Attacker(f"fuzz/{target}", fuzz(target), ("fuzz",), alone=True, good="^good ", again=fuzz_again,

@@ -42,6 +42,7 @@ class Attacker:
     weight: float = 1.0
     cores: int = 1
     good: str = r"^ok \d+"                # must be in the output; exit code 0 alone is not enough
+    # what is counted: numbers that a pattern finds, or its finds; without a pattern, rounds
     figures: tuple = (("cases", r"^ok \d+(?!.*# SKIP)"), ("skipped", r"^ok \d+.*# SKIP"))
     rounds: bool = False                  # its length is a number, and not seconds
     alone: bool = False                   # never two turns of it at a time
@@ -205,7 +206,7 @@ class Prover:
         elif left:
             why = "left running: " + "; ".join(commands)
         for name, pattern in t.attacker.figures:
-            found = re.findall(pattern, output, re.M)
+            found = re.findall(pattern, output, re.M) if pattern else [str(t.rounds)]
             n.figures[name] = n.figures.get(name, 0) + sum(int(x) if x.isdigit() else 1 for x in found)
         self.note(t, took, why)
         if why:
