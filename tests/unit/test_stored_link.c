@@ -13,8 +13,6 @@
 #include "stored/stored.h"
 #include "tests/lib/tap.h"
 
-enum { PATIENCE_MS = 20000 };
-
 /* One end played by the test. */
 struct end {
 	struct loop *loop;               /* its own if it is to hang, else stored's */
@@ -129,7 +127,7 @@ static void end_dial(struct world *w, struct end *e, enum daemon_kind kind, uint
 }
 
 #define UNTIL(w, cond) do { \
-		mono_t until_ = mono_add_ms(mono_now(), PATIENCE_MS); \
+		mono_t until_ = mono_add_ms(mono_now(), TAP_PATIENCE_MS); \
 		while (!(cond)) { \
 			tap_ok(mono_before(mono_now(), until_), "in time: " #cond, __FILE__, __LINE__); \
 			loop_turn((w)->loop, 5); \

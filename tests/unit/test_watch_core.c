@@ -65,7 +65,7 @@ static void count_hit(struct watch_core *c, struct watch_span *s)
 
 TEST(the_index_finds_what_a_list_finds)
 {
-	for (uint64_t seed = 1; seed <= 30; seed++) {
+	for (uint64_t seed = tap_seed(1), end = seed + tap_rounds(30); seed < end; seed++) {
 		uint64_t rand = seed;
 		static struct plain v[SPANS];
 		struct watch_index x;
