@@ -4,7 +4,8 @@
  * One thread owns it and all state of the daemon; only loop_post may be called from elsewhere.
  *
  * A turn: wait; run descriptor callbacks, posted tasks and due timers; then run the turn-end
- * hooks, where links and connections write once what the turn has gathered.
+ * hooks, where links and connections write once what the turn has gathered; then what was
+ * deferred, since nobody waits for it.
  */
 #ifndef QUORATE_LOOP_H
 #define QUORATE_LOOP_H
@@ -60,7 +61,9 @@ struct loop_task {
 };
 void loop_task_init(struct loop_task *t, void (*fn)(void *arg), void *arg);
 void loop_post(struct loop *l, struct loop_task *t);
-void loop_task_cancel(struct loop *l, struct loop_task *t);   /* loop thread only */
+/* Loop thread only. */
+void loop_defer(struct loop *l, struct loop_task *t);   /* runs behind the hooks: sends nothing */
+void loop_task_cancel(struct loop *l, struct loop_task *t);
 
 /* Turn-end hooks run in the order of their registration, each turn. */
 struct loop_hook {
