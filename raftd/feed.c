@@ -178,7 +178,7 @@ static bool feed_batch(struct raftd *n)
 
 		entries[i] = (struct log_entry){
 			w->index, w->term, w->kind == WAL_NOOP ? LOG_ENTRY_NOOP : LOG_ENTRY_COMMAND, w->data};
-		bytes += w->data.len + 64;
+		bytes += w->data.len + APPLY_ENTRY_ROOM;
 	}
 	m.entries.v = entries;
 	m.entries.n = f->list.n;
