@@ -207,6 +207,13 @@ void feed_more(struct raftd *n)
 	loop_again(n->d->loop);
 }
 
+void feed_now(struct raftd *n)
+{
+	feed_more(n);
+	if (n->feed.link != NULL)
+		link_flush(n->feed.link);
+}
+
 int feed_open(struct raftd *n)
 {
 	static const struct link_ops ops = {feed_hello, feed_up, feed_msg, feed_down, feed_drained};

@@ -214,6 +214,7 @@ void reads_forget(struct raftd *n, const struct link *link);
 /* feed.c */
 int feed_open(struct raftd *n);
 void feed_more(struct raftd *n);        /* at the end of a turn in which feed.due was set */
+void feed_now(struct raftd *n);         /* and writes it at once */
 
 /* peer_msg.c */
 extern const struct peers_ops raftd_peers_ops;          /* arg: the struct raftd */
