@@ -28,6 +28,7 @@ struct loop {
 	struct loop_io wake, timer, signal;
 	bool again, stopped, in_hooks;
 	mono_t now;
+	uint64_t turn;
 	int64_t turn_us_max;
 
 	struct loop_heap timers;
@@ -171,7 +172,7 @@ void loop_hook_add(struct loop *l, struct loop_hook *h, void (*fn)(void *arg), v
 {
 	struct loop_hook **at = &l->hooks;
 
-	*h = (struct loop_hook){fn, arg, NULL};
+	*h = (struct loop_hook){.fn = fn, .arg = arg};
 	while (*at != NULL)
 		at = &(*at)->next;
 	*at = h;
@@ -189,6 +190,11 @@ void loop_hook_del(struct loop *l, struct loop_hook *h)
 			l->next_hook = h->next;
 		return;
 	}
+}
+
+bool loop_hook_over(const struct loop *l, const struct loop_hook *h)
+{
+	return l->in_hooks && h->turn == l->turn;
 }
 
 void loop_again(struct loop *l)
@@ -399,9 +405,11 @@ static void loop_run_hooks(struct loop *l)
 	struct loop_hook *h;
 
 	l->in_hooks = true;
+	l->turn++;
 	l->next_hook = l->hooks;
 	while ((h = l->next_hook) != NULL) {
 		l->next_hook = h->next;
+		h->turn = l->turn;
 		h->fn(h->arg);
 	}
 	l->in_hooks = false;

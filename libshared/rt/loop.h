@@ -70,9 +70,12 @@ struct loop_hook {
 	void (*fn)(void *arg);
 	void *arg;
 	struct loop_hook *next;
+	uint64_t turn;        /* the last one that it was run in */
 };
 void loop_hook_add(struct loop *l, struct loop_hook *h, void (*fn)(void *arg), void *arg);
 void loop_hook_del(struct loop *l, struct loop_hook *h);
+/* Its run of this turn has begun: what is gathered for it now needs another one (loop_again). */
+bool loop_hook_over(const struct loop *l, const struct loop_hook *h);
 
 /* One more turn at once instead of waiting: for work done in bounded steps. */
 void loop_again(struct loop *l);

@@ -292,6 +292,8 @@ static void hook_adds(void *arg)
 
 	mark_run(m);
 	OK(loop_in_hooks(m->order->loop));
+	OK(loop_hook_over(m->order->loop, &m->hook));
+	OK(!loop_hook_over(m->order->loop, &m->second));   /* it is still to come, or not there */
 	if (m->again++ == 0)
 		loop_hook_add(m->order->loop, &m->second, mark_run, m->other);
 }
