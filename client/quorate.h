@@ -62,6 +62,9 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#ifdef __GNUC__
+#pragma GCC visibility push(default)
+#endif
 
 #define QUORATE_FOREVER (-1)
 
@@ -465,7 +468,7 @@ int quorate_queue_open(struct quorate *q, struct quorate_queue **queue, struct q
  * watches and sessions, which must be closed nonetheless. */
 void quorate_queue_close(struct quorate_queue *queue);
 /* For poll(2) and its kin, level-triggered; do not read it. */
-int quorate_queue_fd(const struct quorate_queue *queue);
+int quorate_queue_fd(struct quorate_queue *queue);
 /* Waits until something is there, hands out at most `most` (0: all that are there). How many. */
 unsigned quorate_dispatch(struct quorate_queue *queue, int64_t timeout_ms, unsigned most);
 
@@ -591,6 +594,9 @@ void quorate_session_leave(struct quorate_session *s);
 
 /* (Locks, elections and transactional memory stand here, built on what is above.) */
 
+#ifdef __GNUC__
+#pragma GCC visibility pop
+#endif
 #ifdef __cplusplus
 }
 #endif
