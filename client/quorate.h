@@ -116,8 +116,11 @@ enum quorate_code {
 	QUORATE_ERR_IO = 80, QUORATE_ERR_NO_MEMORY = 81,
 	QUORATE_ERR_FULL = 82,         /* a limit of quorate_options: again after some have ended */
 	QUORATE_ERR_CLOSED = 83,       /* no endpoint can be reached, or the connection broke */
-	QUORATE_ERR_INTERNAL = 87,
-	QUORATE_ERR_CANCELED = 88      /* by quorate_cancel(), quorate_cancel_all() or a close */
+	QUORATE_ERR_NOT_FOUND = 85, QUORATE_ERR_INTERNAL = 87,
+	QUORATE_ERR_CANCELED = 88,     /* by quorate_cancel(), quorate_cancel_all() or a close */
+	QUORATE_ERR_LOST = 89,         /* a session, or what was held by it, is gone */
+	QUORATE_ERR_HELD = 90,         /* somebody else has the lock, or holds the barrier */
+	QUORATE_ERR_CONFLICT = 92      /* others have changed what a transaction read, each time */
 };
 
 enum quorate_again {
@@ -589,6 +592,113 @@ int quorate_session_wait(struct quorate_session *s, int64_t timeout_ms, struct q
 int quorate_session_close(struct quorate_session *s, int64_t timeout_ms, struct quorate_error *e);
 /* Frees it and leaves the lease to run out, or to another keeper. */
 void quorate_session_leave(struct quorate_session *s);
+
+/* ---- transactional memory ----------------------------------------------------------------- */
+
+/*
+ * A function of yours reads and writes keys as if it were alone; what it wrote takes effect as one
+ * transaction of the store, if what it read still holds as its level asks. Else it is called again,
+ * after a random pause, with what has changed. So it may run many times: it must have no other
+ * effects, and it must end whatever it reads.
+ *
+ * The levels are etcd's, and check at the commit what etcd's check:
+ *
+ *                           reads are of        the commit fails if, since then, there has changed
+ *   SERIALIZABLE_SNAPSHOT   one revision        a key that was read or is to be written
+ *   SERIALIZABLE_READS      one revision        a key that was read
+ *   REPEATABLE_READS        each its own, once  a key that was read
+ *   READ_COMMITTED          each its own        (nothing is checked)
+ *
+ * So the first two see the store as it was at one instant. Write skew, lost updates and reads that do
+ * not repeat are kept out by the first three. A key that is written without having been read may
+ * overwrite what somebody else has just written, but for the first. READ_COMMITTED keeps only half
+ * a transaction from being seen or done.
+ */
+struct quorate_stm;
+
+enum quorate_isolation {
+	QUORATE_SERIALIZABLE_SNAPSHOT, QUORATE_SERIALIZABLE_READS, QUORATE_REPEATABLE_READS,
+	QUORATE_READ_COMMITTED
+};
+
+struct quorate_stm_options {
+	size_t size;                   /* set by QUORATE_STM_OPTIONS_INIT */
+	enum quorate_isolation isolation;
+	unsigned max_tries;            /* then CONFLICT; 0: as many as there is time for */
+	const struct quorate_bytes *prefetch;   /* keys that it will read: fetched by one request */
+	size_t n_prefetch;
+};
+#define QUORATE_STM_OPTIONS_INIT {.size = sizeof(struct quorate_stm_options)}
+
+/*
+ * QUORATE_OK: committed; *r (r may be NULL) is the transaction's result, or NULL if there was nothing
+ * to write or check. What `apply` returns, unless 0, ends it without a commit and is returned: use
+ * negative numbers for reasons of your own. TIMEOUT, CONFLICT: nothing was done. An error that is
+ * UNSURE is the commit's: it may have been done, so that a second run may do it twice, unless
+ * the function can see it in what it reads. o may be NULL.
+ */
+int quorate_stm_run(struct quorate *q, const struct quorate_stm_options *o,
+		    int (*apply)(struct quorate_stm *t, void *arg), void *arg, int64_t timeout_ms,
+		    struct quorate_result **r, struct quorate_error *e);
+
+/*
+ * Inside `apply`, in its thread. After an error the transaction cannot commit and every call returns
+ * that error: return it too. At most 128 keys may be read or compared, and 128 written.
+ *
+ * *kv: NULL if there is no such key; valid until the next read of that key, or the end of apply(). Of
+ * a key that the transaction has written it has the value and the lease, and no revisions.
+ */
+int quorate_stm_get(struct quorate_stm *t, struct quorate_bytes key, const struct quorate_kv **kv);
+int quorate_stm_put(struct quorate_stm *t, struct quorate_bytes key, struct quorate_bytes value,
+		    int64_t lease);
+int quorate_stm_delete(struct quorate_stm *t, struct quorate_bytes key);
+
+/* ---- barriers ----------------------------------------------------------------------------- */
+
+/* While the key NAME is there, who meets it waits. With a lease it goes with that lease. */
+int quorate_barrier_hold(struct quorate *q, struct quorate_bytes name, int64_t lease, int64_t timeout_ms,
+			 struct quorate_error *e);   /* HELD: it is there already */
+int quorate_barrier_release(struct quorate *q, struct quorate_bytes name, int64_t timeout_ms,
+			    struct quorate_error *e);
+int quorate_barrier_wait(struct quorate *q, struct quorate_bytes name, int64_t timeout_ms,
+			 struct quorate_error *e);
+
+/*
+ * A double barrier: a group of `count` goes in when all have come, and out when all are ready to
+ * leave. A member whose session is lost has left. FULL: more have come than `count`.
+ */
+struct quorate_double_barrier;
+
+int quorate_double_barrier_enter(struct quorate *q, struct quorate_session *s, struct quorate_bytes name,
+				 unsigned count, int64_t timeout_ms, struct quorate_double_barrier **b,
+				 struct quorate_error *e);
+int quorate_double_barrier_leave(struct quorate_double_barrier *b, int64_t timeout_ms,
+				 struct quorate_error *e);
+void quorate_double_barrier_close(struct quorate_double_barrier *b);   /* leaves at once, if it has not */
+
+/* ---- queues of work ----------------------------------------------------------------------- */
+
+/*
+ * Pieces of work are taken by one taker each, lower priorities first, and within a priority in the
+ * order in which they were put (of those put at the same time, in any). A piece stays in the queue
+ * while somebody has it: if his session is lost another one gets it. So a piece is done at least
+ * once, and exactly once if that it is done is part of the transaction that does it.
+ */
+struct quorate_work;
+
+/* UNSURE: it may be in the queue. Putting it again may put it twice. */
+int quorate_work_put(struct quorate *q, struct quorate_bytes queue, unsigned priority,
+		     struct quorate_bytes value, int64_t timeout_ms, struct quorate_error *e);
+/* Waits for a piece that nobody has. TIMEOUT: there was none. The session must outlive it. */
+int quorate_work_take(struct quorate *q, struct quorate_session *s, struct quorate_bytes queue,
+		      int64_t timeout_ms, struct quorate_work **w, struct quorate_error *e);
+struct quorate_bytes quorate_work_value(const struct quorate_work *w);   /* both live as long as w */
+struct quorate_bytes quorate_work_key(const struct quorate_work *w);
+int64_t quorate_work_token(const struct quorate_work *w);   /* for fencing, grows with each taker; 0: not ours */
+struct quorate_compare quorate_work_held(const struct quorate_work *w);   /* in a transaction: it is still ours */
+/* Takes it out of the queue. LOST: the session was lost before, and somebody else may do it. */
+int quorate_work_done(struct quorate_work *w, int64_t timeout_ms, struct quorate_error *e);
+void quorate_work_close(struct quorate_work *w);   /* gives it back, if it was not done */
 
 /* ---- recipes ------------------------------------------------------------------------------ */
 
