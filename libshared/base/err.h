@@ -80,7 +80,10 @@ enum err_again { ERR_AGAIN_NO, ERR_AGAIN_SAFE, ERR_AGAIN_UNSURE };
 	E(CONFIG,          84, FAILED_PRECONDITION, NO,     "configuration error") \
 	E(NOT_FOUND,       85, NOT_FOUND,           NO,     "not found") \
 	E(EXISTS,          86, ALREADY_EXISTS,      NO,     "already exists") \
-	E(INTERNAL,        87, INTERNAL,            UNSURE, "internal error")
+	E(INTERNAL,        87, INTERNAL,            UNSURE, "internal error") \
+	/* the client library's own */ \
+	E(LOST,            89, FAILED_PRECONDITION, NO,     "the session, or what it held, is lost") \
+	E(HELD,            90, FAILED_PRECONDITION, SAFE,   "held by somebody else")
 
 enum err {
 #define E(name, code, grpc, again, text) ERR_##name = (code),
