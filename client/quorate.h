@@ -62,6 +62,9 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#ifdef __GNUC__
+#pragma GCC visibility push(default)
+#endif
 
 #define QUORATE_FOREVER (-1)
 
@@ -467,7 +470,7 @@ int quorate_queue_open(struct quorate *q, struct quorate_queue **queue, struct q
  * watches and sessions, which must be closed nonetheless. */
 void quorate_queue_close(struct quorate_queue *queue);
 /* For poll(2) and its kin, level-triggered; do not read it. */
-int quorate_queue_fd(const struct quorate_queue *queue);
+int quorate_queue_fd(struct quorate_queue *queue);
 /* Waits until something is there, hands out at most `most` (0: all that are there). How many. */
 unsigned quorate_dispatch(struct quorate_queue *queue, int64_t timeout_ms, unsigned most);
 
@@ -790,6 +793,9 @@ int quorate_subscriber_seek(struct quorate_subscriber *s, int64_t revision, int6
 /* Forgets what was not acknowledged. */
 void quorate_subscriber_close(struct quorate_subscriber *s);
 
+#ifdef __GNUC__
+#pragma GCC visibility pop
+#endif
 #ifdef __cplusplus
 }
 #endif

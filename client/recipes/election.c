@@ -50,18 +50,18 @@ int quorate_election_open(struct quorate *q, struct quorate_session *s, struct q
 int quorate_election_campaign(struct quorate_election *el, struct quorate_bytes value, int64_t timeout_ms,
 			      struct quorate_error *e)
 {
-	return turn_enter(&el->turn, &value, TURN_WAIT, recipe_deadline(timeout_ms), e);
+	return turn_enter(&el->turn, &value, TURN_WAIT, recipe_deadline(el->turn.own, timeout_ms), e);
 }
 
 int quorate_election_proclaim(struct quorate_election *el, struct quorate_bytes value, int64_t timeout_ms,
 			      struct quorate_error *e)
 {
-	return turn_say(&el->turn, value, recipe_deadline(timeout_ms), e);
+	return turn_say(&el->turn, value, recipe_deadline(el->turn.own, timeout_ms), e);
 }
 
 int quorate_election_resign(struct quorate_election *el, int64_t timeout_ms, struct quorate_error *e)
 {
-	return turn_leave(&el->turn, recipe_deadline(timeout_ms), e);
+	return turn_leave(&el->turn, recipe_deadline(el->turn.own, timeout_ms), e);
 }
 
 int64_t quorate_election_token(const struct quorate_election *el)

@@ -65,17 +65,17 @@ int quorate_lock_open(struct quorate *q, struct quorate_session *s, struct quora
 
 int quorate_lock_acquire(struct quorate_lock *l, int64_t timeout_ms, struct quorate_error *e)
 {
-	return turn_enter(&l->turn, NULL, TURN_WAIT, recipe_deadline(timeout_ms), e);
+	return turn_enter(&l->turn, NULL, TURN_WAIT, recipe_deadline(l->turn.own, timeout_ms), e);
 }
 
 int quorate_lock_try(struct quorate_lock *l, int64_t timeout_ms, struct quorate_error *e)
 {
-	return turn_enter(&l->turn, NULL, TURN_TRY, recipe_deadline(timeout_ms), e);
+	return turn_enter(&l->turn, NULL, TURN_TRY, recipe_deadline(l->turn.own, timeout_ms), e);
 }
 
 int quorate_lock_release(struct quorate_lock *l, int64_t timeout_ms, struct quorate_error *e)
 {
-	return turn_leave(&l->turn, recipe_deadline(timeout_ms), e);
+	return turn_leave(&l->turn, recipe_deadline(l->turn.own, timeout_ms), e);
 }
 
 int64_t quorate_lock_token(const struct quorate_lock *l)

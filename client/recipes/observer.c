@@ -113,7 +113,7 @@ static bool observer_take(struct quorate_observer *ob, struct quorate_news *news
 int quorate_observer_next(struct quorate_observer *ob, int64_t timeout_ms, const struct quorate_kv **leader,
 			  struct quorate_error *e)
 {
-	mono_t deadline = timeout_ms == 0 ? mono_now() : recipe_deadline(timeout_ms);
+	mono_t deadline = recipe_wait_deadline(timeout_ms);
 	struct quorate_news *news;
 	bool told = false, led = ob->leads, first = ob->read == NULL;
 	int rc = QUORATE_OK;
@@ -126,7 +126,7 @@ int quorate_observer_next(struct quorate_observer *ob, int64_t timeout_ms, const
 			told = rc == QUORATE_OK && (first || led || ob->leads);
 			continue;
 		}
-		rc = quorate_watch_next(ob->watch, recipe_over(deadline) ? 0 : recipe_left_ms(deadline), &news, e);
+		rc = quorate_watch_next(ob->watch, recipe_wait_ms(deadline), &news, e);
 		/* After the last news the watch says why it has ended. */
 		if (rc == QUORATE_OK)
 			told = observer_take(ob, news);

@@ -83,7 +83,7 @@ static void registration_again(struct quorate_registration *r)
 		}
 		if ((r->session != NULL ||
 		     quorate_session_open(r->q, &o, 0, &r->session, NULL) == QUORATE_OK) &&
-		    registration_put(r, r->q, recipe_deadline(0), NULL) == QUORATE_OK) {
+		    registration_put(r, r->q, recipe_deadline(r->own, 0), NULL) == QUORATE_OK) {
 			atomic_fetch_add(&r->renewals, 1);
 			return;
 		}
@@ -96,7 +96,7 @@ static bool registration_still(struct quorate_registration *r)
 {
 	struct quorate_op op = quorate_op_get(r->key);
 	struct quorate_result *result;
-	bool there = recipe_call(r->q, r->session, &op, recipe_deadline(0), &result, NULL) == QUORATE_OK &&
+	bool there = recipe_call(r->q, r->session, &op, recipe_deadline(r->own, 0), &result, NULL) == QUORATE_OK &&
 		     result->n_kvs == 1 && result->kvs[0].lease == quorate_session_lease(r->session);
 
 	if (there)
@@ -171,18 +171,21 @@ static int registration_make(struct quorate *q, const struct quorate_service_opt
 	return rc;
 }
 
-int quorate_register(struct quorate *q, const struct quorate_service_options *o, int64_t timeout_ms,
+int quorate_register(struct quorate *q, const struct quorate_service_options *given, int64_t timeout_ms,
 		     struct quorate_registration **rp, struct quorate_error *e)
 {
+	struct quorate_service_options o;
 	struct quorate_session_options so = QUORATE_SESSION_OPTIONS_INIT;
 	struct quorate_registration *r = NULL;
-	mono_t deadline = recipe_deadline(timeout_ms);
+	mono_t deadline = recipe_deadline(q, timeout_ms);
 	int rc;
 
 	*rp = NULL;
-	if (o->service.size == 0)
+	if (!recipe_options(&o, sizeof o, given, given->size, e))
+		return QUORATE_ERR_BAD_ARGUMENT;
+	if (o.service.size == 0)
 		return recipe_fail(e, QUORATE_ERR_BAD_ARGUMENT, QUORATE_AGAIN_NO, "a service needs a name");
-	rc = registration_make(q, o, &r, e);
+	rc = registration_make(q, &o, &r, e);
 	if (rc != QUORATE_OK)
 		return rc;
 	so.ttl = r->ttl;
@@ -206,7 +209,7 @@ int quorate_register(struct quorate *q, const struct quorate_service_options *o,
 int quorate_registration_update(struct quorate_registration *r, struct quorate_bytes metadata,
 				int64_t timeout_ms, struct quorate_error *e)
 {
-	mono_t deadline = recipe_deadline(timeout_ms);
+	mono_t deadline = recipe_deadline(r->own, timeout_ms);
 	struct buf value;
 	int rc = registration_value(r->address, metadata, &value, e);
 
@@ -265,12 +268,15 @@ static int registration_revoke(struct quorate_registration *r, mono_t deadline, 
 
 int quorate_registration_close(struct quorate_registration *r, int64_t timeout_ms, struct quorate_error *e)
 {
-	mono_t deadline = recipe_deadline(timeout_ms);
+	mono_t deadline;
 	int rc = recipe_ok(e);
 
 	if (r == NULL)
 		return rc;
-	if (r->kept) {
+	deadline = recipe_deadline(r->own, timeout_ms);
+	if (recipe_forked(r->own)) {
+		rc = recipe_fail(e, QUORATE_ERR_BAD_ARGUMENT, QUORATE_AGAIN_NO, "another process registered it");
+	} else if (r->kept) {
 		(void)pthread_mutex_lock(&r->gate.lock);
 		atomic_store(&r->closing, true);
 		(void)pthread_cond_broadcast(&r->gate.cond);

@@ -355,7 +355,7 @@ static struct quorate_addresses *resolver_copy(const struct service_list *l)
 int quorate_resolver_next(struct quorate_resolver *rs, int64_t timeout_ms, struct quorate_addresses **list,
 			  struct quorate_error *e)
 {
-	mono_t deadline = timeout_ms == 0 ? mono_now() : recipe_deadline(timeout_ms);
+	mono_t deadline = recipe_wait_deadline(timeout_ms);
 	uint64_t taken;
 	int rc = QUORATE_OK;
 
@@ -384,12 +384,14 @@ void quorate_resolver_close(struct quorate_resolver *rs)
 {
 	if (rs == NULL)
 		return;
-	(void)pthread_mutex_lock(&rs->gate.lock);
-	rs->closing = true;
-	(void)pthread_cond_broadcast(&rs->gate.cond);
-	(void)pthread_mutex_unlock(&rs->gate.lock);
-	quorate_cancel_all(rs->q);
-	(void)pthread_join(rs->thread, NULL);
+	if (!recipe_forked(rs->q)) {
+		(void)pthread_mutex_lock(&rs->gate.lock);
+		rs->closing = true;
+		(void)pthread_cond_broadcast(&rs->gate.cond);
+		(void)pthread_mutex_unlock(&rs->gate.lock);
+		quorate_cancel_all(rs->q);
+		(void)pthread_join(rs->thread, NULL);
+	}
 	resolver_free(rs);
 }
 

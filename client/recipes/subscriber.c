@@ -202,24 +202,27 @@ static void subscriber_free(struct quorate_subscriber *s)
 	free(s);
 }
 
-int quorate_subscriber_open(struct quorate *q, const struct quorate_subscriber_options *o, int64_t timeout_ms,
+int quorate_subscriber_open(struct quorate *q, const struct quorate_subscriber_options *given, int64_t timeout_ms,
 			    struct quorate_subscriber **sp, struct quorate_error *e)
 {
-	mono_t deadline = recipe_deadline(timeout_ms);
+	mono_t deadline = recipe_deadline(q, timeout_ms);
+	struct quorate_subscriber_options o;
 	struct quorate_subscriber *s = NULL;
 	struct place p;
 	bool there;
 	int rc;
 
 	*sp = NULL;
-	if (subscriber_bad(o))
+	if (!recipe_options(&o, sizeof o, given, given->size, e))
+		return QUORATE_ERR_BAD_ARGUMENT;
+	if (subscriber_bad(&o))
 		return recipe_fail(e, QUORATE_ERR_BAD_ARGUMENT, QUORATE_AGAIN_NO,
 				   "a subscriber needs a position outside of the prefix");
-	rc = subscriber_make(q, o, &s, e);
+	rc = subscriber_make(q, &o, &s, e);
 	if (rc == QUORATE_OK)
 		rc = subscriber_take(s, deadline, &there, &p, e);
 	if (rc == QUORATE_OK && !there) {
-		p.revision = o->start_revision > 0 ? o->start_revision : p.revision;
+		p.revision = o.start_revision > 0 ? o.start_revision : p.revision;
 		rc = subscriber_store(s, p, deadline, e);
 	}
 	if (rc == QUORATE_OK) {
@@ -319,13 +322,13 @@ static int subscriber_take_news(struct quorate_subscriber *s, struct quorate_new
 	if (news->kind != QUORATE_PROGRESSED)
 		return QUORATE_OK;
 	subscriber_complete(s, news->revision);
-	return subscriber_keep_quiet(s, recipe_deadline(0), e);
+	return subscriber_keep_quiet(s, recipe_deadline(s->q, 0), e);
 }
 
 int quorate_subscriber_next(struct quorate_subscriber *s, int64_t timeout_ms, struct quorate_message *m,
 			    struct quorate_error *e)
 {
-	mono_t deadline = timeout_ms == 0 ? mono_now() : recipe_deadline(timeout_ms);
+	mono_t deadline = recipe_wait_deadline(timeout_ms);
 	struct quorate_news *news;
 	int rc = QUORATE_OK;
 
@@ -336,8 +339,7 @@ int quorate_subscriber_next(struct quorate_subscriber *s, int64_t timeout_ms, st
 		if (s->watch == NULL)
 			rc = subscriber_watch(s, e);
 		if (rc == QUORATE_OK)
-			rc = quorate_watch_next(s->watch, recipe_over(deadline) ? 0 : recipe_left_ms(deadline),
-						&news, e);
+			rc = quorate_watch_next(s->watch, recipe_wait_ms(deadline), &news, e);
 		if (rc == QUORATE_OK)
 			rc = subscriber_take_news(s, news, e);
 		else if (rc != QUORATE_ERR_TIMEOUT)      /* it has ended, and the next call begins anew */
@@ -374,7 +376,7 @@ int quorate_subscriber_ack(struct quorate_subscriber *s, const struct quorate_me
 	(void)pthread_mutex_lock(&s->lock);
 	kept = s->kept;
 	(void)pthread_mutex_unlock(&s->lock);
-	return place_before(kept, p) ? subscriber_store(s, p, recipe_deadline(timeout_ms), e) : recipe_ok(e);
+	return place_before(kept, p) ? subscriber_store(s, p, recipe_deadline(s->q, timeout_ms), e) : recipe_ok(e);
 }
 
 void quorate_subscriber_ack_op(struct quorate_subscriber *s, const struct quorate_message *m,
@@ -387,7 +389,7 @@ void quorate_subscriber_ack_op(struct quorate_subscriber *s, const struct quorat
 int quorate_subscriber_seek(struct quorate_subscriber *s, int64_t revision, int64_t timeout_ms,
 			    struct quorate_error *e)
 {
-	mono_t deadline = recipe_deadline(timeout_ms);
+	mono_t deadline = recipe_deadline(s->q, timeout_ms);
 	struct quorate_op op = quorate_op_get(s->owner);
 	struct quorate_result *r;
 	struct place p = {revision, 0};
@@ -414,6 +416,6 @@ void quorate_subscriber_close(struct quorate_subscriber *s)
 		return;
 	s->stored = (mono_t){0};              /* worth it now */
 	if (s->compacted == 0)
-		(void)subscriber_keep_quiet(s, recipe_deadline(RECIPE_CLEAN_MS), NULL);
+		(void)subscriber_keep_quiet(s, recipe_deadline(s->q, RECIPE_CLEAN_MS), NULL);
 	subscriber_free(s);
 }

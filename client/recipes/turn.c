@@ -41,7 +41,7 @@ int turn_init(struct turn *t, struct quorate *q, struct quorate_session *s, char
 void turn_free(struct turn *t)
 {
 	if (t->q != NULL && t->state != TURN_OUT)
-		(void)turn_leave(t, recipe_deadline(RECIPE_CLEAN_MS), NULL);
+		(void)turn_leave(t, recipe_deadline(t->own, RECIPE_CLEAN_MS), NULL);
 	quorate_close(t->own);
 	(void)pthread_mutex_destroy(&t->lock);
 	free(t->key_text);
@@ -326,7 +326,7 @@ static void turn_give_up(struct turn *t, struct quorate_error *e)
 	if (quorate_session_left_ms(t->session) <= 0)
 		turn_state_set(t, TURN_OUT, 0);
 	else if (t->state != TURN_OUT)
-		rc = turn_drop(t, recipe_deadline(RECIPE_CLEAN_MS), NULL);
+		rc = turn_drop(t, recipe_deadline(t->own, RECIPE_CLEAN_MS), NULL);
 	if (rc != QUORATE_OK && rc != QUORATE_ERR_LOST)
 		e->again = QUORATE_AGAIN_UNSURE;
 	else if (e->again == QUORATE_AGAIN_UNSURE || e->code == QUORATE_ERR_TIMEOUT)
@@ -437,7 +437,7 @@ static bool turn_given_up(struct turn *t, int64_t revision)
 int turn_lost(struct turn *t, int64_t timeout_ms, struct quorate_error *why)
 {
 	int64_t revision = atomic_load(&t->revision), from = revision, gone = 1;
-	mono_t deadline = recipe_deadline(timeout_ms);
+	mono_t deadline = recipe_wait_deadline(timeout_ms);
 	int rc;
 
 	if (revision == 0)

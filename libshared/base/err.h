@@ -82,6 +82,7 @@ enum err_again { ERR_AGAIN_NO, ERR_AGAIN_SAFE, ERR_AGAIN_UNSURE };
 	E(EXISTS,          86, ALREADY_EXISTS,      NO,     "already exists") \
 	E(INTERNAL,        87, INTERNAL,            UNSURE, "internal error") \
 	/* the client library's own */ \
+	E(CANCELED,        88, CANCELED,            UNSURE, "canceled") \
 	E(LOST,            89, FAILED_PRECONDITION, NO,     "the session, or what it held, is lost") \
 	E(HELD,            90, FAILED_PRECONDITION, SAFE,   "held by somebody else")
 
