@@ -593,6 +593,207 @@ int quorate_session_close(struct quorate_session *s, int64_t timeout_ms, struct 
 /* Frees it and leaves the lease to run out, or to another keeper. */
 void quorate_session_leave(struct quorate_session *s);
 
+/* ---- recipes ------------------------------------------------------------------------------ */
+
+/*
+ * Built on calls, watches and sessions, and on nothing else. The keys are those of etcd's recipes:
+ * programs of both may share a lock, an election or a service.
+ *
+ * What is held, is held by a session, and lost with it at once. Every name is one of the view that
+ * the recipe was opened with; cancelling that view ends its waits, and what they had begun is
+ * cleaned up nonetheless. The session must outlive the recipe.
+ */
+
+/*
+ * A lock is a line: who wants it puts a key that lives as long as his session, and has the lock
+ * when no key that was created earlier stands in his way. So it is fair, each waiter watches the one
+ * key before his own, and the key's create revision grows from holder to holder.
+ */
+struct quorate_lock;
+
+enum quorate_lock_mode {
+	QUORATE_MUTEX = 1,             /* one holder; key NAME/LEASE, the lease in hexadecimal */
+	QUORATE_READ_LOCK,             /* together with other readers; NAME/read/... */
+	QUORATE_WRITE_LOCK             /* alone; NAME/write/... Readers that come later wait behind it. */
+};
+
+int quorate_lock_open(struct quorate *q, struct quorate_session *s, struct quorate_bytes name,
+		      enum quorate_lock_mode mode, struct quorate_lock **l, struct quorate_error *e);
+/*
+ * Waits for the lock. TIMEOUT, CANCELED: not got, and the place in the line is given up; `again` is
+ * UNSURE if that could not be made sure: then the next call through this handle, or the end of the
+ * session, does it. LOST: the session or the place is gone. BAD_ARGUMENT: this handle has the lock, or
+ * another thread is busy with it: threads take a handle each, and exclude each other also with
+ * one session.
+ */
+int quorate_lock_acquire(struct quorate_lock *l, int64_t timeout_ms, struct quorate_error *e);
+/* The same, but for HELD: somebody else has it, or waits before us. */
+int quorate_lock_try(struct quorate_lock *l, int64_t timeout_ms, struct quorate_error *e);
+/*
+ * QUORATE_OK: it was held until now. LOST: it had been lost before. Both times it is not ours any
+ * more. Other errors: that is not known, try again.
+ */
+int quorate_lock_release(struct quorate_lock *l, int64_t timeout_ms, struct quorate_error *e);
+/*
+ * The fencing token: whoever does the work that the lock protects refuses a token below the highest
+ * that it has seen. (With read locks: below the highest of a writer.) 0: not held, as far as we know.
+ */
+int64_t quorate_lock_token(const struct quorate_lock *l);
+/* In a transaction: true as long as the lock is held, whatever this process believes. */
+struct quorate_compare quorate_lock_held(const struct quorate_lock *l);
+struct quorate_bytes quorate_lock_key(const struct quorate_lock *l);   /* lives as long as l */
+/* Waits until a lock that is held is lost: QUORATE_OK, and *why says how. TIMEOUT: it is not. */
+int quorate_lock_lost(struct quorate_lock *l, int64_t timeout_ms, struct quorate_error *why);
+void quorate_lock_close(struct quorate_lock *l);   /* releases it if need be and if it can */
+
+/*
+ * An election is the same line with a value: the first is the leader, NAME/LEASE is his key. One
+ * handle for each session and name.
+ */
+struct quorate_election;
+
+int quorate_election_open(struct quorate *q, struct quorate_session *s, struct quorate_bytes name,
+			  struct quorate_election **el, struct quorate_error *e);
+/* Waits to be the leader; errors as of quorate_lock_acquire(). */
+int quorate_election_campaign(struct quorate_election *el, struct quorate_bytes value,
+			      int64_t timeout_ms, struct quorate_error *e);
+/* The leader says something else. LOST: it leads no more. */
+int quorate_election_proclaim(struct quorate_election *el, struct quorate_bytes value,
+			      int64_t timeout_ms, struct quorate_error *e);
+int quorate_election_resign(struct quorate_election *el, int64_t timeout_ms, struct quorate_error *e);
+int64_t quorate_election_token(const struct quorate_election *el);
+struct quorate_compare quorate_election_held(const struct quorate_election *el);
+struct quorate_bytes quorate_election_key(const struct quorate_election *el);
+int quorate_election_lost(struct quorate_election *el, int64_t timeout_ms, struct quorate_error *why);
+void quorate_election_close(struct quorate_election *el);   /* resigns if need be and if it can */
+/* Who leads: a result as of GET with one pair. NOT_FOUND: nobody. */
+int quorate_election_leader(struct quorate *q, struct quorate_bytes name, int64_t timeout_ms,
+			    struct quorate_result **r, struct quorate_error *e);
+
+/*
+ * Follows an election: first who leads, then each change of the leader or of what it says. Of values
+ * that follow closely some may be left out, never the last. One thread at a time.
+ */
+struct quorate_observer;
+
+int quorate_observer_open(struct quorate *q, struct quorate_bytes name, struct quorate_observer **ob,
+			  struct quorate_error *e);
+/* QUORATE_OK and the leader's pair, valid until the next call; NULL: nobody leads. TIMEOUT: no news;
+ * timeout_ms 0: only what has come. Other errors: the next call begins anew. */
+int quorate_observer_next(struct quorate_observer *ob, int64_t timeout_ms,
+			  const struct quorate_kv **leader, struct quorate_error *e);
+void quorate_observer_close(struct quorate_observer *ob);
+
+/*
+ * A service is a set of addresses, each with words about it, that are there as long as who
+ * registered them: keys SERVICE/ADDRESS, values as etcd's "naming" writes them, for gRPC too.
+ */
+struct quorate_registration;
+
+struct quorate_service_options {
+	size_t size;                   /* set by QUORATE_SERVICE_OPTIONS_INIT */
+	struct quorate_bytes service, address;   /* UTF-8, not empty */
+	struct quorate_bytes metadata; /* UTF-8; may be empty */
+	/* Whose lease the key has. NULL: a session of its own of `ttl` seconds (0: 10), and if that is
+	 * lost another one, in the background, until it is closed. */
+	struct quorate_session *session;
+	int64_t ttl;
+};
+#define QUORATE_SERVICE_OPTIONS_INIT {.size = sizeof(struct quorate_service_options)}
+
+int quorate_register(struct quorate *q, const struct quorate_service_options *o, int64_t timeout_ms,
+		     struct quorate_registration **r, struct quorate_error *e);
+/* Says something else about the address. LOST: it is not registered any more. */
+int quorate_registration_update(struct quorate_registration *r, struct quorate_bytes metadata,
+				int64_t timeout_ms, struct quorate_error *e);
+/* How often it has been registered again. */
+unsigned quorate_registration_renewals(const struct quorate_registration *r);
+/* Takes the address out, if that can be done in time; frees it anyway. */
+int quorate_registration_close(struct quorate_registration *r, int64_t timeout_ms,
+			       struct quorate_error *e);
+
+/*
+ * The addresses of a service, followed by a thread of its own. While the cluster cannot be reached
+ * the list stays what it was.
+ */
+struct quorate_resolver;
+
+struct quorate_address {               /* never grows */
+	const char *address, *metadata;   /* NUL-terminated; metadata that is no JSON string: as JSON */
+	int64_t create_revision, mod_revision;   /* of its key */
+	int64_t lease;
+};
+
+struct quorate_addresses {             /* one piece of memory, for quorate_addresses_free() */
+	int64_t revision;              /* they were these at this revision */
+	const struct quorate_address *v;   /* in the order of keys */
+	size_t n;
+};
+
+/* Waits for the first list. */
+int quorate_resolver_open(struct quorate *q, struct quorate_bytes service, int64_t timeout_ms,
+			  struct quorate_resolver **rs, struct quorate_error *e);
+/*
+ * The first time the list as it is, then the newest each time that it has changed. TIMEOUT: it has
+ * not; timeout_ms 0: do not wait.
+ */
+int quorate_resolver_next(struct quorate_resolver *rs, int64_t timeout_ms,
+			  struct quorate_addresses **list, struct quorate_error *e);
+/* For poll(2): readable when quorate_resolver_next() would not wait; do not read it. */
+int quorate_resolver_fd(const struct quorate_resolver *rs);
+void quorate_resolver_close(struct quorate_resolver *rs);
+void quorate_addresses_free(struct quorate_addresses *list);   /* NULL is fine */
+
+/*
+ * A subscriber gets every event of a prefix, in order, from a position that is kept in the cluster:
+ * it may be stopped, killed and started elsewhere, and goes on behind what it has acknowledged. To
+ * publish is to put. What was not acknowledged comes again; who may not do a thing twice
+ * acknowledges in the transaction that does it. The position is the key POSITION with the value
+ * "REVISION EVENTS" (so many events of that revision are done, and all before it), and
+ * POSITION/owner: the newest subscriber takes it, and an older one loses it.
+ */
+struct quorate_subscriber;             /* one thread takes events, and one acknowledges, at a time */
+
+struct quorate_subscriber_options {
+	size_t size;                   /* set by QUORATE_SUBSCRIBER_OPTIONS_INIT */
+	struct quorate_bytes prefix;   /* of the keys whose events it wants; not of the position's */
+	struct quorate_bytes position;
+	unsigned flags;                /* QUORATE_PREV_KV, QUORATE_NO_PUT, QUORATE_NO_DELETE: always the same */
+	/* If there is no position yet: the first revision of interest; 0: from now on. */
+	int64_t start_revision;
+};
+#define QUORATE_SUBSCRIBER_OPTIONS_INIT {.size = sizeof(struct quorate_subscriber_options)}
+
+struct quorate_message {
+	const struct quorate_event *event;   /* valid until the next call of quorate_subscriber_next */
+	int64_t revision;              /* its place, for acknowledging: of the event... */
+	int64_t number;                /* ...and which one of that revision it is, from 1 on */
+};
+
+int quorate_subscriber_open(struct quorate *q, const struct quorate_subscriber_options *o,
+			    int64_t timeout_ms, struct quorate_subscriber **s, struct quorate_error *e);
+/*
+ * The next event. TIMEOUT: none in time; 0: only what has come. COMPACTED: the history from its
+ * position up to quorate_subscriber_compacted() is gone, so events may be lost: read the present,
+ * then say where to go on with quorate_subscriber_seek().
+ */
+int quorate_subscriber_next(struct quorate_subscriber *s, int64_t timeout_ms,
+			    struct quorate_message *m, struct quorate_error *e);
+int64_t quorate_subscriber_compacted(const struct quorate_subscriber *s);
+/* Everything up to this message is done, durably when it returns. LOST: another subscriber has the
+ * position. m NULL: everything that was handed out. */
+int quorate_subscriber_ack(struct quorate_subscriber *s, const struct quorate_message *m,
+			   int64_t timeout_ms, struct quorate_error *e);
+/* The same as parts of a transaction of yours: what it does and that it is done are one. If the
+ * compare fails the position is another subscriber's. Both live until the next call for s. */
+void quorate_subscriber_ack_op(struct quorate_subscriber *s, const struct quorate_message *m,
+			       struct quorate_compare *compare, struct quorate_op *op);
+/* Goes on with this revision, and keeps that as its position; 0: from now on. */
+int quorate_subscriber_seek(struct quorate_subscriber *s, int64_t revision, int64_t timeout_ms,
+			    struct quorate_error *e);
+/* Forgets what was not acknowledged. */
+void quorate_subscriber_close(struct quorate_subscriber *s);
+
 /* ---- transactional memory ----------------------------------------------------------------- */
 
 /*
@@ -682,7 +883,8 @@ void quorate_double_barrier_close(struct quorate_double_barrier *b);   /* leaves
  * Pieces of work are taken by one taker each, lower priorities first, and within a priority in the
  * order in which they were put (of those put at the same time, in any). A piece stays in the queue
  * while somebody has it: if his session is lost another one gets it. So a piece is done at least
- * once, and exactly once if that it is done is part of the transaction that does it.
+ * once; and exactly once by a transaction that does it, if quorate_work_held() is one of its compares
+ * and the delete of quorate_work_key() one of its operations.
  */
 struct quorate_work;
 
@@ -699,10 +901,6 @@ struct quorate_compare quorate_work_held(const struct quorate_work *w);   /* in 
 /* Takes it out of the queue. LOST: the session was lost before, and somebody else may do it. */
 int quorate_work_done(struct quorate_work *w, int64_t timeout_ms, struct quorate_error *e);
 void quorate_work_close(struct quorate_work *w);   /* gives it back, if it was not done */
-
-/* ---- recipes ------------------------------------------------------------------------------ */
-
-/* (Locks, elections and transactional memory stand here, built on what is above.) */
 
 #ifdef __GNUC__
 #pragma GCC visibility pop

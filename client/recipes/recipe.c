@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+#include "client/lib/core.h"
+
 static const char recipe_lost_text[] = "the session is lost";
 
 int recipe_fail(struct quorate_error *e, int code, enum quorate_again again, const char *fmt, ...)
@@ -34,11 +36,28 @@ int recipe_no_memory(struct quorate_error *e)
 			   quorate_error_text(QUORATE_ERR_NO_MEMORY));
 }
 
-mono_t recipe_deadline(int64_t timeout_ms)
+mono_t recipe_deadline(const struct quorate *q, int64_t timeout_ms)
 {
-	if (timeout_ms < 0)
-		return MONO_NEVER;
-	return mono_add_ms(mono_now(), timeout_ms ? timeout_ms : RECIPE_TIMEOUT_MS);
+	return core_deadline(q->core, timeout_ms);
+}
+
+mono_t recipe_wait_deadline(int64_t timeout_ms)
+{
+	return wait_deadline(timeout_ms);
+}
+
+bool recipe_forked(const struct quorate *q)
+{
+	return core_forked(q->core);
+}
+
+bool recipe_options(void *to, size_t to_size, const void *from, size_t from_size, struct quorate_error *e)
+{
+	if (options_take(to, to_size, from, from_size))
+		return true;
+	(void)recipe_fail(e, QUORATE_ERR_BAD_ARGUMENT, QUORATE_AGAIN_NO,
+			  "the options are not set up, or are those of a newer version of the library");
+	return false;
 }
 
 bool recipe_over(mono_t deadline)
@@ -54,6 +73,11 @@ int64_t recipe_left_ms(mono_t deadline)
 		return QUORATE_FOREVER;
 	ms = mono_sub_ms(deadline, mono_now());
 	return ms < 1 ? 1 : ms;
+}
+
+int64_t recipe_wait_ms(mono_t deadline)
+{
+	return recipe_over(deadline) ? 0 : recipe_left_ms(deadline);
 }
 
 char *recipe_join(struct quorate_bytes a, struct quorate_bytes b, struct quorate_bytes c)
@@ -152,7 +176,7 @@ int recipe_wait_gone(struct quorate *q, struct quorate_session *s, struct quorat
 	if (rc != QUORATE_OK)
 		return recipe_lost(s) ? recipe_say_lost(e) : rc;
 	while (rc == QUORATE_OK && !over) {
-		rc = quorate_watch_next(w, recipe_over(deadline) ? 0 : recipe_left_ms(deadline), &news, e);
+		rc = quorate_watch_next(w, recipe_wait_ms(deadline), &news, e);
 		if (rc == QUORATE_OK) {
 			over = recipe_news_gone(news, gone);
 			quorate_news_free(news);

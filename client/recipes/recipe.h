@@ -9,10 +9,8 @@
 #include "base/mono.h"
 #include "client/quorate.h"
 
-enum {
-	RECIPE_TIMEOUT_MS = 10000,     /* for who says 0 */
-	RECIPE_CLEAN_MS = 2000         /* to take back what was begun, beyond the caller's time */
-};
+/* To take back what was begun, beyond the caller's time. */
+enum { RECIPE_CLEAN_MS = 2000 };
 
 /* Both return the code; e may be NULL. */
 int recipe_fail(struct quorate_error *e, int code, enum quorate_again again, const char *fmt, ...)
@@ -20,7 +18,12 @@ int recipe_fail(struct quorate_error *e, int code, enum quorate_again again, con
 int recipe_ok(struct quorate_error *e);
 int recipe_no_memory(struct quorate_error *e);
 
-mono_t recipe_deadline(int64_t timeout_ms);
+/* Of a call: 0 is the client's default. */
+mono_t recipe_deadline(const struct quorate *q, int64_t timeout_ms);
+/* Of what only waits for something to have come: 0 is now. */
+mono_t recipe_wait_deadline(int64_t timeout_ms);
+/* What is left, for what only waits. */
+int64_t recipe_wait_ms(mono_t deadline);
 /* What is left, as a timeout: at least 1, or QUORATE_FOREVER. */
 int64_t recipe_left_ms(mono_t deadline);
 bool recipe_over(mono_t deadline);
@@ -42,6 +45,12 @@ int recipe_call(struct quorate *q, const struct quorate_session *s, const struct
  */
 int recipe_wait_gone(struct quorate *q, struct quorate_session *s, struct quorate_bytes key,
 		     int64_t revision, mono_t deadline, int64_t *gone, struct quorate_error *e);
+
+/* Options that begin with their size: false if they ask for what this library does not know. */
+bool recipe_options(void *to, size_t to_size, const void *from, size_t from_size, struct quorate_error *e);
+
+/* This process is a child of the one that opened it: nothing may be used, its threads are not there. */
+bool recipe_forked(const struct quorate *q);
 
 /* 64 bits that nobody else has. */
 uint64_t recipe_random(void);
