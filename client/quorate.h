@@ -182,8 +182,8 @@ enum quorate_option_flag {
  */
 int quorate_open(const struct quorate_options *o, struct quorate **q, struct quorate_error *e);
 /*
- * Calls still under way end with CANCELED. Views, queues, watches and sessions made from it keep what
- * they need and are closed by themselves, in any order.
+ * Ends what was begun through it, as quorate_cancel_all() does. Views, queues, watches and sessions
+ * that were made from it are still there, and are closed by themselves, in any order.
  */
 void quorate_close(struct quorate *q);
 
@@ -198,8 +198,8 @@ int quorate_namespace(struct quorate *q, struct quorate_bytes prefix, struct quo
 
 /*
  * Ends everything that was begun through this handle and has not ended: calls, also those that
- * other threads wait for, watches, waits for sessions; and everything begun through it later, with
- * CANCELED. It cannot be taken back. Other views of the client are not touched: give what should be
+ * other threads wait for, watches, sessions (their leases run out); and everything begun through it
+ * later, with CANCELED. It cannot be taken back. Other views of the client are not touched: give what should be
  * cancelled together a view of its own.
  */
 void quorate_cancel_all(struct quorate *q);
@@ -585,7 +585,7 @@ int quorate_session_open(struct quorate *q, const struct quorate_session_options
 			 struct quorate_session **s, struct quorate_error *e);
 int64_t quorate_session_lease(const struct quorate_session *s);
 /* For how long it can still be relied on if no keepalive is answered any more; 0: it is lost. */
-int64_t quorate_session_left_ms(const struct quorate_session *s);
+int64_t quorate_session_left_ms(struct quorate_session *s);
 /* Waits until it is lost: QUORATE_OK, and *why says how. TIMEOUT: it is not. */
 int quorate_session_wait(struct quorate_session *s, int64_t timeout_ms, struct quorate_error *why);
 /* Revokes the lease, which deletes its keys at once, if that can be done in time; frees it anyway. */

@@ -187,18 +187,6 @@ static int flight_result(struct shot *s, struct call *c, const struct client_rep
 	return ERR_OK;
 }
 
-static void flight_proven(struct line *l)
-{
-	struct client_endpoints *e = &l->io->endpoints;
-
-	if (l->proven)
-		return;
-	l->proven = true;
-	for (size_t i = 0; i < e->n; i++)
-		if (client_endpoint_same(&e->v[i], &l->at))
-			client_endpoints_good(e, &e->v[i]);
-}
-
 static void flight_done(struct client_flight *f, const struct client_reply *reply)
 {
 	struct shot *s = f->arg;
@@ -206,7 +194,7 @@ static void flight_done(struct client_flight *f, const struct client_reply *repl
 	int rc;
 
 	if (reply->err == ERR_OK)
-		flight_proven(s->line);
+		line_proven(s->line);
 	if (c != NULL) {
 		c->shot = NULL;
 		if (reply->err != ERR_OK) {

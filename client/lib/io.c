@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client/lib/io.h"
+#include "client/lib/session.h"
+#include "client/lib/watch.h"
 
 #include <poll.h>
 #include <stdio.h>
@@ -35,6 +37,9 @@ int io_make(struct core *c, struct quorate_error *e)
 	list_init(&io->flying);
 	list_init(&io->ended);
 	list_init(&io->lines);
+	list_init(&io->sessions);
+	if (watch_io_make(io) != ERR_OK)
+		return lib_error_of(e, ERR_NO_MEMORY);
 	if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) != (ssize_t)sizeof seed)
 		seed = (uint64_t)mono_now().ns;
 	rc = client_endpoints_parse(&io->endpoints, c->o.endpoints, CLIENT_NO_LOOKUP, seed, why, sizeof why);
@@ -58,6 +63,7 @@ void io_free(struct io **iop)
 	while ((l = list_first(&io->lines)) != NULL)
 		line_close(LINE_OF(l), NULL);
 	names_abandon(&io->names);
+	watch_io_free(io);
 	free(io);
 }
 
@@ -253,6 +259,7 @@ static void io_timers(struct io *io)
 		next = l->next;
 		(void)line_timer(LINE_OF(l));
 	}
+	session_io_timers(io);
 	io_names(io, false);
 }
 
@@ -274,14 +281,19 @@ static bool io_take(struct io *io)
 {
 	struct core *core = io->core;
 	struct list incoming, canceled, *l;
+	struct list watches, sessions;
 	bool views, stop;
 
 	list_init(&incoming);
 	list_init(&canceled);
+	list_init(&watches);
+	list_init(&sessions);
 	(void)pthread_mutex_lock(&core->lock);
 	core->sleeping = false;
 	list_splice(&incoming, &core->incoming);
 	list_splice(&canceled, &core->canceled);
+	list_splice(&watches, &core->watch_work);
+	list_splice(&sessions, &core->session_work);
 	views = core->views_canceled;
 	core->views_canceled = false;
 	stop = core->stop;
@@ -291,7 +303,11 @@ static bool io_take(struct io *io)
 	list_splice(&io->waiting, &incoming);
 	while ((l = list_pop(&canceled)) != NULL)
 		flight_cancel(io, container_of(l, struct call, cancel_node));
+	session_io_take(io, &sessions);
+	watch_io_take(io, &watches);
 	if (views) {
+		watch_io_canceled(io);
+		session_io_canceled(io);
 		io_cancel_views(io, &io->waiting);
 		io_cancel_views(io, &io->resting);
 		io_cancel_views(io, &io->flying);
@@ -313,8 +329,9 @@ static bool io_may_sleep(struct core *core)
 	bool may;
 
 	(void)pthread_mutex_lock(&core->lock);
-	may = list_empty(&core->incoming) && list_empty(&core->canceled) && !core->views_canceled &&
-	      !core->stop;
+	may = list_empty(&core->incoming) && list_empty(&core->canceled) &&
+	      list_empty(&core->watch_work) && list_empty(&core->session_work) &&
+	      !core->views_canceled && !core->stop;
 	core->sleeping = may;
 	(void)pthread_mutex_unlock(&core->lock);
 	return may;
@@ -357,6 +374,7 @@ void *io_run(void *arg)
 		if (!mono_before(io->now, io->due))
 			io_timers(io);
 		io_send(io);
+		watch_io_turn(io);
 		io_write(io);
 		call_hand_out(core, &io->ended);
 		io_wait(io);

@@ -62,7 +62,8 @@ struct io {
 	struct names *names;           /* a look-up that is under way */
 	mono_t names_again;            /* not before */
 	bool has_names;
-	struct wset *watches;
+	struct wset *watches;          /* watch_io.c */
+	struct list sessions;          /* session_io.c */
 };
 
 int io_make(struct core *c, struct quorate_error *e);
@@ -84,6 +85,9 @@ bool line_turn(struct line *l);
 bool line_timer(struct line *l);
 /* Another is to be used; this one may answer what it owes. `failed`: its endpoint rests. */
 void line_leave(struct line *l, bool failed);
+
+/* It has answered: its endpoint is as good as any. */
+void line_proven(struct line *l);
 
 /* ---- flight.c: calls in flight ---- */
 

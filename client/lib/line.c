@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "client/lib/io.h"
+#include "client/lib/watch.h"
 
 static struct client_endpoint *line_endpoint(struct line *l)
 {
@@ -23,6 +24,15 @@ static void line_endpoint_failed(struct line *l)
 		client_endpoints_failed(&l->io->endpoints, at, l->io->now);
 }
 
+void line_proven(struct line *l)
+{
+	struct client_endpoint *at = l->proven ? NULL : line_endpoint(l);
+
+	l->proven = true;
+	if (at != NULL)
+		client_endpoints_good(&l->io->endpoints, at);
+}
+
 static void line_say_why(struct io *io, const struct client_endpoint *at, const char *why)
 {
 	(void)lib_error(&io->why, ERR_CLOSED, ERR_AGAIN_SAFE, "%s", why);
@@ -33,6 +43,8 @@ static void line_free(struct line *l)
 {
 	if (l->io->main == l)
 		l->io->main = NULL;
+	if (l->use == LINE_WATCHES)
+		watch_io_lost(l->io, l);
 	list_remove(&l->node);
 	l->broken = true;
 	client_conn_close(&l->conn);   /* whose flights end here */
