@@ -49,7 +49,7 @@ int quorate_barrier_release(struct quorate *q, struct quorate_bytes name, int64_
 int quorate_barrier_wait(struct quorate *q, struct quorate_bytes name, int64_t timeout_ms,
 			 struct quorate_error *e)
 {
-	mono_t deadline = recipe_deadline(timeout_ms);
+	mono_t deadline = recipe_deadline(q, timeout_ms);
 	struct quorate_op op = quorate_op_get(name);
 	int64_t gone = 0;
 
@@ -245,7 +245,7 @@ int quorate_double_barrier_enter(struct quorate *q, struct quorate_session *s, s
 	*b = make(q, s, name);
 	if (*b == NULL)
 		return recipe_no_memory(e);
-	rc = enter(*b, count, recipe_deadline(timeout_ms), e);
+	rc = enter(*b, count, recipe_deadline(q, timeout_ms), e);
 	if (rc != QUORATE_OK) {
 		quorate_double_barrier_close(*b);
 		*b = NULL;
@@ -294,7 +294,7 @@ static int newest_waiter(struct quorate_double_barrier *b, mono_t deadline, stru
 int quorate_double_barrier_leave(struct quorate_double_barrier *b, int64_t timeout_ms,
 				 struct quorate_error *e)
 {
-	mono_t deadline = recipe_deadline(timeout_ms);
+	mono_t deadline = recipe_deadline(b->q, timeout_ms);
 	int rc = b->created != 0 ? leave(b, deadline, e) : recipe_ok(e);
 
 	while (rc == QUORATE_OK) {

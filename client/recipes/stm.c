@@ -159,7 +159,7 @@ static void pause_after(struct quorate_stm *t, unsigned tries)
 	(void)!getrandom(&any, sizeof any, GRND_NONBLOCK);
 	ts.tv_sec = 0;
 	ts.tv_nsec = (long)(most_ms * 1000000 * (any >> 12) >> 20);
-	nanosleep(&ts, NULL);
+	(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &ts, NULL);
 }
 
 /* One try. QUORATE_OK and not *done: there may be another. */
@@ -224,7 +224,7 @@ int quorate_stm_run(struct quorate *q, const struct quorate_stm_options *o,
 		return recipe_no_memory(e);
 	t->q = q;
 	t->isolation = own.isolation;
-	t->deadline = recipe_deadline(timeout_ms);
+	t->deadline = recipe_deadline(q, timeout_ms);
 	rc = run(t, &own, apply, arg, &committed);
 	if (e != NULL && t->error.code != QUORATE_OK)
 		*e = t->error;

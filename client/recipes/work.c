@@ -59,7 +59,7 @@ static bool same(struct quorate_bytes a, struct quorate_bytes b)
 int quorate_work_put(struct quorate *q, struct quorate_bytes queue, unsigned priority,
 		     struct quorate_bytes value, int64_t timeout_ms, struct quorate_error *e)
 {
-	mono_t deadline = recipe_deadline(timeout_ms);
+	mono_t deadline = recipe_deadline(q, timeout_ms);
 	struct quorate_bytes key;
 	struct quorate_op op;
 	struct quorate_result *r;
@@ -314,7 +314,7 @@ static int wait_for_news(struct taking *t, struct quorate_error *e)
 int quorate_work_take(struct quorate *q, struct quorate_session *s, struct quorate_bytes queue,
 		      int64_t timeout_ms, struct quorate_work **w, struct quorate_error *e)
 {
-	struct taking t = {.q = q, .session = s, .deadline = recipe_deadline(timeout_ms)};
+	struct taking t = {.q = q, .session = s, .deadline = recipe_deadline(q, timeout_ms)};
 	int rc;
 
 	*w = NULL;

@@ -44,6 +44,15 @@ static void end(struct quorate_session *s)
 	EQ_INT(quorate_session_close(s, LONG_MS, NULL), QUORATE_OK);
 }
 
+/* As if it had not been able to keep its lease alive. */
+static void lose(struct quorate_session *s)
+{
+	struct quorate_op op = quorate_op(QUORATE_LEASE_REVOKE);
+
+	op.lease = quorate_session_lease(s);
+	EQ_INT(quorate_call(client, &op, LONG_MS, NULL, NULL), QUORATE_OK);
+}
+
 static void put(unsigned priority, const char *value)
 {
 	EQ_INT(quorate_work_put(client, name, priority, quorate_str(value), LONG_MS, NULL), QUORATE_OK);
@@ -105,14 +114,10 @@ TEST(who_loses_his_session_loses_his_piece_to_the_next)
 	put(0, "one");
 	lost = take(first, "one");
 	EQ_INT(quorate_work_take(client, second, name, 100, &w, NULL), QUORATE_ERR_TIMEOUT);
-	op.kind = QUORATE_LEASE_REVOKE;
-	op.lease = quorate_session_lease(first);
-	op.txn = NULL;
-	EQ_INT(quorate_call(client, &op, LONG_MS, NULL, NULL), QUORATE_OK);
+	lose(first);
 	w = take(second, "one");
 	OK(quorate_work_token(w) > quorate_work_token(lost));
 	held = quorate_work_held(lost);
-	op = quorate_op_txn(&txn);
 	EQ_INT(quorate_call(client, &op, LONG_MS, &r, NULL), QUORATE_OK);
 	OK(!r->succeeded);
 	quorate_result_free(r);
@@ -310,8 +315,9 @@ TEST(a_member_that_dies_inside_does_not_hold_up_the_others)
 	lives = session();
 	EQ_INT(quorate_double_barrier_enter(client, dies, name, 1, LONG_MS, &b, NULL), QUORATE_OK);
 	EQ_INT(quorate_double_barrier_enter(client, lives, name, 1, LONG_MS, &third, NULL), QUORATE_ERR_FULL);
-	end(dies);
+	lose(dies);
 	quorate_double_barrier_close(b);
+	(void)quorate_session_close(dies, LONG_MS, NULL);
 	/* What the dead group has left does not open the next one's barrier. */
 	EQ_INT(quorate_double_barrier_enter(client, lives, name, 2, 200, &second, NULL), QUORATE_ERR_TIMEOUT);
 	EQ_INT(quorate_double_barrier_enter(client, lives, name, 1, LONG_MS, &second, NULL), QUORATE_OK);

@@ -45,7 +45,7 @@ def transfers(name):
     assert transfer("alice", "bob", "30") == (0, "alice 70, bob 30\n")
     assert transfer("bob", "alice", "5") == (0, "bob 25, alice 75\n")
     assert transfer("alice", "bob", "76") == (1, "alice has only 75\n")
-    assert CLUSTER.ctl("get", "--prefix", "--print-value-only", "bank/").split() == ["75", "25"]
+    assert CLUSTER.ctl("get", "--prefix", "--print-value-only", "bank/").stdout.split() == ["75", "25"]
     assert transfer("alice", "bob")[0] == 100
 
 
