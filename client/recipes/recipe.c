@@ -102,7 +102,7 @@ struct quorate_bytes recipe_copy(const struct quorate_bytes *v, char **to)
 	return quorate_bytes(*to, *to != NULL ? v->size : 0);
 }
 
-static bool recipe_lost(const struct quorate_session *s)
+static bool recipe_lost(struct quorate_session *s)
 {
 	return s != NULL && quorate_session_left_ms(s) <= 0;
 }
@@ -113,12 +113,12 @@ static int recipe_say_lost(struct quorate_error *e)
 }
 
 /* Without keepalives it is lost after this; while they are answered it is lost later, or never. */
-static mono_t recipe_session_end(const struct quorate_session *s)
+static mono_t recipe_session_end(struct quorate_session *s)
 {
 	return s != NULL ? mono_add_ms(mono_now(), quorate_session_left_ms(s)) : MONO_NEVER;
 }
 
-int recipe_call(struct quorate *q, const struct quorate_session *s, const struct quorate_op *op,
+int recipe_call(struct quorate *q, struct quorate_session *s, const struct quorate_op *op,
 		mono_t deadline, struct quorate_result **r, struct quorate_error *e)
 {
 	struct quorate_error own;

@@ -36,7 +36,7 @@ struct quorate_bytes recipe_copy(const struct quorate_bytes *v, char **to);   /*
  * A call that may be made twice. With a session it ends with LOST as soon as that is lost, also when
  * nothing can be reached.
  */
-int recipe_call(struct quorate *q, const struct quorate_session *s, const struct quorate_op *op,
+int recipe_call(struct quorate *q, struct quorate_session *s, const struct quorate_op *op,
 		mono_t deadline, struct quorate_result **r, struct quorate_error *e);
 
 /*

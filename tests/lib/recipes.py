@@ -51,7 +51,7 @@ class Child:
             return
         raise AssertionError(f"{self.p.args} says {line!r}")
 
-    def signal(self, sig):
+    def strike(self, sig):
         self.p.send_signal(sig)
 
     def kill(self):
@@ -65,7 +65,7 @@ class Child:
         return code
 
     def end(self, sig=signal.SIGTERM):
-        self.signal(sig)
+        self.strike(sig)
         return self.wait()
 
     def __enter__(self):

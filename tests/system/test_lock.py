@@ -41,7 +41,6 @@ def a_mutex_is_held_by_one_and_handed_on():
         assert keys(shared, b"/m/one/")[0][1] == first and len(keys(shared, b"/m/one/")) == 1
         b.send("acquire", 0, MS)
         assert len(in_line(shared, b"/m/one/", 2)) == 2
-        assert b.call("token", 0) if False else True
         a.call("release", 0, MS)
         second = b.ok()
         assert second > first
@@ -93,7 +92,7 @@ def misuse_is_refused():
 def a_lost_lock_is_told_at_once():
     c = shared
     with player() as a, player() as b, c.rpc(0, timeout_s=60) as r:
-        a.locker("/m/lost"), b.locker("/m/lost")
+        a.locker("/m/lost"), b.locker("/m/lost", ttl=3)
         a.call("acquire", 0, MS)
         b.send("acquire", 0, MS)
         (key, _, lease), (waiting, _, waiter) = in_line(c, b"/m/lost/", 2)
@@ -111,7 +110,7 @@ def a_lost_lock_is_told_at_once():
         # and while it waits
         a.call("acquire", 0, MS)
         with player() as d:
-            d.locker("/m/lost")
+            d.locker("/m/lost", ttl=3)
             d.send("acquire", 0, FOREVER)
             r.call("lease_revoke", in_line(c, b"/m/lost/", 2)[1][2])
             assert d.error()[0] == LOST
@@ -158,7 +157,7 @@ def who_is_killed_is_followed_by_the_next_in_line():
 
 def a_release_wakes_one_of_a_thousand():
     c, many = shared, scaled(1000, 100)
-    sent = lambda: sum(c.admin_json(i, "watchd", "status")["events_sent"] for i in range(c.n))
+    sent = lambda: sum(g["deliveries"] for i in range(c.n) for g in c.admin_json(i, "watchd", "gateways").values())
     with player() as holder, player() as crowd:
         holder.locker("/m/crowd")
         holder.call("acquire", 0, MS)
@@ -171,13 +170,6 @@ def a_release_wakes_one_of_a_thousand():
         got = [crowd.line()]
         until(lambda: sent() > before, "the event is counted")
         assert sent() == before + 1, f"{sent() - before} events for one release"
-        for _ in range(20):
-            assert crowd.says("next", 1) is not None
-            while len(got) < 22 and (said := crowd.line()) != "gone":
-                if said.startswith("got"):
-                    got.append(said)
-            crowd.line() if said != "gone" else None
-        assert sent() <= before + 1 + 21, sent() - before
         crowd.send("next", many)
         while len(got) < many:
             said = crowd.line()
@@ -186,6 +178,7 @@ def a_release_wakes_one_of_a_thousand():
                 got.append(said)
         tokens = [int(said.split()[1]) for said in got]
         assert tokens == [created for _, created, _ in line[1:]], "in the order in which they came"
+        until(lambda: sent() == before + many, "one event for each release")
 
 
 if __name__ == "__main__":
