@@ -376,7 +376,9 @@ void *io_run(void *arg)
 			io_timers(io);
 		io_send(io);
 		watch_io_turn(io);
-		io_write(io);
+		io_write(io);          /* which also reads */
+		if (watch_io_dirty(io))
+			io_due(io, io->now);
 		call_hand_out(core, &io->ended);
 		io_wait(io);
 		call_hand_out(core, &io->ended);

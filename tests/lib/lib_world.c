@@ -51,8 +51,10 @@ static bool play_honest(struct play *p, struct fake_conn *c, const struct fake_r
 	struct kv_delete_result del = {.header = &h, .deleted = 1};
 	struct kv_op_result parts[2] = {{.put = &put}, {.range = &range}};
 	struct kv_txn_result txn = {.header = &h, .succeeded = true, .responses = {parts, 2}};
-	struct lease_grant_result grant = {&h, 77, 30};
-	struct native_keepalive_result keep = {&h, 77, 30};
+	struct lease_grant_result grant = {&h, 77, p->ttl};
+	struct native_keepalive_result keep = {&h, 77, p->kept_ttl};
+	struct lease_revoke_result revoke = {&h};
+	struct native_watch_result watch = {&h, 1};
 	struct native_status_result status = {.header = &h, .name = bytes_str("fake"),
 					      .role = bytes_str("leader"), .leader = 2};
 
@@ -68,6 +70,10 @@ static bool play_honest(struct play *p, struct fake_conn *c, const struct fake_r
 		fake_result(c, r, &grant);
 	else if (strcmp(r->method->name, "lease_keepalive") == 0)
 		fake_result(c, r, &keep);
+	else if (strcmp(r->method->name, "watch") == 0)
+		fake_result(c, r, &watch);
+	else if (r->method->params == &lease_revoke_desc)
+		fake_result(c, r, &revoke);
 	else if (strcmp(r->method->name, "status") == 0)
 		fake_result(c, r, &status);
 	else

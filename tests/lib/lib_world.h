@@ -20,12 +20,13 @@ struct play {
 	int code;                      /* of ACT_ERROR */
 	unsigned again;
 	int64_t revision;              /* of headers, and of the one pair "key" = "value" */
+	int64_t ttl, kept_ttl;         /* of leases it grants; of those it keeps alive */
 	bool dead_pings;               /* "version" is answered once per connection, then never more */
 	struct fake_server *server;
 	pthread_mutex_t lock;
 	char method[32];               /* of the last request */
 	char key[64], end[64], value[64];   /* of its put, range or delete, as text */
-	unsigned hellos, busy, most_busy;
+	unsigned hellos;
 };
 
 void play_start(struct play *p);
