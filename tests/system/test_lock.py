@@ -9,7 +9,7 @@ import tempfile
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
 from harness import Cluster, scaled, tap, until
-from recipes import (BAD_ARGUMENT, FOREVER, HELD, LOST, MUTEX, NOT_FOUND, READ, TIMEOUT, WRITE, Player, example, in_line,
+from recipes import (BAD_ARGUMENT, FOREVER, HELD, LOST, MUTEX, NOT_FOUND, READ, TIMEOUT, WRITE, Forgetful, Player, example, in_line,
                      keys)
 
 shared = None
@@ -212,6 +212,36 @@ def an_old_holder_is_refused_whenever_it_was_stopped():
         print(f"# {len(tokens)} written")
 
 
+def lost_answers_change_nothing():
+    """Each transaction of two turns of a lock in turn: its answer is lost, or it is."""
+    c = shared
+    for done in (True, False):
+        nth = 1
+        while True:
+            name = f"/lose/{done}/{nth}"
+            with Forgetful(c.port(0), b"txn", nth, done) as proxy, Player(proxy.endpoint()) as p, player() as q:
+                p.locker(name), q.locker(name)
+                token = p.call("acquire", 0, MS)
+                assert keys(c, name.encode() + b"/")[0][1] == token == p.call("token", 0)
+                p.call("release", 0, MS)
+                assert keys(c, name.encode() + b"/") == []
+                q.call("acquire", 0, MS)
+                assert p.fails("try", 0, MS)[0] == HELD
+                p.send("acquire", 0, MS)
+                in_line(c, name.encode() + b"/", 2)
+                q.call("release", 0, MS)
+                assert p.ok() > token
+                q.send("acquire", 0, MS)
+                in_line(c, name.encode() + b"/", 2)
+                p.call("release", 0, MS)
+                q.ok()
+                if not proxy.struck:
+                    break
+            nth += 1
+        assert nth > 5, "every transaction was struck"
+        print(f"# {nth - 1} transactions")
+
+
 def an_election_has_one_leader_and_is_observed():
     c = shared
     with player() as a, player() as b, player() as o:
@@ -272,5 +302,5 @@ if __name__ == "__main__":
     tap([a_mutex_is_held_by_one_and_handed_on, who_gives_up_leaves_the_line, misuse_is_refused,
          a_lost_lock_is_told_at_once, readers_share_and_writers_do_not, who_is_killed_is_followed_by_the_next_in_line,
          a_release_wakes_one_of_a_thousand, an_old_holder_is_refused_whenever_it_was_stopped,
-         an_election_has_one_leader_and_is_observed, a_leader_hands_over_and_one_that_was_stopped_changes_nothing],
+         lost_answers_change_nothing, an_election_has_one_leader_and_is_observed, a_leader_hands_over_and_one_that_was_stopped_changes_nothing],
         always=(the_cluster_starts, the_cluster_stops))

@@ -11,7 +11,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
 from harness import DAEMONS, PATIENCE_S, Cluster, scaled, tap, until
-from recipes import (BAD_ARGUMENT, COMPACTED, FOREVER, LOST, TIMEOUT, Player, example, in_line, keys)
+from recipes import (BAD_ARGUMENT, COMPACTED, LOST, TIMEOUT, Forgetful, Player, example, in_line, keys)
 from rpc import Rpc, RpcError, op_delete, op_put
 
 shared = None
@@ -169,6 +169,29 @@ def compaction_is_told_never_silent():
         assert b.fails("read", 1, 0)[0] == TIMEOUT
 
 
+def lost_answers_neither_lose_nor_repeat():
+    """Each transaction of a subscriber in turn: its answer is lost, or it is."""
+    c = shared
+    for done in (True, False):
+        nth, struck = 1, True
+        while struck:
+            prefix, position = f"/lose/{done}/{nth}/", f"/positions/lose/{done}/{nth}"
+            with Forgetful(c.port(0), b"txn", nth, done) as proxy, c.rpc(1, timeout_s=60) as r:
+                with Player(proxy.endpoint()) as p:
+                    p.call("subscribe", prefix, position)
+                    for i in range(3):
+                        r.put(prefix.encode(), b"%d" % i)
+                    for i in range(2):
+                        assert p.says("read", 0, PATIENCE_S * 1000).endswith(f" {prefix} {i}")
+                        p.call("ack", 0)
+                with Player(c.endpoints()) as p:
+                    p.call("subscribe", prefix, position)
+                    assert p.says("read", 0, PATIENCE_S * 1000).endswith(f" {prefix} 2")
+                struck = proxy.struck
+            nth += 1
+        assert nth > 4, "every transaction was struck"
+
+
 def a_position_may_lie_inside_a_revision():
     c = shared
     with player() as a, c.rpc(0, timeout_s=60) as r:
@@ -258,5 +281,5 @@ def who_loses_its_lease_registers_again():
 if __name__ == "__main__":
     tap([nothing_is_lost_or_repeated_whoever_is_killed, a_subscriber_that_is_stopped_goes_on_where_it_was,
          who_acknowledges_in_the_transaction_does_each_once, compaction_is_told_never_silent,
-         a_position_may_lie_inside_a_revision, a_service_is_listed_while_it_lives, values_are_those_of_etcd_s_naming,
+         lost_answers_neither_lose_nor_repeat, a_position_may_lie_inside_a_revision, a_service_is_listed_while_it_lives, values_are_those_of_etcd_s_naming,
          who_loses_its_lease_registers_again], always=(the_cluster_starts, the_cluster_stops))
