@@ -5,8 +5,8 @@
  *	pubsub publish news/ < lines                  each line becomes a message
  *	pubsub subscribe news/ positions/me           prints messages, until it is stopped or killed
  *	pubsub count news/ positions/counter total    adds them up in the cluster, each exactly once
- * A subscriber keeps in the cluster how far it has come. `subscribe` acknowledges what it has printed:
- * killed in between, it prints that again. `count` puts sum and position in one transaction.
+ *
+ * Killed before it acknowledges, `subscribe` prints one again; `count` has sum and position in one txn.
  */
 #include <err.h>
 #include <quorate.h>
@@ -22,8 +22,8 @@ static void check(int rc, const struct quorate_error *e, const char *what)
 
 static int publish(struct quorate *q, const char *topic)
 {
-	char line[4096];
 	struct quorate_error e;
+	char line[4096];
 
 	while (fgets(line, sizeof line, stdin) != NULL) {
 		line[strcspn(line, "\n")] = 0;         /* any key that begins with the topic does */
