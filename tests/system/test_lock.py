@@ -114,6 +114,24 @@ def a_lost_lock_is_told_at_once():
             assert d.error()[0] == LOST
 
 
+def what_is_lost_harms_nobody_else():
+    c = shared
+    with player() as a, player() as b, c.rpc(0, timeout_s=60) as r:
+        a.locker("/m/harm"), b.locker("/m/harm")
+        a.call("acquire", 0, MS)
+        # the key is deleted, and another handle of the same session puts it again
+        r.call("delete", keys(c, b"/m/harm/")[0][0])
+        assert a.call("lock", 0, MUTEX, "/m/harm") == 1
+        token = a.call("acquire", 1, MS)
+        assert a.fails("release", 0, MS)[0] == LOST
+        assert keys(c, b"/m/harm/")[0][1] == token and a.call("guarded", 1, "/m/g", "x") == 1
+        # a place in the line that is gone is no place
+        b.send("acquire", 0, MS)
+        r.call("delete", in_line(c, b"/m/harm/", 2)[1][0])
+        a.call("release", 1, MS)
+        assert b.error()[0] == LOST
+
+
 def readers_share_and_writers_do_not():
     with player() as a, player() as b, player() as w, player() as late:
         a.locker("/rw", READ), b.locker("/rw", READ), w.locker("/rw", WRITE), late.locker("/rw", READ)
@@ -300,7 +318,7 @@ def a_leader_hands_over_and_one_that_was_stopped_changes_nothing():
 
 if __name__ == "__main__":
     tap([a_mutex_is_held_by_one_and_handed_on, who_gives_up_leaves_the_line, misuse_is_refused,
-         a_lost_lock_is_told_at_once, readers_share_and_writers_do_not, who_is_killed_is_followed_by_the_next_in_line,
+         a_lost_lock_is_told_at_once, what_is_lost_harms_nobody_else, readers_share_and_writers_do_not, who_is_killed_is_followed_by_the_next_in_line,
          a_release_wakes_one_of_a_thousand, an_old_holder_is_refused_whenever_it_was_stopped,
          lost_answers_change_nothing, an_election_has_one_leader_and_is_observed, a_leader_hands_over_and_one_that_was_stopped_changes_nothing],
         always=(the_cluster_starts, the_cluster_stops))
