@@ -58,6 +58,8 @@ static bool play_honest(struct play *p, struct fake_conn *c, const struct fake_r
 	struct native_status_result status = {.header = &h, .name = bytes_str("fake"),
 					      .role = bytes_str("leader"), .leader = 2};
 
+	h.member_id = p->member_id != 0 ? p->member_id : h.member_id;
+
 	if (r->method->params == &kv_range_desc)
 		fake_result(c, r, &range);
 	else if (r->method->params == &kv_put_desc)
@@ -197,6 +199,8 @@ struct quorate *world_open(const char *a, const char *b, const struct quorate_op
 	if (o.dial_timeout_ms == 0)
 		o.dial_timeout_ms = 300;
 	o.flags |= QUORATE_IN_ORDER;
+	if (given == NULL)   /* else what servers are asked depends on the time */
+		o.flags |= QUORATE_ANY_NODE;
 	EQ_INT(quorate_open(&o, &q, &e), QUORATE_OK);
 	return q;
 }

@@ -20,6 +20,7 @@ struct play {
 	int code;                      /* of ACT_ERROR */
 	unsigned again;
 	int64_t revision;              /* of headers, and of the one pair "key" = "value" */
+	uint64_t member_id;            /* 0: 2, who leads */
 	int64_t ttl, kept_ttl;         /* of leases it grants; of those it keeps alive */
 	bool dead_pings;               /* "version" is answered once per connection, then never more */
 	struct fake_server *server;
