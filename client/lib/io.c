@@ -78,6 +78,7 @@ static void io_names_found(struct io *io, struct client_endpoints *found, const 
 		for (size_t k = 0; k < old->n; k++)
 			if (client_endpoint_same(&found->v[i], &old->v[k])) {
 				found->v[i].failures = old->v[k].failures;
+				found->v[i].member_id = old->v[k].member_id;
 				found->v[i].not_before = old->v[k].not_before;
 			}
 	for (size_t i = 0; i < found->n; i++)
@@ -376,6 +377,7 @@ void *io_run(void *arg)
 			io_timers(io);
 		io_send(io);
 		watch_io_turn(io);
+		leader_turn(io);
 		io_write(io);          /* which also reads */
 		if (watch_io_dirty(io))
 			io_due(io, io->now);

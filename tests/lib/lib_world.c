@@ -58,6 +58,8 @@ static bool play_honest(struct play *p, struct fake_conn *c, const struct fake_r
 	struct native_status_result status = {.header = &h, .name = bytes_str("fake"),
 					      .role = bytes_str("leader"), .leader = 2};
 
+	h.member_id = p->member_id != 0 ? p->member_id : h.member_id;
+
 	if (r->method->params == &kv_range_desc)
 		fake_result(c, r, &range);
 	else if (r->method->params == &kv_put_desc)
@@ -125,6 +127,28 @@ static bool play_version(struct play *p, struct fake_conn *c, const struct fake_
 	return true;
 }
 
+static enum act play_act(struct play *p, unsigned number)
+{
+	enum act act;
+
+	(void)pthread_mutex_lock(&p->lock);
+	if (p->calm)
+		act = ACT_OK;
+	else if (p->by_lot != 0)
+		act = p->acts[tap_rand(&p->by_lot) % p->n];
+	else
+		act = p->acts[number < p->n ? number : p->n - 1];
+	(void)pthread_mutex_unlock(&p->lock);
+	return act;
+}
+
+void play_calm(struct play *p)
+{
+	(void)pthread_mutex_lock(&p->lock);
+	p->calm = true;
+	(void)pthread_mutex_unlock(&p->lock);
+}
+
 static bool play_serve(void *arg, struct fake_conn *c, const struct fake_request *r)
 {
 	struct play *p = arg;
@@ -132,7 +156,7 @@ static bool play_serve(void *arg, struct fake_conn *c, const struct fake_request
 	if (strcmp(r->method->name, "version") == 0)
 		return play_version(p, c, r);
 	play_note(p, r);
-	switch (p->acts[r->number < p->n ? r->number : p->n - 1]) {
+	switch (play_act(p, r->number)) {
 	case ACT_OK:
 		return play_honest(p, c, r, "key");
 	case ACT_FOREIGN:
@@ -197,6 +221,8 @@ struct quorate *world_open(const char *a, const char *b, const struct quorate_op
 	if (o.dial_timeout_ms == 0)
 		o.dial_timeout_ms = 300;
 	o.flags |= QUORATE_IN_ORDER;
+	if (given == NULL)   /* else what servers are asked depends on the time */
+		o.flags |= QUORATE_ANY_NODE;
 	EQ_INT(quorate_open(&o, &q, &e), QUORATE_OK);
 	return q;
 }

@@ -20,6 +20,9 @@ struct play {
 	int code;                      /* of ACT_ERROR */
 	unsigned again;
 	int64_t revision;              /* of headers, and of the one pair "key" = "value" */
+	uint64_t by_lot;               /* not 0: a seed, and acts are drawn instead */
+	bool calm;                     /* nothing but OK from now on; under the lock */
+	uint64_t member_id;            /* 0: 2, who leads */
 	int64_t ttl, kept_ttl;         /* of leases it grants; of those it keeps alive */
 	bool dead_pings;               /* "version" is answered once per connection, then never more */
 	struct fake_server *server;
@@ -31,6 +34,7 @@ struct play {
 
 void play_start(struct play *p);
 void play_stop(struct play *p);
+void play_calm(struct play *p);
 const char *play_endpoint(const struct play *p);
 /* The last request, copied under the lock. */
 void play_last(struct play *p, struct play *copy);

@@ -394,6 +394,31 @@ TEST(an_endpoint_can_be_chosen)
 	play_stop(&b);
 }
 
+TEST(the_leaders_node_is_found_and_used)
+{
+	struct play a = {.acts = {ACT_OK}, .revision = 1, .member_id = 7};
+	struct play b = {.acts = {ACT_OK}, .revision = 2};
+	struct quorate_options o = QUORATE_OPTIONS_INIT;
+	struct quorate_error e;
+	struct quorate *q;
+	int64_t rev;
+
+	play_start(&a);
+	play_start(&b);
+	q = world_open(play_endpoint(&a), play_endpoint(&b), &o);
+	EQ_INT(world_get(q, 0, &rev, &e), QUORATE_OK);
+	EQ_INT(rev, 1);
+	WORLD_UNTIL(world_get(q, 0, &rev, &e) == QUORATE_OK && rev == 2);
+	EQ_STR(e.endpoint, play_endpoint(&b));
+	EQ_INT(world_put(q, 0, 0, &e), QUORATE_OK);
+	EQ_STR(e.endpoint, play_endpoint(&b));
+	EQ_INT(fake_accepted(a.server), 1);
+	EQ_INT(fake_accepted(b.server), 1);
+	quorate_close(q);
+	play_stop(&a);
+	play_stop(&b);
+}
+
 /* ---- threads ---- */
 
 enum { THREADS = 1000, THREAD_CALLS = 5 };
@@ -516,6 +541,7 @@ TESTS = {
 	T(a_result_that_is_too_large_costs_nobody_else_anything),
 	T(a_namespace_is_all_that_a_view_sees),
 	T(an_endpoint_can_be_chosen),
+	T(the_leaders_node_is_found_and_used),
 	T(a_thousand_threads_share_one_client),
 	T(a_view_can_be_cancelled_under_a_thread_that_waits),
 	T(a_child_is_refused_and_its_parent_works_on),

@@ -97,6 +97,16 @@ static void watched_stop(struct watched *w)
 	(void)pthread_mutex_destroy(&w->lock);
 }
 
+static unsigned watched_canceled(struct watched *w)
+{
+	unsigned n;
+
+	(void)pthread_mutex_lock(&w->lock);
+	n = w->canceled;
+	(void)pthread_mutex_unlock(&w->lock);
+	return n;
+}
+
 static struct quorate_watch *watch_open(struct quorate *q, const char *key, int64_t from, size_t max_bytes)
 {
 	struct quorate_watch_options o = QUORATE_WATCH_OPTIONS_INIT;
@@ -222,6 +232,7 @@ TEST(a_reader_that_is_behind_holds_its_watch_and_misses_nothing)
 	q = world_open(fake_endpoint(s.server), NULL, NULL);
 	w = watch_open(q, "key", 1, 20000);
 	quorate_news_free(next(w, QUORATE_BEGUN));
+	WORLD_UNTIL(watched_canceled(&s) > 0);   /* it stands still */
 	while (want <= s.last) {
 		n = next(w, QUORATE_EVENTS);
 		for (size_t i = 0; i < n->n_events; i++)
@@ -231,7 +242,7 @@ TEST(a_reader_that_is_behind_holds_its_watch_and_misses_nothing)
 	EQ_INT(quorate_watch_next(w, 0, &n, NULL), QUORATE_ERR_TIMEOUT);
 	quorate_watch_close(w);
 	quorate_close(q);
-	OK(s.asked > 3 && s.asked < WATCHED_ASKED);
+	OK(s.asked > 1 && s.asked < WATCHED_ASKED);
 	EQ_INT(s.canceled, s.asked - 1);
 	watched_stop(&s);
 }
