@@ -23,6 +23,7 @@ struct client_endpoint {
 	socklen_t addr_len;                  /* 0: the name has not been found */
 	unsigned failures;                   /* in a row */
 	mono_t not_before;
+	uint64_t member_id;                  /* whose node it is; 0: not known */
 };
 
 struct client_endpoints {

@@ -173,7 +173,8 @@ enum quorate_option_flag {
 	 * node when it can: writes, linearizable reads and keepalives are a hop shorter there. With it,
 	 * it stays where it is while that works, so that many clients spread over the nodes.
 	 */
-	QUORATE_ANY_NODE = 1 << 0
+	QUORATE_ANY_NODE = 1 << 0,
+	QUORATE_IN_ORDER = 1 << 1      /* begin with the first endpoint, not with one drawn by lot */
 };
 
 /*

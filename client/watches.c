@@ -14,6 +14,7 @@ struct client_watches {
 	void *arg;
 	struct client_conn *conn;      /* NULL: none */
 	bool refused, ask, asking;
+	bool dirty;                    /* there is work since the last client_watches_work() */
 	struct client_flight progress;
 	struct list buckets[WATCHES_BUCKETS];   /* all, by id */
 	struct list todo;              /* those for whom something is to be sent */
@@ -89,6 +90,7 @@ size_t client_watches_count(const struct client_watches *w)
 
 static void one_todo(struct one_watch *o)
 {
+	o->set->dirty = true;
 	if (!list_linked(&o->todo))
 		list_push(&o->set->todo, &o->todo);
 }
@@ -154,7 +156,7 @@ void client_watches_let_go(struct client_watches *w, int64_t id)
 
 void client_watches_ask(struct client_watches *w)
 {
-	w->ask = true;
+	w->ask = w->dirty = true;
 }
 
 /* ---- what comes ---- */
@@ -245,6 +247,7 @@ static void got_begun(struct client_flight *f, const struct client_reply *reply)
 	const struct native_watch_result *res = reply->result;
 	bool again = o->begun;
 
+	w->dirty = true;               /* there is room for another one, if nothing else */
 	o->at = ONE_NONE;
 	if (w->conn == NULL) {
 		one_todo(o);
@@ -278,6 +281,7 @@ static void got_asked(struct client_flight *f, const struct client_reply *reply)
 	struct client_watches *w = f->arg;
 
 	w->asking = false;
+	w->dirty = true;
 	if (reply->err != ERR_OK && reply->again != ERR_AGAIN_NO)
 		w->ask = true;
 }
@@ -339,6 +343,7 @@ void client_watches_work(struct client_watches *w)
 	static const struct native_watch_ref all = {0};
 	struct list *l, *next;
 
+	w->dirty = false;
 	for (l = w->todo.next; l != &w->todo; l = next) {
 		next = l->next;
 		if (!one_work(ONE_TODO(l)) && w->conn != NULL)
@@ -353,4 +358,9 @@ void client_watches_work(struct client_watches *w)
 bool client_watches_refused(const struct client_watches *w)
 {
 	return w->refused;
+}
+
+bool client_watches_dirty(const struct client_watches *w)
+{
+	return w->dirty;
 }

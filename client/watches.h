@@ -44,6 +44,8 @@ void client_watches_attach(struct client_watches *w, struct client_conn *c);
 void client_watches_detach(struct client_watches *w);
 /* Sends what can be sent; to be called before the connection's turn. */
 void client_watches_work(struct client_watches *w);
+/* Something has happened since that calls for it again. */
+bool client_watches_dirty(const struct client_watches *w);
 /* Since attach: a watch was refused for now, and another endpoint may take it. */
 bool client_watches_refused(const struct client_watches *w);
 

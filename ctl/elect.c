@@ -77,7 +77,7 @@ static int elect_lead(struct elect_run *r, const char *name)
 	if (code == CTL_OK && rc != QUORATE_OK)
 		code = hold_fail(&r->hold, &e);
 	if (code == CTL_OK)
-		code = hold_print_key(&r->hold, quorate_election_key(r->election));
+		code = hold_print_key(&r->hold, quorate_election_key(r->election), 0);
 	if (code == CTL_OK && !signalled)
 		code = elect_wait(r, elect_lost, &e, &signalled, &rc);
 	if (code == CTL_OK && !signalled)

@@ -66,8 +66,10 @@ int hold_open(struct hold *h, struct ctl *ctl, int64_t ttl)
 
 void hold_close(struct hold *h)
 {
-	if (h->session != NULL)
+	if (h->session != NULL && quorate_session_left_ms(h->session) > 0)
 		(void)quorate_session_close(h->session, HOLD_END_MS, NULL);
+	else if (h->session != NULL)
+		quorate_session_leave(h->session);
 	quorate_close(h->view);
 	quorate_close(h->q);
 	if (h->signals >= 0)
@@ -150,13 +152,14 @@ int hold_print(struct hold *h, const struct quorate_header *header, const struct
 	return fflush(h->ctl->out) != 0 || ferror(h->ctl->out) ? CTL_IO : CTL_OK;
 }
 
-int hold_print_key(struct hold *h, struct quorate_bytes key)
+int hold_print_key(struct hold *h, struct quorate_bytes key, unsigned flags)
 {
 	struct quorate_op op = quorate_op_get(key);
 	struct quorate_result *r;
 	struct quorate_error e;
 	int code;
 
+	op.flags = flags;
 	if (quorate_call(h->q, &op, 0, &r, &e) != QUORATE_OK)
 		return hold_fail(h, &e);
 	if (r->n_kvs == 0)

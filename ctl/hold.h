@@ -51,8 +51,8 @@ struct hold_news hold_wait(const struct hold *h, const struct hold_task *t, int 
 bool hold_is_end(int sig);
 
 int hold_fail(struct hold *h, const struct quorate_error *e);
-/* Reads the key and prints it as `get` does: CTL_OK, or an exit code with the error printed. */
-int hold_print_key(struct hold *h, struct quorate_bytes key);
+/* Reads the key (flags: QUORATE_KEYS_ONLY) and prints it as `get` does: CTL_OK, or an exit code with the error printed. */
+int hold_print_key(struct hold *h, struct quorate_bytes key, unsigned flags);
 int hold_print(struct hold *h, const struct quorate_header *header, const struct quorate_kv *kv);
 
 #endif

@@ -106,7 +106,7 @@ static int lock_hold(struct lock_run *r)
 
 	if (code != CTL_OK)
 		return code;
-	code = hold_print_key(&r->hold, quorate_lock_key(r->lock));
+	code = hold_print_key(&r->hold, quorate_lock_key(r->lock), QUORATE_KEYS_ONLY);
 	while (code == CTL_OK && !news.done && !hold_is_end(news.sig))
 		news = hold_wait(&r->hold, &task, -1);
 	(void)hold_task_end(&r->hold, &task, !news.done);

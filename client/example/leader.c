@@ -30,22 +30,20 @@ static void say(const char *what, int64_t term)
 	fflush(stdout);
 }
 
-/* Waits for SIGTERM, then ends whatever goes on through the view. */
-static void *stopper(void *arg)
+static sigset_t stop_signals;
+
+/* Waits to be asked to stop, then ends whatever goes on through the view. */
+static void *stopper(void *view)
 {
-	sigset_t set;
 	int sig;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigwait(&set, &sig);
-	quorate_cancel_all(arg);
+	sigwait(&stop_signals, &sig);
+	quorate_cancel_all(view);
 	return NULL;
 }
 
 /*
- * One step of the leader's work: here a counter. It's guarded by a compare, so that a leader that does
+ * One step of the leader's work, guarded by a compare, so that a leader that does
  * not know yet that it leads no more changes nothing. False: it leads no more.
  */
 static bool step(struct quorate *q, const struct quorate_election *el, const char *name)
@@ -75,11 +73,9 @@ static int lead(struct quorate *q, struct quorate_election *el, const char *name
 	if (rc != QUORATE_OK)
 		return rc;
 	say("leading", quorate_election_token(el));
-	while (step(q, el, name)) {
+	do
 		rc = quorate_election_lost(el, STEP_MS, &e);
-		if (rc != QUORATE_ERR_TIMEOUT)
-			break;
-	}
+	while (rc == QUORATE_ERR_TIMEOUT && step(q, el, name));
 	return rc == QUORATE_ERR_CANCELED ? rc : QUORATE_ERR_LOST;
 }
 
@@ -90,15 +86,14 @@ int main(int argc, char **argv)
 	struct quorate *q, *view;
 	struct quorate_error e;
 	pthread_t thread;
-	sigset_t set;
 	int rc;
 
 	if (argc != 3)
 		errx(100, "usage: leader NAME MYSELF");
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	sigemptyset(&stop_signals);
+	sigaddset(&stop_signals, SIGTERM);
+	sigaddset(&stop_signals, SIGINT);
+	pthread_sigmask(SIG_BLOCK, &stop_signals, NULL);   /* in all threads: before the first is made */
 	o.endpoints = getenv("QUORATE_ENDPOINTS");
 	so.ttl = TTL_S;
 	check(quorate_open(&o, &q, &e), &e, "open");

@@ -6,32 +6,31 @@
  *	pubsub subscribe news/ positions/me           prints messages, until it is stopped or killed
  *	pubsub count news/ positions/counter total    adds them up in the cluster, each exactly once
  *
- * To publish is to put; a subscriber keeps in the cluster how far it has come. `subscribe` acknowledges
- * what it has printed: killed in between, it prints that message again. `count` has no such gap: the
- * new sum and the new position are one transaction.
+ * Killed before it acknowledges, `subscribe` prints one again; `count` has sum and position in one txn.
  */
 #include <err.h>
-#include <inttypes.h>
 #include <quorate.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+/* COMPACTED is one of the errors: history that was missed is never passed over in silence. */
 static void check(int rc, const struct quorate_error *e, const char *what)
 {
 	if (rc != QUORATE_OK)
-		errx(rc == QUORATE_ERR_COMPACTED ? 2 : 1, "%s: %s", what, e->text);
+		errx(1, "%s: %s", what, e->text);
 }
 
-static void publish(struct quorate *q, const char *topic)
+static int publish(struct quorate *q, const char *topic)
 {
-	char line[4096], key[512];
 	struct quorate_error e;
+	char line[4096];
 
-	snprintf(key, sizeof key, "%sline", topic);
 	while (fgets(line, sizeof line, stdin) != NULL) {
-		line[strcspn(line, "\n")] = 0;
-		check(quorate_put(q, key, line, &e), &e, "publish");
+		line[strcspn(line, "\n")] = 0;         /* any key that begins with the topic does */
+		check(quorate_put(q, topic, line, &e), &e, "publish");
 	}
+	quorate_close(q);
+	return 0;
 }
 
 static struct quorate_subscriber *open_at(struct quorate *q, const char *topic, const char *position)
@@ -48,51 +47,52 @@ static struct quorate_subscriber *open_at(struct quorate *q, const char *topic, 
 	return s;
 }
 
-static void subscribe(struct quorate *q, const char *topic, const char *position)
+static void print(struct quorate_subscriber *s, const struct quorate_message *m)
 {
-	struct quorate_subscriber *s = open_at(q, topic, position);
-	struct quorate_message m;
+	const struct quorate_bytes *v = &m->event->kv.value;
 	struct quorate_error e;
 
-	/* A compaction is no reason to end, but to be told: what was missed may matter. */
-	for (;;) {
-		check(quorate_subscriber_next(s, QUORATE_FOREVER, &m, &e), &e, "next");
-		printf("%" PRId64 " %.*s\n", m.revision, (int)m.event->kv.value.size,
-		       (const char *)m.event->kv.value.data);
-		fflush(stdout);
-		check(quorate_subscriber_ack(s, &m, 0, &e), &e, "acknowledge");
-	}
+	printf("%lld %.*s\n", (long long)m->revision, (int)v->size, (const char *)v->data);
+	fflush(stdout);
+	check(quorate_subscriber_ack(s, m, 0, &e), &e, "acknowledge");
 }
 
-/* total += n, together with the position, if nobody else has changed either. False: try again. */
-static bool add(struct quorate *q, struct quorate_subscriber *s, const struct quorate_message *m, const char *total)
+static long long as_number(struct quorate_bytes v)
+{
+	char text[32];
+
+	snprintf(text, sizeof text, "%.*s", (int)v.size, (const char *)v.data);
+	return strtoll(text, NULL, 10);
+}
+
+/* total += n, together with the position, if nobody else has changed either. */
+static void add(struct quorate *q, struct quorate_subscriber *s, const struct quorate_message *m, const char *total)
 {
 	struct quorate_compare compares[2];
 	struct quorate_op then[2], op;
 	struct quorate_txn txn = {compares, 2, then, 2, NULL, 0};
 	struct quorate_result *r;
 	struct quorate_error e;
-	char sum[32] = "0", number[32];
+	char sum[32];
 	int64_t seen = 0;
-	bool done;
+	long long n = as_number(m->event->kv.value);
 
 	check(quorate_get(q, total, &r, &e), &e, "read");
 	if (r->n_kvs > 0) {
 		seen = r->kvs[0].mod_revision;
-		snprintf(sum, sizeof sum, "%.*s", (int)r->kvs[0].value.size, (const char *)r->kvs[0].value.data);
+		n += as_number(r->kvs[0].value);
 	}
 	quorate_result_free(r);
-	snprintf(number, sizeof number, "%.*s", (int)m->event->kv.value.size, (const char *)m->event->kv.value.data);
-	snprintf(sum, sizeof sum, "%lld", strtoll(sum, NULL, 10) + strtoll(number, NULL, 10));
+	snprintf(sum, sizeof sum, "%lld", n);
 	compares[0] = quorate_if(quorate_str(total), QUORATE_TARGET_MOD, QUORATE_EQUAL, seen);
 	quorate_subscriber_ack_op(s, m, &compares[1], &then[1]);
 	then[0] = quorate_op_put(quorate_str(total), quorate_str(sum), 0);
 	op = quorate_op_txn(&txn);
-	/* If its outcome is unknown only the position can tell: end, and begin there again. */
+	/* Should its outcome be unknown, the position knows: end, and begin there again. */
 	check(quorate_call(q, &op, 0, &r, &e), &e, "add");
-	done = r->succeeded;
+	if (!r->succeeded)
+		errx(1, "somebody else counts too");
 	quorate_result_free(r);
-	return done;
 }
 
 int main(int argc, char **argv)
@@ -103,21 +103,17 @@ int main(int argc, char **argv)
 	struct quorate_error e;
 	struct quorate *q;
 
+	if (argc < 3 || argc > 5 || strcmp(argv[1], argc == 3 ? "publish" : argc == 4 ? "subscribe" : "count") != 0)
+		errx(100, "usage: pubsub publish TOPIC | subscribe TOPIC POSITION | count TOPIC POSITION TOTAL");
 	o.endpoints = getenv("QUORATE_ENDPOINTS");
 	check(quorate_open(&o, &q, &e), &e, "open");
-	if (argc == 3 && strcmp(argv[1], "publish") == 0) {
-		publish(q, argv[2]);
-	} else if (argc == 4 && strcmp(argv[1], "subscribe") == 0) {
-		subscribe(q, argv[2], argv[3]);
-	} else if (argc == 5 && strcmp(argv[1], "count") == 0) {
-		for (s = open_at(q, argv[2], argv[3]);;) {
-			check(quorate_subscriber_next(s, QUORATE_FOREVER, &m, &e), &e, "next");
-			if (!add(q, s, &m, argv[4]))
-				errx(1, "somebody else counts too");
-		}
-	} else {
-		errx(100, "usage: pubsub publish TOPIC | subscribe TOPIC POSITION | count TOPIC POSITION TOTAL");
+	if (argc == 3)
+		return publish(q, argv[2]);
+	for (s = open_at(q, argv[2], argv[3]);;) {
+		check(quorate_subscriber_next(s, QUORATE_FOREVER, &m, &e), &e, "next");
+		if (argc == 4)
+			print(s, &m);
+		else
+			add(q, s, &m, argv[4]);
 	}
-	quorate_close(q);
-	return 0;
 }

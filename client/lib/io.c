@@ -46,7 +46,8 @@ int io_make(struct core *c, struct quorate_error *e)
 	if (rc != ERR_OK)
 		return lib_error(e, rc, ERR_AGAIN_NO, "%s", why);
 	/* A thousand clients of one list do not all begin with its first. */
-	io->endpoints.next = (size_t)client_random(&io->endpoints.random, io->endpoints.n);
+	if ((c->o.flags & QUORATE_IN_ORDER) == 0)
+		io->endpoints.next = (size_t)client_random(&io->endpoints.random, io->endpoints.n);
 	for (size_t i = 0; i < io->endpoints.n; i++)
 		io->has_names = io->has_names || io->endpoints.v[i].addr_len == 0;
 	return ERR_OK;
@@ -77,6 +78,7 @@ static void io_names_found(struct io *io, struct client_endpoints *found, const 
 		for (size_t k = 0; k < old->n; k++)
 			if (client_endpoint_same(&found->v[i], &old->v[k])) {
 				found->v[i].failures = old->v[k].failures;
+				found->v[i].member_id = old->v[k].member_id;
 				found->v[i].not_before = old->v[k].not_before;
 			}
 	for (size_t i = 0; i < found->n; i++)
@@ -375,7 +377,10 @@ void *io_run(void *arg)
 			io_timers(io);
 		io_send(io);
 		watch_io_turn(io);
-		io_write(io);
+		leader_turn(io);
+		io_write(io);          /* which also reads */
+		if (watch_io_dirty(io))
+			io_due(io, io->now);
 		call_hand_out(core, &io->ended);
 		io_wait(io);
 		call_hand_out(core, &io->ended);

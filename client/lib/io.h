@@ -29,7 +29,7 @@ enum {
 };
 
 enum line_state { LINE_DIALING, LINE_READY, LINE_DRAINING };
-enum line_use { LINE_CALLS, LINE_PINNED, LINE_WATCHES };
+enum line_use { LINE_CALLS, LINE_PINNED, LINE_WATCHES, LINE_CANDIDATE };
 
 struct line {
 	struct list node;
@@ -46,6 +46,9 @@ struct line {
 	bool pinging;
 	mono_t pinged;
 	struct client_flight ping;
+	struct client_flight status;   /* leader.c's: who leads? */
+	bool status_asked, status_known, leads;
+	uint64_t leader;
 };
 
 struct io {
@@ -57,6 +60,8 @@ struct io {
 	struct list ended;             /* to be handed out */
 	struct list lines;
 	struct line *main;             /* where calls are sent; NULL: none, not even being made */
+	struct line *candidate;        /* that may take its place: leader.c */
+	mono_t leader_next;
 	mono_t now, due;               /* due: there is nothing to do before, unless something comes */
 	struct quorate_error why;      /* the last reason that an endpoint could not be reached */
 	struct names *names;           /* a look-up that is under way */
@@ -102,6 +107,11 @@ void flight_end(struct io *io, struct call *c, int code, enum err_again again, c
 /* It has not ended in time, or is cancelled. */
 void flight_expire(struct io *io, struct call *c);
 void flight_cancel(struct io *io, struct call *c);
+
+/* ---- leader.c ---- */
+
+void leader_turn(struct io *io);
+void leader_line_gone(struct io *io, struct line *l);
 
 /* ---- names.c: a thread that looks up names ---- */
 

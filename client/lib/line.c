@@ -45,6 +45,7 @@ static void line_free(struct line *l)
 		l->io->main = NULL;
 	if (l->use == LINE_WATCHES)
 		watch_io_lost(l->io, l);
+	leader_line_gone(l->io, l);
 	list_remove(&l->node);
 	l->broken = true;
 	client_conn_close(&l->conn);   /* whose flights end here */
@@ -67,7 +68,7 @@ struct line *line_open(struct io *io, const struct client_endpoint *at, enum lin
 {
 	struct line *l = calloc(1, sizeof *l);
 	int rc = l == NULL ? ERR_NO_MEMORY : ERR_OK;
-	uint32_t flights = use == LINE_CALLS ? IO_FLIGHTS : IO_FLIGHTS_FEW;
+	uint32_t flights = use == LINE_CALLS || use == LINE_CANDIDATE ? IO_FLIGHTS : IO_FLIGHTS_FEW;
 
 	if (rc == ERR_OK) {
 		l->io = io;

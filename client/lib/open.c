@@ -45,7 +45,7 @@ static int open_options(struct core_options *to, const struct quorate_options *g
 	if (given != NULL && !options_take(&o, sizeof o, given, given->size))
 		return lib_error(e, ERR_BAD_ARGUMENT, ERR_AGAIN_NO,
 				 "options: use QUORATE_OPTIONS_INIT, and a library as new as the header");
-	if (o.max_calls > LIMIT_CLIENT_INFLIGHT || (o.flags & ~(unsigned)QUORATE_ANY_NODE) != 0)
+	if (o.max_calls > LIMIT_CLIENT_INFLIGHT || (o.flags & ~(unsigned)(QUORATE_ANY_NODE | QUORATE_IN_ORDER)) != 0)
 		return lib_error(e, ERR_BAD_ARGUMENT, ERR_AGAIN_NO, "options: max_calls or flags");
 	*to = (struct core_options){
 		.timeout_ms = o.timeout_ms != 0 ? o.timeout_ms : OPEN_TIMEOUT_MS,

@@ -71,6 +71,7 @@ void watch_io_free(struct io *io);
 void watch_io_take(struct io *io, struct list *work);    /* of core->watch_work, no lock held */
 void watch_io_canceled(struct io *io);                   /* those of views that are cancelled end */
 void watch_io_turn(struct io *io);                       /* a line if one is needed, what is to be sent */
+bool watch_io_dirty(const struct io *io);                /* it should be called again, now */
 void watch_io_lost(struct io *io, struct line *l);       /* before the line is closed */
 
 #endif

@@ -283,3 +283,8 @@ void watch_io_turn(struct io *io)
 	    client_conn_queued(s->line->conn) == 0)
 		line_close(s->line, NULL);
 }
+
+bool watch_io_dirty(const struct io *io)
+{
+	return client_watches_dirty(io->watches->watches);
+}

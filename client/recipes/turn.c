@@ -81,6 +81,7 @@ static void turn_state_set(struct turn *t, enum turn_state state, int64_t create
 	(void)pthread_mutex_lock(&t->lock);
 	t->state = state;
 	t->created = created;
+	t->doubt = t->doubt && state == TURN_LEAVING;
 	if (state != TURN_IN)
 		atomic_store(&t->revision, 0);
 	(void)pthread_mutex_unlock(&t->lock);
@@ -262,7 +263,7 @@ static int turn_search(struct turn *t, mono_t deadline, struct quorate_error *e)
 {
 	struct quorate_op op = quorate_op_get(t->key);
 	struct quorate_result *r;
-	int rc = recipe_call(t->own, NULL, &op, deadline, &r, e);
+	int rc = recipe_call(t->own, t->session, &op, deadline, &r, e);
 
 	if (rc == QUORATE_OK && r->n_kvs > 0 && r->kvs[0].lease == quorate_session_lease(t->session) &&
 	    (!t->marked || turn_bytes_eq(r->kvs[0].value, quorate_str(t->mark))))
@@ -284,21 +285,21 @@ static int turn_delete(struct turn *t, mono_t deadline, struct quorate_error *e)
 	struct quorate_txn txn = {&mine, 1, &then, 1, NULL, 0};
 	struct quorate_error first;
 	struct quorate_result *r;
-	bool sure, there;
+	bool there;
 	int rc;
 
 	op = quorate_op_txn(&txn);
-	rc = recipe_call(t->own, NULL, &op, deadline, &r, &first);
-	sure = rc == QUORATE_OK || first.again != QUORATE_AGAIN_UNSURE;
-	if (!sure && !recipe_over(deadline)) {
+	rc = recipe_call(t->own, t->session, &op, deadline, &r, &first);
+	t->doubt = t->doubt || (rc != QUORATE_OK && first.again == QUORATE_AGAIN_UNSURE);
+	if (rc != QUORATE_OK && t->doubt && !recipe_over(deadline)) {
 		op.flags = QUORATE_IDEMPOTENT;
-		rc = recipe_call(t->own, NULL, &op, deadline, &r, &first);
+		rc = recipe_call(t->own, t->session, &op, deadline, &r, &first);
 	}
 	if (e != NULL)
 		*e = first;
 	if (rc != QUORATE_OK)
 		return rc;
-	there = r->succeeded || !sure;
+	there = r->succeeded || t->doubt;
 	quorate_result_free(r);
 	if (!there)
 		return turn_lost_place(t, e);
@@ -312,10 +313,13 @@ static int turn_drop(struct turn *t, mono_t deadline, struct quorate_error *e)
 
 	if (t->state == TURN_UNSURE)
 		rc = turn_search(t, deadline, e);
-	if (rc != QUORATE_OK || t->state == TURN_OUT)
-		return rc;
-	turn_state_set(t, TURN_LEAVING, t->created);
-	return turn_delete(t, deadline, e);
+	if (rc == QUORATE_OK && t->state != TURN_OUT) {
+		turn_state_set(t, TURN_LEAVING, t->created);
+		rc = turn_delete(t, deadline, e);
+	}
+	if (rc == QUORATE_ERR_LOST)              /* what may still be there goes with the lease */
+		turn_state_set(t, TURN_OUT, 0);
+	return rc;
 }
 
 /* After a failure that stands in *e, beyond the caller's time. A lost session cleans up by itself. */

@@ -38,6 +38,7 @@ struct turn {
 	_Atomic int64_t revision;      /* the key's creation while it is our turn, else 0 */
 	/* Of the busy thread: */
 	int64_t created;               /* the key's creation; 0: not known */
+	bool doubt;                    /* it may have been deleted already */
 	bool marked;                   /* the key's value is the mark */
 };
 

@@ -3,8 +3,11 @@
 import os
 import queue
 import signal
+import socket
 import subprocess
 import threading
+
+import msgpack
 
 from harness import BUILD, PATIENCE_S, QUORATE, die_with_parent, until
 
@@ -136,3 +139,73 @@ def keys(c, prefix, node=0):
 
 def in_line(c, prefix, n):
     return until(lambda: len(keys(c, prefix)) == n and keys(c, prefix), f"{n} keys under {prefix}")
+
+
+class Forgetful:
+    """A gatewayd behind a proxy that breaks the connection at the Nth request of a method: with `done` its
+    answer is lost, else the request is.
+    """
+
+    def __init__(self, port, method, nth, done):
+        self.port, self.method, self.nth, self.done = port, method, nth, done
+        self.lock, self.count, self.struck = threading.Lock(), 0, False
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.sockets = [self.listener]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def endpoint(self):
+        return f"127.0.0.1:{self.listener.getsockname()[1]}"
+
+    def accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+                server = socket.create_connection(("127.0.0.1", self.port))
+            except OSError:
+                return
+            self.sockets += [client, server]
+            doomed = set()               # ids of requests whose answer is to be lost
+            threading.Thread(target=self.pump, args=(client, server, doomed, True), daemon=True).start()
+            threading.Thread(target=self.pump, args=(server, client, doomed, False), daemon=True).start()
+
+    def strikes(self, message, doomed, upwards):
+        """Is this message where the connection breaks?"""
+        if not upwards:
+            return message[0] == 1 and message[1] in doomed
+        with self.lock:
+            if message[2] != self.method:
+                return False
+            self.count += 1
+            if self.count != self.nth:
+                return False
+            self.struck = True
+        doomed.add(message[1])
+        return not self.done
+
+    def pump(self, source, to, doomed, upwards):
+        unpacker, buffered, taken = msgpack.Unpacker(raw=True), b"", 0
+        try:
+            while data := source.recv(65536):
+                buffered += data
+                unpacker.feed(data)
+                for message in unpacker:
+                    n = unpacker.tell() - taken
+                    taken += n
+                    if self.strikes(message, doomed, upwards):
+                        raise OSError
+                    to.sendall(buffered[:n])
+                    buffered = buffered[n:]
+        except OSError:
+            pass
+        for s in (source, to):
+            try:
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for s in self.sockets:
+            s.close()
