@@ -327,8 +327,7 @@ struct conn *conn_new(struct conn_set *s, int fd, const char *peer)
 	struct conn *c = mem_alloc(sizeof *c);
 
 	c->set = s;
-	list_init(&c->requests);
-	list_init(&c->parked);
+	caller_init(&c->caller, s->ops->caller);
 	list_init(&c->dirty);
 	list_init(&c->in_partial);
 	list_init(&c->in_blocked);

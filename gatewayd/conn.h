@@ -26,6 +26,7 @@
 
 #include "base/buf.h"
 #include "base/list.h"
+#include "gatewayd/caller.h"
 #include "gatewayd/counters.h"
 #include "gatewayd/rpc.h"
 #include "rt/loop.h"
@@ -42,6 +43,7 @@ struct conn_ops {
 	void (*room)(void *arg, struct conn *c);
 	/* It is closed: the owner forgets its requests, and answers none of them. */
 	void (*gone)(void *arg, struct conn *c);
+	const struct caller_ops *caller;      /* of every connection's `caller` */
 };
 
 struct conn_set {
@@ -66,10 +68,8 @@ enum conn_state { CONN_OPEN, CONN_ENDING, CONN_LINGER, CONN_DEAD };
 
 struct conn {
 	/* for the owner */
-	struct list requests;
-	struct list parked;           /* reads that wait for room or for the stream's end */
+	struct caller caller;         /* of the native protocol */
 	size_t in_flight;
-	void *watches;                /* the owner's; NULL: none */
 	/* conn.c's own */
 	struct list node, dirty;
 	struct list in_partial, in_blocked;   /* of the set's lists */
