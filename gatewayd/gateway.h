@@ -13,6 +13,8 @@
  *   watch.c     watches: by way of watchd; notifications
  *   info.c      version, status, members, hash, move_leader
  *   map.c       the mapped store and its generations
+ *   h2/         HTTP/2: the only includer of nghttp2
+ *   etcd/       gRPC, and what of etcd's API is not simply another form of the above
  */
 #ifndef QUORATE_GATEWAY_H
 #define QUORATE_GATEWAY_H
@@ -117,6 +119,9 @@ struct gateway {
 	struct reads reads;
 	struct list deadlines, short_deadlines;   /* each in the order of its deadlines */
 	struct list moves;                     /* begun transfers of leadership */
+	struct list leader_streams;            /* gRPC streams that end when there is no leader */
+	struct loop_timer leader_timer;
+	mono_t leader_seen;
 	size_t n_requests;
 	struct loop_hook hook;
 	struct loop_timer timer;

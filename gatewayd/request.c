@@ -26,11 +26,16 @@ void request_short(struct gateway *g, struct request *r, int64_t ms)
 	list_push(&g->short_deadlines, &r->by_deadline);
 }
 
-void request_forget(struct gateway *g, struct request *r)
+static void request_take_out(struct gateway *g, struct request *r)
 {
 	list_remove(&r->by_caller);
 	list_remove(&r->by_deadline);
 	g->n_requests--;
+}
+
+void request_forget(struct gateway *g, struct request *r)
+{
+	request_take_out(g, r);
 	mem_free(r);
 }
 
@@ -46,8 +51,9 @@ void request_error(struct gateway *g, struct request *r, int err)
 /* The result may lie in the request. */
 void request_result(struct gateway *g, struct request *r, const struct msg_desc *d, const void *result)
 {
+	request_take_out(g, r);
 	caller_result(r->caller, r->id, d, result, ERR_RESULT_LOST);
-	request_forget(g, r);
+	mem_free(r);
 }
 
 struct kv_header gateway_header(const struct gateway *g, int64_t revision)
