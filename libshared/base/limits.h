@@ -82,6 +82,10 @@
 #define LIMIT_CONN_LINGER_MS 2000u             /* for the last words to reach a client */
 #define LIMIT_REQUEST_TIMEOUT_MS 7000u         /* as etcd: 5 s + 2 election timeouts of 1 s */
 
+/* HTTP/1.1. */
+#define LIMIT_HTTP_HEAD_BYTES (16u * KIB)      /* request line and header fields */
+#define LIMIT_HTTP_BODY_BYTES (3u * MIB)       /* of a request, as JSON: base64 is a third longer */
+
 /* HTTP/2. */
 #define LIMIT_H2_STREAMS 1024u                 /* open at a time on one connection */
 #define LIMIT_H2_STREAM_WINDOW (1u * MIB)      /* bytes a client may send ahead on one stream... */
