@@ -233,6 +233,8 @@ static void conn_output(struct conn *c)
 		return;
 	conn_count(c);                        /* a stream has appended */
 	conn_write(c);
+	if (c->more_out && !c->blocked)
+		conn_touch(c);
 	if (c->state == CONN_DEAD || c->state == CONN_LINGER)
 		return;
 	if (c->state == CONN_ENDING && conn_answered(c)) {

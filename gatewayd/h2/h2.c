@@ -268,6 +268,7 @@ static void h2_fill(struct conn *c)
 		if (n > 0)
 			buf_add(&c->out, data, (size_t)n);
 	}
+	c->more_out = n > 0;
 	if (n < 0) {
 		conn_abort(c, nghttp2_strerror((int)n));
 		return;
