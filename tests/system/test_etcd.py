@@ -295,6 +295,67 @@ def many_keepalives_on_a_stream_are_answered_in_order():
         assert [a["ID"] for a in got] == [a["ID"] for a in asked]
 
 
+# ---- Lock, Election ----
+
+def locks_are_had_one_after_the_other():
+    lock = ("v3lockpb.Lock/Lock", "LockRequest", "LockResponse")
+    unlock = ("v3lockpb.Lock/Unlock", "UnlockRequest", "HeaderResponse")
+    with etcd() as e:
+        first, second, third = (e.grant(60)["ID"] for _ in range(3))
+        got = e.call(*lock, name=b"k", lease=first)
+        assert got["key"] == f"k/{first:x}".encode()
+        assert e.call(*lock, name=b"k", lease=first) == got, "whose it is may ask again"
+        waits = e.future(*lock, name=b"k", lease=second)
+        until(lambda: e.range(b"k/", b"k0")["count"] == 2, "the second one waits")
+        gives_up = e.future(*lock, name=b"k", lease=third)
+        until(lambda: e.range(b"k/", b"k0")["count"] == 3, "the third one waits")
+        gives_up.cancel()
+        until(lambda: e.range(b"k/", b"k0")["count"] == 2, "who goes leaves the queue")
+        assert not waits.done()
+        e.call(*unlock, key=got["key"])
+        assert waits.result()["key"] == f"k/{second:x}".encode()
+        e.call("Lease/LeaseRevoke", "LeaseRequest", "HeaderResponse", ID=second)
+        assert e.call(*lock, name=b"k")["key"].startswith(b"k/"), "with a lease of its own"
+        lost = e.future(*lock, name=b"k", lease=third)
+        until(lambda: e.range(b"k/", b"k0")["count"] == 2, "it waits")
+        e.call("Lease/LeaseRevoke", "LeaseRequest", "HeaderResponse", ID=third)
+        e.delete(e.range(b"k/", b"k0")["kvs"][0]["key"])
+        try:
+            raise AssertionError(lost.result())
+        except grpc.RpcError as error:
+            assert (error.code().name, error.details()) == ("UNKNOWN", "mutex: session is expired"), error
+        assert e.refused(*lock, name=b"k", lease=third) == NO_LEASE
+
+
+def elections_have_one_leader_who_is_observed():
+    service = "v3electionpb.Election/"
+    leader = (service + "Leader", "LeaderRequest", "LeaderResponse")
+    campaign = (service + "Campaign", "CampaignRequest", "CampaignResponse")
+    proclaim = (service + "Proclaim", "ProclaimRequest", "HeaderResponse")
+    resign = (service + "Resign", "ResignRequest", "HeaderResponse")
+    with etcd() as e:
+        one, two = (e.grant(60)["ID"] for _ in range(2))
+        assert e.refused(*leader, name=b"v") == ("UNKNOWN", "election: no leader")
+        seen = e.stream(service + "Observe", "LeaderRequest", "LeaderResponse", iter([{"name": b"v"}]),
+                        timeout_s=PATIENCE_S)
+        won = e.call(*campaign, name=b"v", lease=one, value=b"1")["leader"]
+        assert won == {"name": b"v", "key": f"v/{one:x}".encode(), "rev": won["rev"], "lease": one}
+        waits = e.future(*campaign, name=b"v", lease=two, value=b"2")
+        assert next(seen)["kv"]["value"] == b"1"
+        again = e.call(*campaign, name=b"v", lease=one, value=b"one")["leader"]
+        assert again == won and next(seen)["kv"]["value"] == b"one", "another value is proclaimed"
+        e.call(*proclaim, leader=won, value=b"uno")
+        assert next(seen)["kv"]["value"] == b"uno" and e.call(*leader, name=b"v")["kv"]["value"] == b"uno"
+        assert not waits.done()
+        e.call(*resign, leader=won)
+        assert waits.result()["leader"]["lease"] == two and next(seen)["kv"]["value"] == b"2"
+        assert e.refused(*proclaim, leader=won, value=b"x") == ("UNKNOWN", "election: not leader")
+        e.call(*resign, leader=won)          # of somebody who leads no more: nothing
+        assert e.call(*leader, name=b"v")["kv"]["value"] == b"2"
+        assert e.refused(*resign) == ("UNKNOWN", '"leader" field must be provided')
+        seen.cancel()
+
+
 # ---- the rest ----
 
 def status_members_hash_alarms_and_health():
@@ -440,6 +501,7 @@ def etcdctl_works_as_it_is():
     ctl("endpoint", "health")
     ctl("endpoint", "hashkv")
     assert ctl("alarm", "list") == ""
+    assert ctl("lock", "z/lock", "echo", "had it") == "had it\n"
 
 
 def main():
@@ -447,7 +509,8 @@ def main():
         return tap([puts_ranges_and_deletes, requests_that_make_no_sense_are_told_so_in_etcd_s_words, transactions,
                     answers_larger_than_a_step_come_whole, compaction, watches_see_what_happens_to_their_keys,
                     a_watch_with_much_to_tell_keeps_revisions_whole, leases,
-                    many_keepalives_on_a_stream_are_answered_in_order, status_members_hash_alarms_and_health,
+                    many_keepalives_on_a_stream_are_answered_in_order, locks_are_had_one_after_the_other,
+                    elections_have_one_leader_who_is_observed, status_members_hash_alarms_and_health,
                     what_is_missing_says_so, callers_metadata_counts, etcdctl_works_as_it_is,
                     streams_that_want_a_leader_end_without_one, connections_end_with_grace_when_gatewayd_stops])
 
