@@ -237,13 +237,14 @@ static void h2_forget(struct h2_conn *h)
 
 static void h2_wake(struct h2_conn *h)
 {
+	const struct conn *c = h->c;
 	struct list *l, *next;
 
 	for (l = h->streams.next; l != &h->streams; l = next) {
 		struct h2_stream *s = container_of(l, struct h2_stream, node);
 
 		next = l->next;
-		if (s->wants_room && h2_waiting(s) <= LIMIT_CONN_OUT_LOW) {
+		if (s->wants_room && h2_waiting(s) <= LIMIT_CONN_OUT_LOW && c->extra_out < LIMIT_CONN_OUT_MAX) {
 			s->wants_room = false;
 			h->ops->room(s);
 		}
