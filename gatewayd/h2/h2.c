@@ -237,13 +237,14 @@ static void h2_forget(struct h2_conn *h)
 
 static void h2_wake(struct h2_conn *h)
 {
+	const struct conn *c = h->c;
 	struct list *l, *next;
 
 	for (l = h->streams.next; l != &h->streams; l = next) {
 		struct h2_stream *s = container_of(l, struct h2_stream, node);
 
 		next = l->next;
-		if (s->wants_room && h2_waiting(s) <= LIMIT_CONN_OUT_LOW) {
+		if (s->wants_room && h2_waiting(s) <= LIMIT_CONN_OUT_LOW && c->extra_out < LIMIT_CONN_OUT_MAX) {
 			s->wants_room = false;
 			h->ops->room(s);
 		}
@@ -256,6 +257,7 @@ static void h2_fill(struct conn *c)
 	struct h2_conn *h = c->session;
 	const uint8_t *data;
 	ssize_t n = 1;
+	bool over;
 
 	if (c->eof) {
 		conn_abort(c, "client closed");
@@ -268,13 +270,14 @@ static void h2_fill(struct conn *c)
 		if (n > 0)
 			buf_add(&c->out, data, (size_t)n);
 	}
+	c->more_out = n > 0;
 	if (n < 0) {
 		conn_abort(c, nghttp2_strerror((int)n));
 		return;
 	}
-	/* nghttp2 wants neither once the client has said goodbye and all of it is answered */
-	if (n == 0 && (h->refusing || !(nghttp2_session_want_read(h->session) ||
-					nghttp2_session_want_write(h->session)))) {
+	/* nghttp2 wants neither once a last goodbye has been said and all is answered */
+	over = (!h->stopping || h->goodbye) && !nghttp2_session_want_read(h->session);
+	if (n == 0 && (h->refusing || (over && !nghttp2_session_want_write(h->session)))) {
 		h->refusing = true;
 		h->flushed = true;
 		h2_forget(h);
