@@ -167,7 +167,6 @@ static bool plain_asked(const struct http1 *h, const char *name, const char *val
 	return false;
 }
 
-/* Both stand here only once they have been checked by name. */
 static void plain_probe(struct http1 *h, bool health, bool linearizable)
 {
 	struct http_plain *p = plain_new(h);
@@ -195,28 +194,42 @@ static void plain_metrics(struct http1 *h)
 	info_status(h->g, &plain_new(h)->caller, &rpc, NULL);
 }
 
+enum plain_path { PLAIN_UNKNOWN, PLAIN_VERSION, PLAIN_HEALTH, PLAIN_LIVEZ, PLAIN_READYZ, PLAIN_METRICS };
+
+static enum plain_path plain_path(struct bytes path)
+{
+	static const struct {
+		const char *path;
+		enum plain_path is;
+	} rows[] = {
+		{"/version", PLAIN_VERSION}, {"/health", PLAIN_HEALTH}, {"/metrics", PLAIN_METRICS},
+		{"/livez", PLAIN_LIVEZ}, {"/livez/serializable_read", PLAIN_LIVEZ},
+		{"/readyz", PLAIN_READYZ}, {"/readyz/linearizable_read", PLAIN_READYZ},
+		{"/readyz/serializable_read", PLAIN_LIVEZ},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		if (bytes_eq(path, bytes_str(rows[i].path)))
+			return rows[i].is;
+	return PLAIN_UNKNOWN;
+}
+
 bool http_plain_begin(struct http1 *h)
 {
-	struct bytes path = h->req.path;
-	bool known = true;
+	enum plain_path path = plain_path(h->req.path);
 
+	if (path == PLAIN_UNKNOWN)
+		return false;
 	h->handler = &plain_handler;
-	if (!bytes_eq(h->req.method, bytes_str("GET"))) {
+	if (!bytes_eq(h->req.method, bytes_str("GET")))
 		http1_say(h, 405, plain_text, "Method Not Allowed\n");
-		return true;
-	}
-	if (bytes_eq(path, bytes_str("/version")))
+	else if (path == PLAIN_VERSION)
 		plain_version(h);
-	else if (bytes_eq(path, bytes_str("/health")))
+	else if (path == PLAIN_HEALTH)
 		plain_probe(h, true, !plain_asked(h, "serializable", "true"));
-	else if (bytes_eq(path, bytes_str("/livez")) || bytes_eq(path, bytes_str("/livez/serializable_read")) ||
-		 bytes_eq(path, bytes_str("/readyz/serializable_read")))
-		plain_probe(h, false, false);
-	else if (bytes_eq(path, bytes_str("/readyz")) || bytes_eq(path, bytes_str("/readyz/linearizable_read")))
-		plain_probe(h, false, !plain_asked(h, "exclude", "linearizable_read"));
-	else if (bytes_eq(path, bytes_str("/metrics")))
+	else if (path == PLAIN_METRICS)
 		plain_metrics(h);
 	else
-		known = false;
-	return known;
+		plain_probe(h, false, path == PLAIN_READYZ && !plain_asked(h, "exclude", "linearizable_read"));
+	return true;
 }
