@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Calls of libquorate that wait, against servers that answer, lie, stall, close and send garbage. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -189,6 +192,79 @@ TEST(a_server_that_never_says_who_it_is_gets_no_write)
 	quorate_close(q);
 	play_stop(&p);
 	fake_stop(&f);
+}
+
+static bool later_serve(void *arg, struct fake_conn *c, const struct fake_request *r)
+{
+	struct native_version_result version = {bytes_str("9.9.9"), *(uint64_t *)arg};
+	struct kv_put_result put = {0};
+
+	fake_result(c, r, strcmp(r->method->name, "version") == 0 ? (void *)&version : (void *)&put);
+	return true;
+}
+
+TEST(a_later_protocol_is_understood_and_an_older_one_is_not)
+{
+	for (uint64_t protocol = 0; protocol < 3; protocol++) {
+		struct fake_setup s = {.serve = later_serve, .arg = &protocol, .own_version = true};
+		struct fake_server *f = fake_start(&s);
+		struct quorate *q = world_open(fake_endpoint(f), NULL, NULL);
+		struct quorate_error e;
+
+		EQ_INT(world_put(q, 100, 0, &e), protocol > 0 ? QUORATE_OK : QUORATE_ERR_CLOSED);
+		OK(protocol > 0 || strstr(e.text, "version") != NULL);
+		quorate_close(q);
+		fake_stop(&f);
+	}
+}
+
+/* A listener whose queue is full: the kernel drops what comes, and a connect hangs. */
+struct hanging {
+	int listener, queued[8];
+	char endpoint[64];
+};
+
+static void hanging_open(struct hanging *h)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof a;
+
+	h->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	OK(bind(h->listener, (struct sockaddr *)&a, sizeof a) == 0 && listen(h->listener, 0) == 0);
+	OK(getsockname(h->listener, (struct sockaddr *)&a, &len) == 0);
+	(void)snprintf(h->endpoint, sizeof h->endpoint, "127.0.0.1:%u", (unsigned)ntohs(a.sin_port));
+	for (size_t i = 0; i < 8; i++) {
+		h->queued[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		(void)connect(h->queued[i], (struct sockaddr *)&a, sizeof a);
+	}
+}
+
+static void hanging_close(struct hanging *h)
+{
+	for (size_t i = 0; i < 8; i++)
+		(void)close(h->queued[i]);
+	(void)close(h->listener);
+}
+
+TEST(an_endpoint_that_hangs_is_passed_over)
+{
+	struct play p = {.acts = {ACT_OK}, .revision = 5};
+	struct hanging h;
+	struct quorate_error e;
+	struct quorate *q;
+
+	play_start(&p);
+	hanging_open(&h);
+	q = world_open(h.endpoint, NULL, NULL);
+	EQ_INT(world_put(q, 100, 0, &e), QUORATE_ERR_CLOSED);
+	EQ_INT(e.again, QUORATE_AGAIN_SAFE);
+	quorate_close(q);
+	q = world_open(h.endpoint, play_endpoint(&p), NULL);
+	EQ_INT(world_put(q, 0, 0, &e), QUORATE_OK);
+	EQ_STR(e.endpoint, play_endpoint(&p));
+	quorate_close(q);
+	hanging_close(&h);
+	play_stop(&p);
 }
 
 TEST(an_error_has_code_text_again_and_who_said_it)
@@ -532,6 +608,8 @@ TESTS = {
 	T(a_dead_endpoint_and_a_name_that_is_not_found_are_passed_over),
 	T(who_cannot_be_reached_is_said_with_the_reason),
 	T(a_server_that_never_says_who_it_is_gets_no_write),
+	T(a_later_protocol_is_understood_and_an_older_one_is_not),
+	T(an_endpoint_that_hangs_is_passed_over),
 	T(an_error_has_code_text_again_and_who_said_it),
 	T(what_was_not_done_is_repeated_elsewhere),
 	T(a_write_that_may_have_been_done_is_not_repeated),
