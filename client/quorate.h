@@ -117,8 +117,11 @@ enum quorate_code {
 	QUORATE_ERR_IO = 80, QUORATE_ERR_NO_MEMORY = 81,
 	QUORATE_ERR_FULL = 82,         /* a limit of quorate_options: again after some have ended */
 	QUORATE_ERR_CLOSED = 83,       /* no endpoint can be reached, or the connection broke */
-	QUORATE_ERR_INTERNAL = 87,
-	QUORATE_ERR_CANCELED = 88      /* by quorate_cancel(), quorate_cancel_all() or a close */
+	QUORATE_ERR_NOT_FOUND = 85, QUORATE_ERR_INTERNAL = 87,
+	QUORATE_ERR_CANCELED = 88,     /* by quorate_cancel(), quorate_cancel_all() or a close */
+	QUORATE_ERR_LOST = 89,         /* a session, or what was held by it, is gone */
+	QUORATE_ERR_HELD = 90,         /* somebody else has the lock, or holds the barrier */
+	QUORATE_ERR_CONFLICT = 92      /* others have changed what a transaction read, each time */
 };
 
 enum quorate_again {
@@ -595,7 +598,312 @@ void quorate_session_leave(struct quorate_session *s);
 
 /* ---- recipes ------------------------------------------------------------------------------ */
 
-/* (Locks, elections and transactional memory stand here, built on what is above.) */
+/*
+ * Built on calls, watches and sessions, and on nothing else. The keys are those of etcd's recipes:
+ * programs of both may share a lock, an election or a service.
+ *
+ * What is held, is held by a session, and lost with it at once. Every name is one of the view that
+ * the recipe was opened with; cancelling that view ends its waits, and what they had begun is
+ * cleaned up nonetheless. The session must outlive the recipe.
+ */
+
+/*
+ * A lock is a line: who wants it puts a key that lives as long as his session, and has the lock
+ * when no key that was created earlier stands in his way. So it is fair, each waiter watches the one
+ * key before his own, and the key's create revision grows from holder to holder.
+ */
+struct quorate_lock;
+
+enum quorate_lock_mode {
+	QUORATE_MUTEX = 1,             /* one holder; key NAME/LEASE, the lease in hexadecimal */
+	QUORATE_READ_LOCK,             /* together with other readers; NAME/read/... */
+	QUORATE_WRITE_LOCK             /* alone; NAME/write/... Readers that come later wait behind it. */
+};
+
+int quorate_lock_open(struct quorate *q, struct quorate_session *s, struct quorate_bytes name,
+		      enum quorate_lock_mode mode, struct quorate_lock **l, struct quorate_error *e);
+/*
+ * Waits for the lock. TIMEOUT, CANCELED: not got, and the place in the line is given up; `again` is
+ * UNSURE if that could not be made sure: then the next call through this handle, or the end of the
+ * session, does it. LOST: the session or the place is gone. BAD_ARGUMENT: this handle has the lock, or
+ * another thread is busy with it: threads take a handle each, and exclude each other also with
+ * one session.
+ */
+int quorate_lock_acquire(struct quorate_lock *l, int64_t timeout_ms, struct quorate_error *e);
+/* The same, but for HELD: somebody else has it, or waits before us. */
+int quorate_lock_try(struct quorate_lock *l, int64_t timeout_ms, struct quorate_error *e);
+/*
+ * QUORATE_OK: it was held until now. LOST: it had been lost before. Both times it is not ours any
+ * more. Other errors: that is not known, try again.
+ */
+int quorate_lock_release(struct quorate_lock *l, int64_t timeout_ms, struct quorate_error *e);
+/*
+ * The fencing token: whoever does the work that the lock protects refuses a token below the highest
+ * that it has seen. (With read locks: below the highest of a writer.) 0: not held, as far as we know.
+ */
+int64_t quorate_lock_token(const struct quorate_lock *l);
+/* In a transaction: true as long as the lock is held, whatever this process believes. */
+struct quorate_compare quorate_lock_held(const struct quorate_lock *l);
+struct quorate_bytes quorate_lock_key(const struct quorate_lock *l);   /* lives as long as l */
+/* Waits until a lock that is held is lost: QUORATE_OK, and *why says how. TIMEOUT: it is not. */
+int quorate_lock_lost(struct quorate_lock *l, int64_t timeout_ms, struct quorate_error *why);
+void quorate_lock_close(struct quorate_lock *l);   /* releases it if need be and if it can */
+
+/*
+ * An election is the same line with a value: the first is the leader, NAME/LEASE is his key. One
+ * handle for each session and name.
+ */
+struct quorate_election;
+
+int quorate_election_open(struct quorate *q, struct quorate_session *s, struct quorate_bytes name,
+			  struct quorate_election **el, struct quorate_error *e);
+/* Waits to be the leader; errors as of quorate_lock_acquire(). */
+int quorate_election_campaign(struct quorate_election *el, struct quorate_bytes value,
+			      int64_t timeout_ms, struct quorate_error *e);
+/* The leader says something else. LOST: it leads no more. */
+int quorate_election_proclaim(struct quorate_election *el, struct quorate_bytes value,
+			      int64_t timeout_ms, struct quorate_error *e);
+int quorate_election_resign(struct quorate_election *el, int64_t timeout_ms, struct quorate_error *e);
+int64_t quorate_election_token(const struct quorate_election *el);
+struct quorate_compare quorate_election_held(const struct quorate_election *el);
+struct quorate_bytes quorate_election_key(const struct quorate_election *el);
+int quorate_election_lost(struct quorate_election *el, int64_t timeout_ms, struct quorate_error *why);
+void quorate_election_close(struct quorate_election *el);   /* resigns if need be and if it can */
+/* Who leads: a result as of GET with one pair. NOT_FOUND: nobody. */
+int quorate_election_leader(struct quorate *q, struct quorate_bytes name, int64_t timeout_ms,
+			    struct quorate_result **r, struct quorate_error *e);
+
+/*
+ * Follows an election: first who leads, then each change of the leader or of what it says. Of values
+ * that follow closely some may be left out, never the last. One thread at a time.
+ */
+struct quorate_observer;
+
+int quorate_observer_open(struct quorate *q, struct quorate_bytes name, struct quorate_observer **ob,
+			  struct quorate_error *e);
+/* QUORATE_OK and the leader's pair, valid until the next call; NULL: nobody leads. TIMEOUT: no news;
+ * timeout_ms 0: only what has come. Other errors: the next call begins anew. */
+int quorate_observer_next(struct quorate_observer *ob, int64_t timeout_ms,
+			  const struct quorate_kv **leader, struct quorate_error *e);
+void quorate_observer_close(struct quorate_observer *ob);
+
+/*
+ * A service is a set of addresses, each with words about it, that are there as long as who
+ * registered them: keys SERVICE/ADDRESS, values as etcd's "naming" writes them, for gRPC too.
+ */
+struct quorate_registration;
+
+struct quorate_service_options {
+	size_t size;                   /* set by QUORATE_SERVICE_OPTIONS_INIT */
+	struct quorate_bytes service, address;   /* UTF-8, not empty */
+	struct quorate_bytes metadata; /* UTF-8; may be empty */
+	/* Whose lease the key has. NULL: a session of its own of `ttl` seconds (0: 10), and if that is
+	 * lost another one, in the background, until it is closed. */
+	struct quorate_session *session;
+	int64_t ttl;
+};
+#define QUORATE_SERVICE_OPTIONS_INIT {.size = sizeof(struct quorate_service_options)}
+
+int quorate_register(struct quorate *q, const struct quorate_service_options *o, int64_t timeout_ms,
+		     struct quorate_registration **r, struct quorate_error *e);
+/* Says something else about the address. LOST: it is not registered any more. */
+int quorate_registration_update(struct quorate_registration *r, struct quorate_bytes metadata,
+				int64_t timeout_ms, struct quorate_error *e);
+/* How often it has been registered again. */
+unsigned quorate_registration_renewals(const struct quorate_registration *r);
+/* Takes the address out, if that can be done in time; frees it anyway. */
+int quorate_registration_close(struct quorate_registration *r, int64_t timeout_ms,
+			       struct quorate_error *e);
+
+/*
+ * The addresses of a service, followed by a thread of its own. While the cluster cannot be reached
+ * the list stays what it was.
+ */
+struct quorate_resolver;
+
+struct quorate_address {               /* never grows */
+	const char *address, *metadata;   /* NUL-terminated; metadata that is no JSON string: as JSON */
+	int64_t create_revision, mod_revision;   /* of its key */
+	int64_t lease;
+};
+
+struct quorate_addresses {             /* one piece of memory, for quorate_addresses_free() */
+	int64_t revision;              /* they were these at this revision */
+	const struct quorate_address *v;   /* in the order of keys */
+	size_t n;
+};
+
+/* Waits for the first list. */
+int quorate_resolver_open(struct quorate *q, struct quorate_bytes service, int64_t timeout_ms,
+			  struct quorate_resolver **rs, struct quorate_error *e);
+/*
+ * The first time the list as it is, then the newest each time that it has changed. TIMEOUT: it has
+ * not; timeout_ms 0: do not wait.
+ */
+int quorate_resolver_next(struct quorate_resolver *rs, int64_t timeout_ms,
+			  struct quorate_addresses **list, struct quorate_error *e);
+/* For poll(2): readable when quorate_resolver_next() would not wait; do not read it. */
+int quorate_resolver_fd(const struct quorate_resolver *rs);
+void quorate_resolver_close(struct quorate_resolver *rs);
+void quorate_addresses_free(struct quorate_addresses *list);   /* NULL is fine */
+
+/*
+ * A subscriber gets every event of a prefix, in order, from a position that is kept in the cluster:
+ * it may be stopped, killed and started elsewhere, and goes on behind what it has acknowledged. To
+ * publish is to put. What was not acknowledged comes again; who may not do a thing twice
+ * acknowledges in the transaction that does it. The position is the key POSITION with the value
+ * "REVISION EVENTS" (so many events of that revision are done, and all before it), and
+ * POSITION/owner: the newest subscriber takes it, and an older one loses it.
+ */
+struct quorate_subscriber;             /* one thread takes events, and one acknowledges, at a time */
+
+struct quorate_subscriber_options {
+	size_t size;                   /* set by QUORATE_SUBSCRIBER_OPTIONS_INIT */
+	struct quorate_bytes prefix;   /* of the keys whose events it wants; not of the position's */
+	struct quorate_bytes position;
+	unsigned flags;                /* QUORATE_PREV_KV, QUORATE_NO_PUT, QUORATE_NO_DELETE: always the same */
+	/* If there is no position yet: the first revision of interest; 0: from now on. */
+	int64_t start_revision;
+};
+#define QUORATE_SUBSCRIBER_OPTIONS_INIT {.size = sizeof(struct quorate_subscriber_options)}
+
+struct quorate_message {
+	const struct quorate_event *event;   /* valid until the next call of quorate_subscriber_next */
+	int64_t revision;              /* its place, for acknowledging: of the event... */
+	int64_t number;                /* ...and which one of that revision it is, from 1 on */
+};
+
+int quorate_subscriber_open(struct quorate *q, const struct quorate_subscriber_options *o,
+			    int64_t timeout_ms, struct quorate_subscriber **s, struct quorate_error *e);
+/*
+ * The next event. TIMEOUT: none in time; 0: only what has come. COMPACTED: the history from its
+ * position up to quorate_subscriber_compacted() is gone, so events may be lost: read the present,
+ * then say where to go on with quorate_subscriber_seek().
+ */
+int quorate_subscriber_next(struct quorate_subscriber *s, int64_t timeout_ms,
+			    struct quorate_message *m, struct quorate_error *e);
+int64_t quorate_subscriber_compacted(const struct quorate_subscriber *s);
+/* Everything up to this message is done, durably when it returns. LOST: another subscriber has the
+ * position. m NULL: everything that was handed out. */
+int quorate_subscriber_ack(struct quorate_subscriber *s, const struct quorate_message *m,
+			   int64_t timeout_ms, struct quorate_error *e);
+/* The same as parts of a transaction of yours: what it does and that it is done are one. If the
+ * compare fails the position is another subscriber's. Both live until the next call for s. */
+void quorate_subscriber_ack_op(struct quorate_subscriber *s, const struct quorate_message *m,
+			       struct quorate_compare *compare, struct quorate_op *op);
+/* Goes on with this revision, and keeps that as its position; 0: from now on. */
+int quorate_subscriber_seek(struct quorate_subscriber *s, int64_t revision, int64_t timeout_ms,
+			    struct quorate_error *e);
+/* Forgets what was not acknowledged. */
+void quorate_subscriber_close(struct quorate_subscriber *s);
+
+/* ---- transactional memory ----------------------------------------------------------------- */
+
+/*
+ * A function of yours reads and writes keys as if it were alone; what it wrote takes effect as one
+ * transaction of the store, if what it read still holds as its level asks. Else it is called again,
+ * after a random pause, with what has changed. So it may run many times: it must have no other
+ * effects, and it must end whatever it reads.
+ *
+ * The levels are etcd's, and check at the commit what etcd's check:
+ *
+ *                           reads are of        the commit fails if, since then, there has changed
+ *   SERIALIZABLE_SNAPSHOT   one revision        a key that was read or is to be written
+ *   SERIALIZABLE_READS      one revision        a key that was read
+ *   REPEATABLE_READS        each its own, once  a key that was read
+ *   READ_COMMITTED          each its own        (nothing is checked)
+ *
+ * So the first two see the store as it was at one instant. Write skew, lost updates and reads that do
+ * not repeat are kept out by the first three. A key that is written without having been read may
+ * overwrite what somebody else has just written, but for the first. READ_COMMITTED keeps only half
+ * a transaction from being seen or done.
+ */
+struct quorate_stm;
+
+enum quorate_isolation {
+	QUORATE_SERIALIZABLE_SNAPSHOT, QUORATE_SERIALIZABLE_READS, QUORATE_REPEATABLE_READS,
+	QUORATE_READ_COMMITTED
+};
+
+struct quorate_stm_options {
+	size_t size;                   /* set by QUORATE_STM_OPTIONS_INIT */
+	enum quorate_isolation isolation;
+	unsigned max_tries;            /* then CONFLICT; 0: as many as there is time for */
+	const struct quorate_bytes *prefetch;   /* keys that it will read: fetched by one request */
+	size_t n_prefetch;
+};
+#define QUORATE_STM_OPTIONS_INIT {.size = sizeof(struct quorate_stm_options)}
+
+/*
+ * QUORATE_OK: committed; *r (r may be NULL) is the transaction's result, or NULL if there was nothing
+ * to write or check. What `apply` returns, unless 0, ends it without a commit and is returned: use
+ * negative numbers for reasons of your own. TIMEOUT, CONFLICT: nothing was done. An error that is
+ * UNSURE is the commit's: it may have been done, so that a second run may do it twice, unless
+ * the function can see it in what it reads. o may be NULL.
+ */
+int quorate_stm_run(struct quorate *q, const struct quorate_stm_options *o,
+		    int (*apply)(struct quorate_stm *t, void *arg), void *arg, int64_t timeout_ms,
+		    struct quorate_result **r, struct quorate_error *e);
+
+/*
+ * Inside `apply`, in its thread. After an error the transaction cannot commit and every call returns
+ * that error: return it too. At most 128 keys may be read or compared, and 128 written.
+ *
+ * *kv: NULL if there is no such key; valid until the next read of that key, or the end of apply(). Of
+ * a key that the transaction has written it has the value and the lease, and no revisions.
+ */
+int quorate_stm_get(struct quorate_stm *t, struct quorate_bytes key, const struct quorate_kv **kv);
+int quorate_stm_put(struct quorate_stm *t, struct quorate_bytes key, struct quorate_bytes value,
+		    int64_t lease);
+int quorate_stm_delete(struct quorate_stm *t, struct quorate_bytes key);
+
+/* ---- barriers ----------------------------------------------------------------------------- */
+
+/* While the key NAME is there, who meets it waits. With a lease it goes with that lease. */
+int quorate_barrier_hold(struct quorate *q, struct quorate_bytes name, int64_t lease, int64_t timeout_ms,
+			 struct quorate_error *e);   /* HELD: it is there already */
+int quorate_barrier_release(struct quorate *q, struct quorate_bytes name, int64_t timeout_ms,
+			    struct quorate_error *e);
+int quorate_barrier_wait(struct quorate *q, struct quorate_bytes name, int64_t timeout_ms,
+			 struct quorate_error *e);
+
+/*
+ * A double barrier: a group of `count` goes in when all have come, and out when all are ready to
+ * leave. A member whose session is lost has left. FULL: more have come than `count`.
+ */
+struct quorate_double_barrier;
+
+int quorate_double_barrier_enter(struct quorate *q, struct quorate_session *s, struct quorate_bytes name,
+				 unsigned count, int64_t timeout_ms, struct quorate_double_barrier **b,
+				 struct quorate_error *e);
+int quorate_double_barrier_leave(struct quorate_double_barrier *b, int64_t timeout_ms,
+				 struct quorate_error *e);
+void quorate_double_barrier_close(struct quorate_double_barrier *b);   /* leaves at once, if it has not */
+
+/* ---- queues of work ----------------------------------------------------------------------- */
+
+/*
+ * Pieces of work are taken by one taker each, lower priorities first, and within a priority in the
+ * order in which they were put (of those put at the same time, in any). A piece stays in the queue
+ * while somebody has it: if his session is lost another one gets it. So a piece is done at least
+ * once; and exactly once by a transaction that does it, if quorate_work_held() is one of its compares
+ * and the delete of quorate_work_key() one of its operations.
+ */
+struct quorate_work;
+
+/* UNSURE: it may be in the queue. Putting it again may put it twice. */
+int quorate_work_put(struct quorate *q, struct quorate_bytes queue, unsigned priority,
+		     struct quorate_bytes value, int64_t timeout_ms, struct quorate_error *e);
+/* Waits for a piece that nobody has. TIMEOUT: there was none. The session must outlive it. */
+int quorate_work_take(struct quorate *q, struct quorate_session *s, struct quorate_bytes queue,
+		      int64_t timeout_ms, struct quorate_work **w, struct quorate_error *e);
+struct quorate_bytes quorate_work_value(const struct quorate_work *w);   /* both live as long as w */
+struct quorate_bytes quorate_work_key(const struct quorate_work *w);
+int64_t quorate_work_token(const struct quorate_work *w);   /* for fencing, grows with each taker; 0: not ours */
+struct quorate_compare quorate_work_held(const struct quorate_work *w);   /* in a transaction: it is still ours */
+/* Takes it out of the queue. LOST: the session was lost before, and somebody else may do it. */
+int quorate_work_done(struct quorate_work *w, int64_t timeout_ms, struct quorate_error *e);
+void quorate_work_close(struct quorate_work *w);   /* gives it back, if it was not done */
 
 #ifdef __GNUC__
 #pragma GCC visibility pop
