@@ -81,7 +81,7 @@ static struct core *core_make(const struct core_options *o)
 	if (c == NULL)
 		return NULL;
 	c->o = *o;
-	c->pid = getpid();
+	c->generation = core_generation();
 	c->users = 1;
 	c->first_free = UINT32_MAX;
 	list_init(&c->incoming);
