@@ -37,7 +37,8 @@
  * two: closing (and freeing) an object is for one thread, once, when no other uses it any more or
  * will. No function may be called from a signal handler. Callbacks run inside quorate_dispatch(),
  * in the thread that called it, with no lock held: they may call anything, but not close
- * the queue that they were called from.
+ * the queue that they were called from. A watch or session whose news comes through a queue is
+ * closed by the thread that dispatches that queue, in a callback or not.
  *
  * TIME
  *
@@ -248,7 +249,8 @@ struct quorate_op {
 	enum quorate_kind kind;
 	unsigned flags;                /* enum quorate_flag */
 	struct quorate_bytes key;      /* not empty but with PREFIX or FROM_KEY; LEASE_KEYS: keys behind it */
-	struct quorate_bytes range_end;   /* GET, DELETE: if not empty, all k with key <= k < range_end */
+	/* GET, DELETE: if not empty, all keys k with key <= k < range_end; one zero byte: FROM_KEY. */
+	struct quorate_bytes range_end;
 	struct quorate_bytes value;    /* PUT */
 	int64_t lease;                 /* PUT: attach to it; LEASE_...: which; LIST: those behind it */
 	int64_t ttl;                   /* LEASE_GRANT: seconds */

@@ -36,7 +36,7 @@ void line_proven(struct line *l)
 static void line_say_why(struct io *io, const struct client_endpoint *at, const char *why)
 {
 	(void)lib_error(&io->why, ERR_CLOSED, ERR_AGAIN_SAFE, "%s", why);
-	(void)snprintf(io->why.endpoint, sizeof io->why.endpoint, "%s", at->text);
+	lib_error_at(&io->why, at->text);
 }
 
 static void line_free(struct line *l)
