@@ -214,17 +214,28 @@ static void conn_watch(struct conn *c)
 		conn_touch(c);
 }
 
+static bool conn_answered(const struct conn *c)
+{
+	if (conn_pending(c) > 0)
+		return false;
+	return c->proto != NULL ? c->proto->quiet(c) : c->in_flight == 0;
+}
+
 static void conn_output(struct conn *c)
 {
 	if (c->out.err != ERR_OK || c->held.err != ERR_OK) {
 		conn_abort(c, "out of memory");
 		return;
 	}
+	if (c->proto != NULL && (c->state == CONN_OPEN || c->state == CONN_ENDING))
+		c->proto->fill(c);
+	if (c->state == CONN_DEAD)
+		return;
 	conn_count(c);                        /* a stream has appended */
 	conn_write(c);
 	if (c->state == CONN_DEAD || c->state == CONN_LINGER)
 		return;
-	if (c->state == CONN_ENDING && c->in_flight == 0 && conn_pending(c) == 0) {
+	if (c->state == CONN_ENDING && conn_answered(c)) {
 		conn_linger(c);
 		return;
 	}
@@ -255,5 +266,6 @@ void conn_set_output(struct conn_set *s)
 	conn_relieve(s);
 	conn_bury(s);
 	counter_set(&s->counters->clients, (int64_t)s->n);
+	counter_set(&s->counters->session_bytes, (int64_t)s->session_bytes);
 	counter_set(&s->counters->client_buffer_bytes, (int64_t)(s->in_bytes + s->out_bytes));
 }

@@ -6,6 +6,7 @@
 #include "gatewayd/conn.h"
 
 bool conn_wants_input(const struct conn *c);
+void conn_end(struct conn *c);        /* no more requests; closed when all is answered */
 void conn_count(struct conn *c);      /* brings the set's sums up to date */
 void conn_bury(struct conn_set *s);   /* frees the dead */
 void conn_drop_stalled(struct conn *c);

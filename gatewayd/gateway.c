@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "gatewayd/etcd/grpc.h"
 
 /* Does nothing: the turn it causes does. */
 static void gateway_timer(void *arg)
@@ -78,6 +79,7 @@ void gateway_init(struct gateway *g, struct loop *loop, const struct gateway_io 
 	list_init(&g->moves);
 	arena_init(&g->arena, GATEWAY_RESULT_ARENA);
 	read_init(g);
+	grpc_init(g);
 	loop_timer_init(&g->timer, gateway_timer, g);
 	loop_hook_add(loop, &g->hook, gateway_turn, g);
 }
@@ -87,6 +89,7 @@ void gateway_free(struct gateway *g)
 	loop_hook_del(g->loop, &g->hook);
 	loop_timer_clear(g->loop, &g->timer);
 	conn_set_free(&g->conns);
+	grpc_free(g);
 	CHECK(g->n_requests == 0);
 	map_close(g);
 	read_free(g);

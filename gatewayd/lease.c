@@ -28,15 +28,15 @@ static int keepalive_give_up(struct gateway *g, struct request *r)
 
 static const struct request_kind keepalive_kind = {"lease_keepalive", keepalive_give_up, NULL};
 
-void lease_keepalive(struct gateway *g, struct conn *c, const struct rpc_request *rpc, void *params)
+void lease_keepalive(struct gateway *g, struct caller *k, const struct rpc_request *rpc, void *params)
 {
 	const struct native_lease *p = params;
-	struct lease_request *k = request_new(g, c, rpc->id, &keepalive_kind, sizeof *k);
-	int err = lease_clnt_ask(&g->lease, &k->ask, LEASED_KEEPALIVE, p->id);
+	struct lease_request *q = request_new(g, k, rpc->id, &keepalive_kind, sizeof *q);
+	int err = lease_clnt_ask(&g->lease, &q->ask, LEASED_KEEPALIVE, p->id);
 
 	counter_inc(&g->counters.keepalives_total);
 	if (err != ERR_OK)
-		request_error(g, &k->r, err);
+		request_error(g, &q->r, err);
 }
 
 static void keepalive_answer(struct gateway *g, struct lease_request *k)
@@ -74,10 +74,10 @@ static int ttl_give_up(struct gateway *g, struct request *r)
 
 static const struct request_kind ttl_kind = {"lease_time_to_live", ttl_give_up, NULL};
 
-void lease_time_to_live(struct gateway *g, struct conn *c, const struct rpc_request *rpc, void *params)
+void lease_time_to_live(struct gateway *g, struct caller *k, const struct rpc_request *rpc, void *params)
 {
 	const struct native_time_to_live *p = params;
-	struct ttl *t = request_new(g, c, rpc->id, &ttl_kind, sizeof *t + p->after.len);
+	struct ttl *t = request_new(g, k, rpc->id, &ttl_kind, sizeof *t + p->after.len);
 	int err;
 
 	t->keys = p->keys;
@@ -160,7 +160,7 @@ void lease_applied(struct gateway *g, struct store_wait *applied)
 
 /* ---- list ---- */
 
-void lease_list(struct gateway *g, struct conn *c, const struct rpc_request *rpc, void *params)
+void lease_list(struct gateway *g, struct caller *k, const struct rpc_request *rpc, void *params)
 {
 	struct kv_header header = gateway_header(g, g->store.progress.revision);
 	const struct native_lease_list *p = params;
@@ -184,14 +184,14 @@ void lease_list(struct gateway *g, struct conn *c, const struct rpc_request *rpc
 		mvcc_view_end(&v);
 	}
 	if (rc != ERR_OK) {
-		conn_answer_error(c, rpc->id, rc);
+		caller_error(k, rpc->id, rc);
 		return;
 	}
 	r.more = n > max;
 	r.leases.n = n > max ? max : n;
 	for (size_t i = 0; i < r.leases.n; i++)
 		r.leases.v[i].id = rows[i].id;
-	info_answer(c, rpc->id, &native_lease_list_result_desc, &r);
+	caller_result(k, rpc->id, &native_lease_list_result_desc, &r, ERR_TOO_MANY_REQUESTS);
 }
 
 /* ---- the turn ---- */

@@ -82,6 +82,21 @@
 #define LIMIT_CONN_LINGER_MS 2000u             /* for the last words to reach a client */
 #define LIMIT_REQUEST_TIMEOUT_MS 7000u         /* as etcd: 5 s + 2 election timeouts of 1 s */
 
+/* HTTP/2. */
+#define LIMIT_H2_STREAMS 1024u                 /* open at a time on one connection */
+#define LIMIT_H2_STREAM_WINDOW (1u * MIB)      /* bytes a client may send ahead on one stream... */
+#define LIMIT_H2_WINDOW (4u * MIB)             /* ...and on one connection */
+#define LIMIT_H2_IN_BYTES (16u * MIB)          /* half-come requests of one connection */
+#define LIMIT_H2_HEADER_BYTES (16u * KIB)      /* header fields of one request... */
+#define LIMIT_H2_HEADER_EXTRA 32u              /* ...each counted as so much longer (RFC 9113, 6.5.2) */
+#define LIMIT_H2_CONTINUATIONS 8u              /* frames that go on with one header block */
+#define LIMIT_H2_RESETS 10000u                 /* streams that a client may cancel at once... */
+#define LIMIT_H2_RESETS_S 1000u                /* ...and so many more each second */
+#define LIMIT_H2_PING_MS 5000                  /* pings closer than this are strikes, as etcd has it... */
+#define LIMIT_H2_PING_STRIKES 2u               /* ...of which so many are borne */
+#define LIMIT_H2_GOODBYE_MS 100                /* from "no more streams" to "that was the last one" */
+#define LIMIT_GATEWAY_SESSION_BYTES (256u * MIB)   /* what the sessions of all connections hold */
+
 /* The store. */
 #define LIMIT_KEY_INLINE_BYTES 480u            /* escaped key bytes that one row's key holds */
 #define LIMIT_DEDUP_ROWS 65536u                /* results kept for repeated commands... */

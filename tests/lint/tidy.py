@@ -17,6 +17,7 @@ FILE_LINES, HEADER_LINES, FUNCTION_LINES = 600, 250, 70
 ONE_INCLUDER = {
     "nng": (r"<nng/", ("libshared/rt/stream.c",)),
     "msgpack": (r"<msgpack", ("libshared/proto/wire.c",)),
+    "nghttp2": (r"<nghttp2/", ("gatewayd/h2/", "tests/", "bench/")),
     "lmdb": (r"<lmdb\.h>", ("libshared/mvcc/okv_lmdb.c", "bench/")),
     "sodium": (r"<sodium", ("raftd/noise", "libshared/rt/keyfile.c", "libshared/mvcc/",
                             "stored/core/", "tests/")),
