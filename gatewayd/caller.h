@@ -25,6 +25,7 @@ struct watch_got;
 
 struct caller_ops {
 	const struct form *form;      /* of what is appended to the buffers below */
+	bool unpaged;                 /* lists of leases and keys come whole: it cannot ask for the rest */
 
 	void (*error)(struct caller *k, uint32_t id, int err);
 	/* A whole result; `lost` is answered instead if there is no room for it. */

@@ -18,7 +18,9 @@ struct gate_watch {
 	struct watch_sub sub;
 	struct gate_watch *hash_next;
 	int64_t id;                   /* the caller's */
-	bool fragment;                /* etcd's: large revisions may come in pieces */
+	/* of etcd's watches only */
+	bool fragment;                /* large revisions may come in pieces */
+	int64_t asked;                /* the revision of an unanswered progress request, or 0 */
 	uint8_t data[];               /* key, range end */
 };
 

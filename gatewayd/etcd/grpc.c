@@ -245,7 +245,9 @@ static size_t grpc_messages(struct grpc_stream *s, struct bytes in)
 		if (s->method->kind == GRPC_UNARY)
 			s->busy = true;               /* one is all it has */
 		taken += GRPC_HEAD + len;
+		s->parsing = true;
 		grpc_message(s, bytes_of(p + GRPC_HEAD, len));
+		s->parsing = false;
 	}
 	return taken;
 }
@@ -322,9 +324,11 @@ void grpc_go_on(struct grpc_stream *s)
 {
 	CHECK(s->busy);
 	s->busy = false;
+	if (s->parsing)
+		return;                               /* which goes on by itself */
 	if (s->in.len > 0)
 		grpc_kept(s);
-	if (s->h2.ended)
+	if (s->h2.ended && !s->busy)
 		grpc_end_of_request(&s->h2);
 }
 

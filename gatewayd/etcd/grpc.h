@@ -17,6 +17,9 @@
 #include "gatewayd/h2/h2.h"
 #include "proto/etcd.h"
 
+/* What Status says: clients choose by it what they may ask for. */
+#define ETCD_VERSION "3.6.0"
+
 struct grpc_stream;
 
 enum grpc_kind {
@@ -60,6 +63,7 @@ struct grpc_stream {
 	uint32_t n_messages;
 	bool post, grpc, encoded, bad_version, has_leader;
 	bool busy;                            /* streaming: later messages wait */
+	bool parsing;                         /* a message is being run */
 	bool settled;                         /* the status is on its way */
 	bool streaming;                       /* a large answer is being written */
 };
@@ -89,8 +93,8 @@ void grpc_init(struct gateway *g);
 void grpc_free(struct gateway *g);
 
 /* The composed and converted methods. */
-method_fn grpc_txn, grpc_leases, grpc_time_to_live, grpc_keepalive, grpc_watch, grpc_members, grpc_status_method,
-	grpc_hash, grpc_alarm, grpc_health_check, grpc_health_watch;
+method_fn grpc_txn, grpc_leases, grpc_keepalive, grpc_watch, grpc_members, grpc_hash, grpc_alarm,
+	grpc_health_check, grpc_health_watch;
 void grpc_answer_status(struct grpc_stream *s, const void *result);
 void grpc_answer_hash(struct grpc_stream *s, const void *result);
 void grpc_answer_hash_kv(struct grpc_stream *s, const void *result);

@@ -286,6 +286,7 @@ static size_t grpc_caller_waiting(struct caller *k)
 
 const struct caller_ops grpc_caller_ops = {
 	.form = &form_etcd,
+	.unpaged = true,
 	.error = grpc_caller_error,
 	.result = grpc_caller_result,
 	.begin = grpc_caller_begin,

@@ -23,11 +23,26 @@ const struct grpc_method grpc_methods[] = {
 	UNARY("/etcdserverpb.KV/Compact", kv_compact, write_compact, kv_compact_result),
 	MISSING("/etcdserverpb.KV/RangeStream", "range streams are"),
 
+	STREAM("/etcdserverpb.Watch/Watch", etcd_watch_request, grpc_watch),
+
+	UNARY("/etcdserverpb.Lease/LeaseGrant", lease_grant, write_grant, lease_grant_result),
+	UNARY("/etcdserverpb.Lease/LeaseRevoke", lease_revoke, write_revoke, lease_revoke_result),
+	STREAM("/etcdserverpb.Lease/LeaseKeepAlive", native_lease, grpc_keepalive),
+	UNARY("/etcdserverpb.Lease/LeaseTimeToLive", native_time_to_live, lease_time_to_live,
+	      native_time_to_live_result),
+	UNARY("/etcdserverpb.Lease/LeaseLeases", etcd_empty, grpc_leases, native_lease_list_result),
+
+	UNARY("/etcdserverpb.Cluster/MemberList", etcd_member_list, grpc_members, etcd_member_list_result),
 	MISSING("/etcdserverpb.Cluster/MemberAdd", MEMBERS),
 	MISSING("/etcdserverpb.Cluster/MemberRemove", MEMBERS),
 	MISSING("/etcdserverpb.Cluster/MemberUpdate", MEMBERS),
 	MISSING("/etcdserverpb.Cluster/MemberPromote", MEMBERS),
 
+	MADE("/etcdserverpb.Maintenance/Status", etcd_empty, info_status, grpc_answer_status),
+	UNARY("/etcdserverpb.Maintenance/Alarm", etcd_alarm, grpc_alarm, etcd_alarm_result),
+	MADE("/etcdserverpb.Maintenance/Hash", etcd_empty, grpc_hash, grpc_answer_hash),
+	MADE("/etcdserverpb.Maintenance/HashKV", native_hash, info_hash, grpc_answer_hash_kv),
+	UNARY("/etcdserverpb.Maintenance/MoveLeader", native_move_leader, info_move_leader, etcd_empty),
 	MISSING("/etcdserverpb.Maintenance/Defragment", "defragmentation is"),
 	MISSING("/etcdserverpb.Maintenance/Snapshot", "snapshots for clients are"),
 	MISSING("/etcdserverpb.Maintenance/Downgrade", "downgrades are"),
@@ -49,6 +64,9 @@ const struct grpc_method grpc_methods[] = {
 	MISSING("/etcdserverpb.Auth/RoleDelete", AUTH),
 	MISSING("/etcdserverpb.Auth/RoleGrantPermission", AUTH),
 	MISSING("/etcdserverpb.Auth/RoleRevokePermission", AUTH),
+
+	UNARY("/grpc.health.v1.Health/Check", grpc_health, grpc_health_check, grpc_health_result),
+	STREAM("/grpc.health.v1.Health/Watch", grpc_health, grpc_health_watch),
 
 	{NULL, GRPC_MISSING, NULL, NULL, NULL, NULL, NULL},
 };

@@ -86,6 +86,7 @@ PB_ROWS(native_time_to_live_result) PB_ROWS(native_lease_list_result)
 enum etcd_event_type { ETCD_PUT_EVENT = 0, ETCD_DELETE_EVENT = 1 };
 enum etcd_watch_filter { ETCD_NO_PUT = 0, ETCD_NO_DELETE = 1 };
 enum { ETCD_FILTERS = 64 };       /* taken of one request */
+enum { ETCD_WATCH_EVENTS_NUMBER = 11 };
 
 #define ETCD_EVENT(F, L, O, B) F(1, ENUM, type) O(2, kv_pair, kv) O(3, kv_pair, prev_kv)
 PB_DECLARE(etcd_event, ETCD_EVENT)
