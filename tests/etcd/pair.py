@@ -179,6 +179,7 @@ class Run:
         self.live, self.watches, self.waits, self.observes = {}, [], [], []
         self.compared = 0            # events of the observers
         self.unsynced_until = 0.0
+        self.ended = set()           # (stream, id) of watches that compaction has ended
 
     # ---- steps
 
@@ -329,6 +330,8 @@ class Run:
         start = create.get("start_revision", 0) if create is not None else 0
         if 0 < start <= self.compacted + 1:      # at the border it depends on how far removal has come
             create["start_revision"] = start = self.compacted - 1
+        if create is not None and (n, create.get("watch_id", 0)) in self.ended:
+            return                               # etcd does not free the id of a watch that compaction has ended
         if 0 < start <= self.revision:
             self.unsynced_until = time.monotonic() + UNSYNCED_S
         if create is None and "cancel_request" not in request and "progress_request" not in request:
@@ -371,6 +374,7 @@ class Run:
         if start != 0 and start < self.compacted:
             self.watch_answer(n, {"compacted": request}, watch.first,
                               lambda r: r.get("canceled") and r.get("watch_id", 0) == watch.id)
+            self.ended.add((n, watch.id))
             return
         self.watches.append(watch)
 
