@@ -255,6 +255,25 @@ static void conn_parse_kept(struct conn *c)
 		buf_consume(&c->in, taken);
 }
 
+bool conn_drop_hog(struct conn_set *s, const struct conn *but)
+{
+	struct conn *most = NULL;
+
+	for (struct list *l = s->all.next; l != &s->all; l = l->next) {
+		struct conn *c = container_of(l, struct conn, node);
+
+		if (c != but && c->extra_in > 0 && (most == NULL || c->extra_in > most->extra_in))
+			most = c;
+	}
+	if (most == NULL)
+		return false;
+	counter_inc(&s->counters->clients_malformed_total);
+	conn_complain(s, "client holds too many half-come requests, dropped peer=%s bytes=%zu", most->peer,
+		      most->extra_in);
+	conn_abort(most, "too many half-come requests");
+	return true;
+}
+
 /* The memory for half-come requests is full: whose has been coming for the longest time, goes. */
 static bool conn_make_room(struct conn *c, size_t n)
 {
@@ -264,6 +283,8 @@ static bool conn_make_room(struct conn *c, size_t n)
 	while (s->in_bytes + n > s->max_in_bytes && (l = list_first(&s->partial)) != NULL &&
 	       l != &c->in_partial)
 		conn_bad_bytes(container_of(l, struct conn, in_partial), ERR_TOO_MANY_REQUESTS);
+	while (s->in_bytes + n > s->max_in_bytes && conn_drop_hog(s, c))
+		;
 	return s->in_bytes + n <= s->max_in_bytes;
 }
 
@@ -352,7 +373,7 @@ void conn_drop_stalled(struct conn *c)
 {
 	counter_inc(&c->set->counters->clients_stalled_total);
 	conn_complain(c->set, "client does not read its answers, dropped peer=%s waiting_bytes=%zu", c->peer,
-		      c->out.len - c->out_pos);
+		      c->out.len - c->out_pos + c->extra_out);
 	conn_abort(c, "stalled");
 }
 

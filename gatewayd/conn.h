@@ -102,6 +102,7 @@ struct conn {
 	const struct conn_proto *proto;   /* NULL while not told, or native */
 	void *session;                /* proto's */
 	bool told;                    /* which protocol */
+	bool more_out;                /* `fill` has stopped for want of room */
 	bool eof;                     /* the client has shut down its side */
 	bool wants_room;
 	bool streaming;

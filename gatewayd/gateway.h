@@ -121,6 +121,7 @@ struct gateway {
 	struct list moves;                     /* begun transfers of leadership */
 	struct list leader_streams;            /* gRPC streams that end when there is no leader */
 	struct loop_timer leader_timer;
+	struct caller errands;                 /* whose requests nobody waits for */
 	mono_t leader_seen;
 	size_t n_requests;
 	struct loop_hook hook;

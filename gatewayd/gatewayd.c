@@ -345,6 +345,7 @@ static void gatewayd_status(void *arg, struct admin_reply *r)
 	admin_u64(r, "clients_max", x->max_conns);
 	admin_u64(r, "client_in_bytes", g->conns.in_bytes);
 	admin_u64(r, "client_out_bytes", g->conns.out_bytes);
+	admin_u64(r, "session_bytes", g->conns.session_bytes);
 	admin_u64(r, "requests_in_flight", g->n_requests);
 	admin_u64(r, "proposals", g->raft.n_proposals);
 	admin_bool(r, "session_open", g->raft.session_open);

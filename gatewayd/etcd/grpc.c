@@ -118,6 +118,7 @@ static void grpc_opened(void *arg, struct h2_stream *h)
 	caller_init(&s->caller, &grpc_caller_ops);
 	buf_init(&s->path, 0);
 	buf_init(&s->in, GRPC_HEAD + LIMIT_CONN_MESSAGE_BYTES + LIMIT_H2_STREAM_WINDOW);
+	buf_init(&s->range, LIMIT_TXN_RESPONSE_BYTES);
 	loop_timer_init(&s->timer, grpc_timer, s);
 	list_init(&s->leaders);
 }
@@ -152,6 +153,7 @@ static void grpc_gone(struct h2_stream *h)
 	s->settled = true;
 	grpc_let_go(s);
 	buf_free(&s->path);
+	buf_free(&s->range);
 }
 
 static void grpc_request(struct h2_stream *h, bool too_large)
@@ -380,8 +382,27 @@ static void grpc_look_for_leader(void *arg)
 		grpc_error(container_of(l, struct grpc_stream, leaders), ERR_NO_LEADER);
 }
 
+static void errand_error(struct caller *k, uint32_t id, int err)
+{
+	(void)k;
+	(void)id;
+	(void)err;
+}
+
+static void errand_result(struct caller *k, uint32_t id, const struct msg_desc *d, const void *result, int lost)
+{
+	(void)k;
+	(void)id;
+	(void)d;
+	(void)result;
+	(void)lost;
+}
+
+static const struct caller_ops errand_ops = {.form = &form_etcd, .error = errand_error, .result = errand_result};
+
 void grpc_init(struct gateway *g)
 {
+	caller_init(&g->errands, &errand_ops);
 	list_init(&g->leader_streams);
 	loop_timer_init(&g->leader_timer, grpc_look_for_leader, g);
 	g->leader_seen = loop_now(g->loop);
@@ -394,5 +415,6 @@ void grpc_init(struct gateway *g)
 void grpc_free(struct gateway *g)
 {
 	loop_timer_clear(g->loop, &g->leader_timer);
+	request_drop(g, &g->errands);
 	CHECK(list_empty(&g->leader_streams));
 }

@@ -12,6 +12,7 @@
 #ifndef QUORATE_GRPC_H
 #define QUORATE_GRPC_H
 
+#include "base/check.h"
 #include "base/err.h"
 #include "gatewayd/gateway.h"
 #include "gatewayd/h2/h2.h"
@@ -43,7 +44,8 @@ struct grpc_state {
 	void (*end)(struct grpc_stream *s);                   /* the client has ended its side */
 	void (*error)(struct grpc_stream *s, uint32_t id, int err);
 	void (*result)(struct grpc_stream *s, uint32_t id, const struct msg_desc *d, const void *result);
-	void (*read)(struct grpc_stream *s, uint32_t id, struct bytes answer);  /* in the native form */
+	/* A range; without this it goes to the client as it is. */
+	void (*read)(struct grpc_stream *s, uint32_t id, struct bytes answer);
 	void (*watch)(struct grpc_stream *s, const struct watch_got *got);
 	void (*gone)(struct grpc_stream *s);
 };
@@ -57,6 +59,8 @@ struct grpc_stream {
 	void *state;
 	struct buf path;                      /* as far as it is needed to say that it is unknown */
 	struct buf in;                        /* of messages that are not complete, or wait */
+	struct buf range;                     /* for state_ops->read */
+	uint32_t range_id;
 	struct loop_timer timer;              /* the caller's deadline */
 	struct list leaders;                  /* of the gateway's streams that end without a leader */
 	int64_t timeout_ms;                   /* -1: none */
@@ -94,10 +98,12 @@ void grpc_free(struct gateway *g);
 
 /* The composed and converted methods. */
 method_fn grpc_txn, grpc_leases, grpc_keepalive, grpc_watch, grpc_members, grpc_hash, grpc_alarm,
-	grpc_health_check, grpc_health_watch;
+	grpc_health_check, grpc_health_watch, grpc_lock, grpc_unlock, grpc_campaign, grpc_proclaim, grpc_leader,
+	grpc_observe, grpc_resign;
 void grpc_answer_status(struct grpc_stream *s, const void *result);
 void grpc_answer_hash(struct grpc_stream *s, const void *result);
 void grpc_answer_hash_kv(struct grpc_stream *s, const void *result);
+void grpc_answer_unlock(struct grpc_stream *s, const void *result);
 
 /* "etcdserver: " and the error's text, as clients know it; valid until the next call. */
 const char *grpc_text(int err);

@@ -162,11 +162,32 @@ static bool grpc_overflows(const struct grpc_stream *s, size_t mark)
 	return c->extra_out > LIMIT_CONN_OUT_MAX || c->set->out_bytes > c->set->max_out_bytes;
 }
 
+static bool grpc_reads(const struct grpc_stream *s)
+{
+	return s->state_ops != NULL && s->state_ops->read != NULL;
+}
+
+/* A range of a composed RPC is there whole. */
+static void grpc_read(struct grpc_stream *s, uint32_t id)
+{
+	struct buf range = s->range;
+
+	buf_init(&s->range, LIMIT_TXN_RESPONSE_BYTES);
+	if (range.err != ERR_OK)
+		s->state_ops->error(s, id, ERR_RESPONSE_TOO_LARGE);
+	else
+		s->state_ops->read(s, id, buf_bytes(&range));
+	buf_free(&range);
+}
+
 static void grpc_caller_end(struct caller *k, uint32_t id, struct buf *b, size_t mark, int lost)
 {
 	struct grpc_stream *s = GRPC_OF(k);
 
-	(void)id;
+	if (b == &s->range) {
+		grpc_read(s, id);
+		return;
+	}
 	CHECK(b == &s->h2.out);
 	if (grpc_overflows(s, mark)) {
 		b->len = mark;
@@ -181,9 +202,14 @@ static void grpc_caller_end(struct caller *k, uint32_t id, struct buf *b, size_t
 
 static struct buf *grpc_caller_begin(struct caller *k, uint32_t id, size_t *mark)
 {
+	struct grpc_stream *s = GRPC_OF(k);
+
 	(void)id;
-	*mark = grpc_message_begin(GRPC_OF(k));
-	return &GRPC_OF(k)->h2.out;
+	*mark = 0;
+	if (grpc_reads(s))
+		return &s->range;
+	*mark = grpc_message_begin(s);
+	return &s->h2.out;
 }
 
 static void grpc_caller_result(struct caller *k, uint32_t id, const struct msg_desc *d, const void *result, int lost)
@@ -220,9 +246,11 @@ static bool grpc_caller_stream_begin(struct caller *k, uint32_t id, size_t total
 {
 	struct grpc_stream *s = GRPC_OF(k);
 
-	(void)id;
 	CHECK(!s->streaming && total <= INT32_MAX);
 	s->streaming = true;
+	s->range_id = id;
+	if (grpc_reads(s))
+		return true;
 	buf_u8(&s->h2.out, 0);
 	buf_u32be(&s->h2.out, (uint32_t)total);
 	grpc_open(s);
@@ -231,12 +259,15 @@ static bool grpc_caller_stream_begin(struct caller *k, uint32_t id, size_t total
 
 static struct buf *grpc_caller_stream(struct caller *k)
 {
-	return &GRPC_OF(k)->h2.out;
+	struct grpc_stream *s = GRPC_OF(k);
+
+	return grpc_reads(s) ? &s->range : &s->h2.out;
 }
 
 static void grpc_caller_touch(struct caller *k)
 {
-	h2_send(&GRPC_OF(k)->h2);
+	if (!grpc_reads(GRPC_OF(k)))
+		h2_send(&GRPC_OF(k)->h2);
 }
 
 static void grpc_caller_stream_end(struct caller *k)
@@ -245,7 +276,10 @@ static void grpc_caller_stream_end(struct caller *k)
 
 	CHECK(s->streaming);
 	s->streaming = false;
-	grpc_ok(s);
+	if (grpc_reads(s))
+		grpc_read(s, s->range_id);
+	else
+		grpc_ok(s);
 }
 
 /* Only this stream ends: nobody else's answer is in between. */

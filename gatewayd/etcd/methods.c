@@ -65,6 +65,14 @@ const struct grpc_method grpc_methods[] = {
 	MISSING("/etcdserverpb.Auth/RoleGrantPermission", AUTH),
 	MISSING("/etcdserverpb.Auth/RoleRevokePermission", AUTH),
 
+	UNARY("/v3lockpb.Lock/Lock", etcd_lock, grpc_lock, etcd_lock_result),
+	MADE("/v3lockpb.Lock/Unlock", etcd_unlock, grpc_unlock, grpc_answer_unlock),
+	UNARY("/v3electionpb.Election/Campaign", etcd_campaign, grpc_campaign, etcd_campaign_result),
+	UNARY("/v3electionpb.Election/Proclaim", etcd_proclaim, grpc_proclaim, etcd_header_result),
+	UNARY("/v3electionpb.Election/Leader", etcd_leader, grpc_leader, etcd_leader_result),
+	STREAM("/v3electionpb.Election/Observe", etcd_leader, grpc_observe),
+	UNARY("/v3electionpb.Election/Resign", etcd_resign, grpc_resign, etcd_header_result),
+
 	UNARY("/grpc.health.v1.Health/Check", grpc_health, grpc_health_check, grpc_health_result),
 	STREAM("/grpc.health.v1.Health/Watch", grpc_health, grpc_health_watch),
 

@@ -237,13 +237,14 @@ static void h2_forget(struct h2_conn *h)
 
 static void h2_wake(struct h2_conn *h)
 {
+	const struct conn *c = h->c;
 	struct list *l, *next;
 
 	for (l = h->streams.next; l != &h->streams; l = next) {
 		struct h2_stream *s = container_of(l, struct h2_stream, node);
 
 		next = l->next;
-		if (s->wants_room && h2_waiting(s) <= LIMIT_CONN_OUT_LOW) {
+		if (s->wants_room && h2_waiting(s) <= LIMIT_CONN_OUT_LOW && c->extra_out < LIMIT_CONN_OUT_MAX) {
 			s->wants_room = false;
 			h->ops->room(s);
 		}
@@ -268,6 +269,7 @@ static void h2_fill(struct conn *c)
 		if (n > 0)
 			buf_add(&c->out, data, (size_t)n);
 	}
+	c->more_out = n > 0;
 	if (n < 0) {
 		conn_abort(c, nghttp2_strerror((int)n));
 		return;

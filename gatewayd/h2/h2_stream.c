@@ -31,6 +31,10 @@ bool h2_count_in(struct h2_stream *s, size_t before, size_t after)
 
 	c->extra_in += after - before;
 	conn_count(c);
+	if (after <= before)
+		return true;
+	while (c->set->in_bytes > c->set->max_in_bytes && conn_drop_hog(c->set, c))
+		;
 	return c->extra_in <= LIMIT_H2_IN_BYTES && c->set->in_bytes <= c->set->max_in_bytes;
 }
 
@@ -303,7 +307,7 @@ static int h2_sent(nghttp2_session *session, const nghttp2_frame *frame, void *a
 
 bool h2_room(const struct h2_stream *s)
 {
-	return h2_waiting(s) < LIMIT_CONN_OUT_HIGH;
+	return h2_waiting(s) < LIMIT_CONN_OUT_HIGH && s->h->c->extra_out < LIMIT_CONN_OUT_MAX;
 }
 
 void h2_want_room(struct h2_stream *s)
