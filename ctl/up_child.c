@@ -35,6 +35,7 @@ static _Noreturn void child_run(const struct up_child *c, pid_t parent, int null
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(125);
+	(void)unsetenv("NOTIFY_SOCKET");   /* systemd hears the supervisor */
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	(void)sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);

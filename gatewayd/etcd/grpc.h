@@ -18,8 +18,6 @@
 #include "gatewayd/h2/h2.h"
 #include "proto/etcd.h"
 
-/* What Status says: clients choose by it what they may ask for. */
-#define ETCD_VERSION "3.6.0"
 
 struct grpc_stream;
 
