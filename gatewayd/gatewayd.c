@@ -396,7 +396,7 @@ static const struct admin_command gatewayd_commands[] = {
 
 static const struct daemon_setup gatewayd = {
 	.kind = DAEMON_GATEWAYD,
-	.summary = "the client port of a Quorate node: the native protocol",
+	.summary = "the client port of a Quorate node: the native protocol and etcd's gRPC",
 	.open = gatewayd_open,
 	.start = gatewayd_start,
 	.stop = gatewayd_stop,

@@ -257,6 +257,7 @@ static void h2_fill(struct conn *c)
 	struct h2_conn *h = c->session;
 	const uint8_t *data;
 	ssize_t n = 1;
+	bool over;
 
 	if (c->eof) {
 		conn_abort(c, "client closed");
@@ -274,9 +275,9 @@ static void h2_fill(struct conn *c)
 		conn_abort(c, nghttp2_strerror((int)n));
 		return;
 	}
-	/* nghttp2 wants neither once the client has said goodbye and all of it is answered */
-	if (n == 0 && (h->refusing || !(nghttp2_session_want_read(h->session) ||
-					nghttp2_session_want_write(h->session)))) {
+	/* nghttp2 wants neither once a last goodbye has been said and all is answered */
+	over = (!h->stopping || h->goodbye) && !nghttp2_session_want_read(h->session);
+	if (n == 0 && (h->refusing || (over && !nghttp2_session_want_write(h->session)))) {
 		h->refusing = true;
 		h->flushed = true;
 		h2_forget(h);
