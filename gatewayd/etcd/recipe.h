@@ -21,6 +21,7 @@ struct recipe {
 	struct buf name;
 	int64_t lease;
 	int64_t rev;                          /* that created the key */
+	int64_t at;                           /* Campaign: of the transaction that queued it */
 	bool queued;                          /* the key stands in the queue: it goes if the caller does */
 	struct buf ask;                       /* the bytes of what is being asked */
 	struct gate_watch *watch;             /* NULL: none */

@@ -414,6 +414,8 @@ class Run:
     def settle_observers(self):
         for side in self.sides:
             side.observe(self.revision)
+        for side in self.sides:                  # what one has seen the other is to see too
+            side.observe(max(s.revision for s in self.sides))
             if side.observer.status is not None:
                 raise Difference(self.number, f"{side.peer.name}: the observer's watch ended", side.observer.status, None)
         a, b = self.a.events[self.compared:], self.b.events[self.compared:]
