@@ -102,7 +102,7 @@ void watch_caller_gone(struct gateway *g, struct caller *k)
 
 int watch_check(const struct native_watch *p)
 {
-	if (p->watch_id < 0 || p->start_sub > UINT32_MAX)
+	if (p->start_sub > UINT32_MAX)
 		return ERR_BAD_ARGUMENT;
 	if (p->start_revision < 0)
 		return ERR_COMPACTED;
