@@ -31,8 +31,7 @@ static void recipe_result(struct grpc_stream *s, uint32_t id, const struct msg_d
 	}
 }
 
-/* In etcd these services are clients of the others, and the code of an error is lost on the way; its text is not. */
-static void recipe_error(struct grpc_stream *s, int err)
+void recipe_error(struct grpc_stream *s, int err)
 {
 	grpc_status(s, GRPC_UNKNOWN, grpc_text(err));
 }

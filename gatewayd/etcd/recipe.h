@@ -34,6 +34,12 @@ struct recipe {
 	void (*event)(struct recipe *r, const struct watch_event *e);
 };
 
+/*
+ * Ends the RPC. In etcd these services are clients of the others, and the code of an error is lost on the way: it is
+ * Unknown; its text is not lost.
+ */
+void recipe_error(struct grpc_stream *s, int err);
+
 /* It lives as long as the stream. */
 struct recipe *recipe_new(struct grpc_stream *s, struct bytes name);
 /* With this lease, or one of its own; and the key that it makes. */

@@ -129,7 +129,7 @@ def show(seed, steps, d, out=sys.stdout):
 def read(path):
     """The sequences that show() printed, by python's own reader of literals plus Now and Of."""
     with open(path, encoding="utf-8") as f:
-        text = "\n".join(line for line in f if not line.startswith("#"))
+        text = "".join(line for line in f if not line.startswith("#"))
     return eval("[" + text.replace("]\n[", "],\n[") + "]", {"__builtins__": {}, "Now": Now, "Of": Of})
 
 

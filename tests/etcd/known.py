@@ -54,21 +54,6 @@ def lock_lost_while_waiting(method, request, theirs, ours):
     return method == "Lock.Lock" and theirs[0] == "ok" and ours == ("error", "UNKNOWN", "mutex: session is expired")
 
 
-def without_nested_headers(outcome):
-    """For the form of responses of nested transactions."""
-    def plain(row):
-        if "response_txn" not in row:
-            return row
-        txn = row["response_txn"]
-        return {"response_txn": {**txn, "header": {}, "responses": [plain(r) for r in txn.get("responses", [])]}}
-    return outcome[0], {**outcome[1], "responses": [plain(r) for r in outcome[1].get("responses", [])]}
-
-
-def nested_header(method, _, theirs, ours):
-    return method == "KV.Txn" and theirs[0] == ours[0] == "ok" and \
-        without_nested_headers(theirs) == without_nested_headers(ours)
-
-
 # (name, reason, test(method, request, theirs, ours)): the answers are those of pair.py
 DIFFERENCES = [
     ("the least TTL", "1.5 election timeouts, here as there, and ours are shorter: 1 s instead of 2", least_ttl),
@@ -79,7 +64,6 @@ DIFFERENCES = [
     ("a watch from a negative revision", "refused when it is made, as etcd does from 3.5 on", negative_start),
     ("a lock whose key was deleted while it waited", "3.4.23 says that it is held; etcd from 3.5 on, and ours, that it is "
      "lost", lock_lost_while_waiting),
-    ("OPEN: header of a nested transaction", "to be mended", nested_header),
 ]
 
 
