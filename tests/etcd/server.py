@@ -5,7 +5,6 @@ Etcd      a process of Debian's etcd on free ports, in a directory of its own
 Quorate   one node of ours under `quorate up`
 Peer      a connection to either: unary calls, and streams that a thread reads
 """
-import json
 import os
 import queue
 import shutil
@@ -13,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
@@ -43,28 +41,26 @@ def need_etcd():
 
 
 class Etcd:
-    """One node of Debian's etcd."""
+    """One node of Debian's etcd, or of another program that takes its flags."""
 
-    def __init__(self, extra=()):
+    def __init__(self, extra=(), program="etcd"):
         self.dir = tempfile.mkdtemp(prefix="quorate-etcd-")
         self.ports = Ports(2)
         client, peer = (f"http://127.0.0.1:{self.ports.base + i}" for i in range(2))
         self.log = open(os.path.join(self.dir, "etcd.log"), "ab")
         self.process = subprocess.Popen(
-            ["etcd", "--name", "n", "--data-dir", os.path.join(self.dir, "n.etcd"), "--listen-client-urls", client,
+            [program, "--name", "n", "--data-dir", os.path.join(self.dir, "n.etcd"), "--listen-client-urls", client,
              "--advertise-client-urls", client, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
-             "--initial-cluster", f"n={peer}", "--logger", "zap", "--log-level", "warn", *extra],
+             "--initial-cluster", f"n={peer}", "--logger", "zap", "--log-level", "info", *extra],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, preexec_fn=die_with_parent)
-        self.endpoint = f"127.0.0.1:{self.ports.base}"
-        until(self.healthy, "etcd is healthy")
+        self.endpoint, self.peer = (f"127.0.0.1:{self.ports.base + i}" for i in range(2))
+        until(self.ready, f"{program} is ready")
 
-    def healthy(self):
-        """Asked by HTTP/1: a gRPC channel that comes too early stays hanging in etcd's listener for seconds."""
-        try:
-            with urllib.request.urlopen(f"http://{self.endpoint}/health", timeout=2) as answer:
-                return json.load(answer)["health"] == "true"
-        except (OSError, ValueError):
-            return False
+    def ready(self):
+        """By its log: a gRPC channel that comes too early stays hanging in etcd's listener for seconds."""
+        assert self.process.poll() is None, f"it ended with {self.process.returncode}, see {self.log.name}"
+        with open(self.log.name, "rb") as f:
+            return b"serving client traffic insecurely" in f.read()
 
     def close(self):
         self.process.terminate()
