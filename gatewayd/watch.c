@@ -64,7 +64,7 @@ struct gate_watches *watch_table(struct gateway *g, struct caller *k, int64_t fi
 	return s;
 }
 
-static void gate_forget(struct gate_watches *s, struct gate_watch *w)
+static void gate_unlink(struct gate_watches *s, struct gate_watch *w)
 {
 	struct gate_watch **at = gate_slot(s->buckets, s->n_buckets, w->id);
 
@@ -72,6 +72,12 @@ static void gate_forget(struct gate_watches *s, struct gate_watch *w)
 		at = &(*at)->hash_next;
 	*at = w->hash_next;
 	s->n--;
+	(*s->caller->n_watches)--;
+}
+
+static void gate_forget(struct gate_watches *s, struct gate_watch *w)
+{
+	gate_unlink(s, w);
 	mem_free(w);
 }
 
@@ -120,7 +126,7 @@ int watch_admit(const struct gateway *g, const struct caller *k, const struct na
 
 	if (p->watch_id != 0 && gate_find(s, p->watch_id) != NULL)
 		return ERR_WATCH_EXISTS;
-	if ((s != NULL && s->n >= LIMIT_CONN_WATCHES) || g->watch.n >= LIMIT_GATEWAY_WATCHES)
+	if (*k->n_watches >= LIMIT_CONN_WATCHES || g->watch.n >= LIMIT_GATEWAY_WATCHES)
 		return ERR_TOO_MANY_WATCHES;
 	return ERR_OK;
 }
@@ -166,6 +172,7 @@ struct gate_watch *watch_begin(struct gateway *g, struct gate_watches *s, const 
 
 	if (p->start_revision == 0)
 		w->sub.next_rev = g->store.progress.revision + 1;
+	(*s->caller->n_watches)++;
 	watch_clnt_add(&g->watch, &s->client, &w->sub);
 	return w;
 }
@@ -206,10 +213,13 @@ int gateway_watch_msg(struct gateway *g, const struct msg_in *in)
 	err = watch_clnt_msg(&g->watch, in);
 	while (err == ERR_OK && watch_clnt_next(&g->watch, &got)) {
 		struct gate_watches *s = container_of(got.client, struct gate_watches, client);
+		struct gate_watch *ended = got.kind == WATCH_GOT_CANCELED ? GATE_OF(got.subs[0]) : NULL;
 
+		/* the caller may end by what it is told, and its table with it */
+		if (ended != NULL)
+			gate_unlink(s, ended);
 		s->caller->ops->watch(g, s->caller, &got);
-		if (got.kind == WATCH_GOT_CANCELED)
-			gate_forget(s, GATE_OF(got.subs[0]));
+		mem_free(ended);
 	}
 	return err;
 }
