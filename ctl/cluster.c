@@ -36,6 +36,10 @@ static void cluster_ask_status(struct ctl *ctl, struct arena *arena, struct clus
 				   .result = &node->status};
 	struct client_error e;
 
+	if (node->endpoint[0] == 0) {
+		(void)snprintf(node->why, sizeof node->why, "its client address is not known");
+		return;
+	}
 	node->reached = cluster_ask(ctl, node->endpoint, &r, ctl_deadline(ctl), &e) == ERR_OK;
 	if (!node->reached)
 		(void)snprintf(node->why, sizeof node->why, "%s", e.text);

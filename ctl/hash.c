@@ -40,6 +40,10 @@ static void hash_ask(struct ctl *ctl, struct arena *arena, int64_t revision, str
 	struct client_error e;
 	int rc;
 
+	if (row->endpoint[0] == 0) {
+		(void)snprintf(row->why, sizeof row->why, "its client address is not known");
+		return;
+	}
 	while ((rc = cluster_ask(ctl, row->endpoint, &r, deadline, &e)) == ERR_FUTURE_REV &&
 	       mono_before(mono_now(), deadline))
 		(void)poll(NULL, 0, HASH_RETRY_MS);

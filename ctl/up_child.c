@@ -17,21 +17,25 @@
 enum { UP_READY_FD = 3 };
 
 /*
- * In the child. It gets a process group of its own, so that ^C reaches only the supervisor, which
+ * In the child. Its process group is not ours, so that ^C reaches only the supervisor, which
  * stops the daemons in order; and it dies when the supervisor does, however that happens.
  */
 static _Noreturn void child_run(const struct up_child *c, pid_t parent, int null, int err,
 				int ready)
 {
 	char instance[16];
-	const char *argv[] = {c->program, "-c", c->config, "-r", "3", "-i", instance, NULL};
+	const char *argv[] = {c->program, "-c", c->config, "-r", "3", "-i", instance, c->more[0],
+			      c->more[1], NULL};
 	sigset_t none;
 
 	(void)snprintf(instance, sizeof instance, "%u", c->instance);
-	(void)setpgid(0, 0);
+	/* A shared group is gone when all in it have died: then one of its own. */
+	if (setpgid(0, c->group != NULL ? *c->group : 0) != 0)
+		(void)setpgid(0, 0);
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(125);
+	(void)unsetenv("NOTIFY_SOCKET");   /* systemd hears the supervisor */
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	(void)sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
@@ -81,6 +85,10 @@ static int child_fork(struct up_child *c, int null, int err[2], int ready[2])
 		child_run(c, parent, null, err[1], ready[1]);
 	if (pid < 0)
 		return ERR_IO;
+	if (c->group != NULL && (*c->group == 0 || setpgid(pid, *c->group) != 0)) {
+		(void)setpgid(pid, pid);   /* the child does the same: whoever is first */
+		*c->group = getpgid(pid) == pid ? pid : *c->group;
+	}
 	c->pid = pid;
 	c->err_fd = err[0];
 	c->ready_fd = ready[0];

@@ -22,8 +22,11 @@ struct up_child {
 	enum daemon_kind kind;
 	unsigned instance;
 	char name[32];            /* raftd, gatewayd.1 */
+	char label[48];           /* for people: node0 raftd */
 	char prefix[64];          /* "node0 raftd  | " */
 	const char *program, *config;
+	const char *more[2];      /* a flag and its value that win over the configuration, or NULL */
+	pid_t *group;             /* the process group they share, 0 if there is none yet; NULL: one of its own */
 
 	pid_t pid;                /* 0: resting */
 	int err_fd, ready_fd;     /* reading ends of pipes, or -1 */

@@ -104,6 +104,7 @@ static int cluster_child(struct ctl *ctl, const struct up_wish *w, struct up_clu
 		(void)snprintf(c->name, sizeof c->name, "%s", up_daemons[d].name);
 	else
 		(void)snprintf(c->name, sizeof c->name, "%s.%u", up_daemons[d].name, instance);
+	(void)snprintf(c->label, sizeof c->label, "node%u %s", (unsigned)node, c->name);
 	(void)snprintf(c->prefix, sizeof c->prefix, "node%u %-8s | ", (unsigned)node, c->name);
 	(void)snprintf(c->log.path, sizeof c->log.path, "%s/node%u/log/%s.log", u->dir,
 		       (unsigned)node, c->name);

@@ -11,7 +11,10 @@ int up_log_open(struct up_log *l)
 {
 	struct stat st;
 
-	buf_init(&l->line, UP_LOG_LINE);
+	buf_init(&l->text, UP_LOG_LINE);
+	l->fd = -1;
+	if (l->path[0] == 0)
+		return ERR_OK;
 	l->fd = open(l->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	if (l->fd < 0)
 		return ERR_IO;
@@ -24,7 +27,7 @@ void up_log_close(struct up_log *l)
 	if (l->fd >= 0)
 		(void)close(l->fd);
 	l->fd = -1;
-	buf_free(&l->line);
+	buf_free(&l->text);
 }
 
 /* The old file stays, one of them. If that fails the file just grows on: better than silence. */
@@ -68,7 +71,7 @@ bool up_log_shows(enum up_log_show show, struct bytes line)
 
 static void up_log_line(struct up_log *l, struct bytes line)
 {
-	struct buf *b = &l->line;   /* free for use: the line is taken */
+	struct buf *b = &l->text;   /* free for use: the line is taken */
 
 	if (l->fd >= 0) {
 		ssize_t n = write(l->fd, line.data, line.len);
@@ -79,7 +82,9 @@ static void up_log_line(struct up_log *l, struct bytes line)
 		if (l->size > UP_LOG_FILE_BYTES)
 			up_log_turn_over(l);
 	}
-	if (up_log_shows(l->show, line)) {
+	if (up_log_shows(l->show, line) && l->line != NULL) {
+		l->line(l->line_arg, line);
+	} else if (up_log_shows(l->show, line)) {
 		fprintf(l->terminal, "%s", l->prefix);
 		for (size_t i = 0; i < line.len; i++)
 			fputc(line.data[i] >= 0x20 && line.data[i] != 0x7f ? line.data[i] : '?',
@@ -96,13 +101,13 @@ void up_log_add(struct up_log *l, struct bytes data)
 		const uint8_t *end = memchr(data.data, '\n', data.len);
 		size_t n = end != NULL ? (size_t)(end - data.data) : data.len;
 
-		if (n > UP_LOG_LINE - l->line.len) {   /* too long: cut into several */
-			n = UP_LOG_LINE - l->line.len;
+		if (n > UP_LOG_LINE - l->text.len) {   /* too long: cut into several */
+			n = UP_LOG_LINE - l->text.len;
 			end = NULL;
 		}
-		buf_add(&l->line, data.data, n);
-		if (end != NULL || l->line.len == UP_LOG_LINE)
-			up_log_line(l, buf_bytes(&l->line));
+		buf_add(&l->text, data.data, n);
+		if (end != NULL || l->text.len == UP_LOG_LINE)
+			up_log_line(l, buf_bytes(&l->text));
 		n += end != NULL;
 		data = bytes_of(data.data + n, data.len - n);
 	}
@@ -110,6 +115,6 @@ void up_log_add(struct up_log *l, struct bytes data)
 
 void up_log_end(struct up_log *l)
 {
-	if (l->line.len > 0)
-		up_log_line(l, buf_bytes(&l->line));
+	if (l->text.len > 0)
+		up_log_line(l, buf_bytes(&l->text));
 }

@@ -21,13 +21,15 @@ struct up_log {
 	char path[4096];       /* PATH and, when turned over, PATH.1 */
 	int fd;
 	uint64_t size;
-	struct buf line;       /* the beginning of one that is not complete */
+	struct buf text;       /* the beginning of one that is not complete */
 	const char *prefix;    /* on the terminal */
 	FILE *terminal;
 	enum up_log_show show;
+	void (*line)(void *arg, struct bytes line);   /* gets what is shown instead of the terminal, or NULL */
+	void *line_arg;
 };
 
-int up_log_open(struct up_log *l);        /* path is set; ERR_OK or ERR_IO */
+int up_log_open(struct up_log *l);        /* path is set, or empty: no file; ERR_OK or ERR_IO */
 void up_log_close(struct up_log *l);
 void up_log_add(struct up_log *l, struct bytes data);
 void up_log_end(struct up_log *l);        /* what is left is a line too */

@@ -63,6 +63,7 @@ struct caller {
 	struct list requests;         /* request.c's */
 	struct list parked;           /* reads that wait for room or for a stream's end */
 	struct gate_watches *watches; /* watch.c's; NULL: none */
+	size_t *n_watches;            /* of its whole connection; NULL: it watches nothing */
 };
 
 static inline void caller_init(struct caller *k, const struct caller_ops *ops)

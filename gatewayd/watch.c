@@ -72,6 +72,7 @@ static void gate_unlink(struct gate_watches *s, struct gate_watch *w)
 		at = &(*at)->hash_next;
 	*at = w->hash_next;
 	s->n--;
+	(*s->caller->n_watches)--;
 }
 
 static void gate_forget(struct gate_watches *s, struct gate_watch *w)
@@ -125,7 +126,7 @@ int watch_admit(const struct gateway *g, const struct caller *k, const struct na
 
 	if (p->watch_id != 0 && gate_find(s, p->watch_id) != NULL)
 		return ERR_WATCH_EXISTS;
-	if ((s != NULL && s->n >= LIMIT_CONN_WATCHES) || g->watch.n >= LIMIT_GATEWAY_WATCHES)
+	if (*k->n_watches >= LIMIT_CONN_WATCHES || g->watch.n >= LIMIT_GATEWAY_WATCHES)
 		return ERR_TOO_MANY_WATCHES;
 	return ERR_OK;
 }
@@ -171,6 +172,7 @@ struct gate_watch *watch_begin(struct gateway *g, struct gate_watches *s, const 
 
 	if (p->start_revision == 0)
 		w->sub.next_rev = g->store.progress.revision + 1;
+	(*s->caller->n_watches)++;
 	watch_clnt_add(&g->watch, &s->client, &w->sub);
 	return w;
 }

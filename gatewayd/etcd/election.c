@@ -11,10 +11,11 @@ static const char no_leader_field[] = "\"leader\" field must be provided";
 
 static void campaign_won(struct recipe *r, const struct kv_header *h)
 {
-	struct kv_header header = gateway_header(r->s->g, h->revision);
+	struct kv_header header = gateway_header(r->s->g, r->at);   /* as etcd: when it queued, not when it won */
 	struct etcd_leader_key leader = {buf_bytes(&r->name), buf_bytes(&r->key), r->rev, r->lease};
 	struct etcd_campaign_result result = {&header, &leader};
 
+	(void)h;
 	r->queued = false;
 	grpc_send(r->s, &etcd_campaign_result_pb, &result);
 	grpc_ok(r->s);
@@ -22,10 +23,12 @@ static void campaign_won(struct recipe *r, const struct kv_header *h)
 
 static void campaign_proclaimed(struct recipe *r, const struct kv_txn_result *t)
 {
-	if (t->succeeded)
+	if (t->succeeded) {
 		recipe_wait(r, campaign_won);
-	else
-		grpc_status(r->s, GRPC_UNKNOWN, "election: not leader");
+		return;
+	}
+	r->queued = false;                    /* another's by now */
+	grpc_status(r->s, GRPC_UNKNOWN, "election: not leader");
 }
 
 /* The key is there already, with another value: that is changed. */
@@ -37,16 +40,19 @@ static void campaign_again(struct recipe *r, const struct kv_pair *own)
 	struct kv_txn txn = {{&mine, 1}, {success, 1}, {NULL, 0}};
 
 	r->rev = own->create_revision;
-	if (bytes_eq(own->value, put.value))
+	if (bytes_eq(own->value, put.value)) {
 		recipe_wait(r, campaign_won);
-	else
-		recipe_txn(r, &txn, campaign_proclaimed);
+		return;
+	}
+	r->queued = true;                     /* who fails to proclaim resigns, as in etcd */
+	recipe_txn(r, &txn, campaign_proclaimed);
 }
 
 static void campaign_queued(struct recipe *r, const struct kv_txn_result *t)
 {
 	const struct kv_range_result *own = t->responses.n > 0 ? t->responses.v[0].range : NULL;
 
+	r->at = t->header->revision;
 	if (!t->succeeded && own != NULL && own->kvs.n > 0) {
 		campaign_again(r, &own->kvs.v[0]);
 		return;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* etcd's: protobuf messages, whose lengths are bytes and stand before them. */
+#include "gatewayd/etcd/grpc_own.h"
 #include "gatewayd/form.h"
 #include "proto/etcd.h"
 
@@ -78,6 +79,17 @@ const struct form form_etcd = {
 	.pair = etcd_pair,
 	.pair_size = etcd_pair_size,
 	.range_size = etcd_range_size,
+	.range_head = etcd_range_head,
+	.range_tail = etcd_range_tail,
+	.txn_head = etcd_txn_head,
+	.txn_taken = etcd_txn_taken,
+	.op_head = etcd_op_head,
+	.op_tail = etcd_op_tail,
+};
+
+/* For messages of which several make an answer. */
+const struct form form_etcd_chunks = {
+	.pair = etcd_pair,
 	.range_head = etcd_range_head,
 	.range_tail = etcd_range_tail,
 	.txn_head = etcd_txn_head,

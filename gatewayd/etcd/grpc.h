@@ -18,8 +18,6 @@
 #include "gatewayd/h2/h2.h"
 #include "proto/etcd.h"
 
-/* What Status says: clients choose by it what they may ask for. */
-#define ETCD_VERSION "3.6.0"
 
 struct grpc_stream;
 
@@ -98,7 +96,7 @@ void grpc_init(struct gateway *g);
 void grpc_free(struct gateway *g);
 
 /* The composed and converted methods. */
-method_fn grpc_txn, grpc_leases, grpc_keepalive, grpc_watch, grpc_members, grpc_hash, grpc_alarm,
+method_fn grpc_txn, grpc_range_stream, grpc_leases, grpc_keepalive, grpc_watch, grpc_members, grpc_hash, grpc_alarm,
 	grpc_health_check, grpc_health_watch, grpc_lock, grpc_unlock, grpc_campaign, grpc_proclaim, grpc_leader,
 	grpc_observe, grpc_resign;
 void grpc_answer_txn(struct grpc_stream *s, const void *result);

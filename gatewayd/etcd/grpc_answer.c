@@ -340,3 +340,23 @@ const struct caller_ops grpc_caller_ops = {
 	.watch = grpc_caller_watch,
 	.waiting = grpc_caller_waiting,
 };
+
+const struct caller_ops grpc_chunks_ops = {
+	.form = &form_etcd_chunks,
+	.unpaged = true,
+	.error = grpc_caller_error,
+	.result = grpc_caller_result,
+	.begin = grpc_chunks_begin,
+	.end = grpc_chunks_end,
+	.room = grpc_caller_room,
+	.want_room = grpc_caller_want_room,
+	.stream_begin = grpc_chunks_stream_begin,
+	.stream_room = grpc_caller_room,
+	.stream = grpc_chunks_stream,
+	.touch = grpc_chunks_touch,
+	.stream_end = grpc_chunks_stream_end,
+	.broken = grpc_caller_broken,
+	.take_txn = grpc_caller_take_txn,
+	.watch = grpc_caller_watch,
+	.waiting = grpc_caller_waiting,
+};

@@ -84,7 +84,10 @@ void grpc_unlock(struct gateway *g, struct caller *k, const struct rpc_request *
 	const struct etcd_unlock *p = params;
 	struct kv_delete del = {.key = p->key};
 
-	write_delete(g, k, rpc, &del);
+	if (p->key.len == 0)
+		recipe_error(GRPC_OF(k), ERR_KEY_EMPTY);
+	else
+		write_delete(g, k, rpc, &del);
 }
 
 void grpc_answer_unlock(struct grpc_stream *s, const void *result)

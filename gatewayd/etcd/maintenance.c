@@ -27,7 +27,7 @@ static void members_answer(struct gateway *g, struct caller *k, uint32_t id)
 		(void)snprintf(urls[i][1], URL_BYTES, "http://%s", m->client_addr);
 		texts[i][0].text = bytes_str(urls[i][0]);
 		texts[i][1].text = bytes_str(urls[i][1]);
-		members[i] = (struct etcd_member){m->id, bytes_str(m->name), {&texts[i][0], 1}, {&texts[i][1], 1}, false};
+		members[i] = (struct etcd_member){m->id, bytes_str(m->name), {&texts[i][0], 1}, {&texts[i][1], m->client_addr[0] != 0}, false};
 	}
 	caller_result(k, id, NULL, &r, ERR_TOO_MANY_REQUESTS);
 }

@@ -21,7 +21,7 @@ const struct grpc_method grpc_methods[] = {
 	UNARY("/etcdserverpb.KV/DeleteRange", kv_delete, write_delete, kv_delete_result),
 	{"/etcdserverpb.KV/Txn", GRPC_UNARY, &etcd_txn_pb, grpc_txn, &kv_txn_result_pb, grpc_answer_txn, NULL},
 	UNARY("/etcdserverpb.KV/Compact", kv_compact, write_compact, kv_compact_result),
-	MISSING("/etcdserverpb.KV/RangeStream", "range streams are"),
+	STREAM("/etcdserverpb.KV/RangeStream", kv_range, grpc_range_stream),
 
 	STREAM("/etcdserverpb.Watch/Watch", etcd_watch_request, grpc_watch),
 

@@ -31,10 +31,15 @@ static void recipe_result(struct grpc_stream *s, uint32_t id, const struct msg_d
 	}
 }
 
+void recipe_error(struct grpc_stream *s, int err)
+{
+	grpc_status(s, GRPC_UNKNOWN, grpc_text(err));
+}
+
 static void recipe_failed(struct grpc_stream *s, uint32_t id, int err)
 {
 	if (id != ASK_KEEPALIVE)
-		grpc_error(s, err);
+		recipe_error(s, err);
 }
 
 static void recipe_read(struct grpc_stream *s, uint32_t id, struct bytes answer)
@@ -184,7 +189,7 @@ void recipe_watch(struct recipe *r, struct bytes key, struct bytes range_end, in
 	recipe_unwatch(r);
 	r->event = event;
 	if (err != ERR_OK)
-		grpc_error(r->s, err);
+		recipe_error(r->s, err);
 	else
 		r->watch = watch_begin(r->s->g, watch_table(r->s->g, &r->s->caller, 1), &w);
 }

@@ -21,6 +21,7 @@ struct recipe {
 	struct buf name;
 	int64_t lease;
 	int64_t rev;                          /* that created the key */
+	int64_t at;                           /* Campaign: of the transaction that queued it */
 	bool queued;                          /* the key stands in the queue: it goes if the caller does */
 	struct buf ask;                       /* the bytes of what is being asked */
 	struct gate_watch *watch;             /* NULL: none */
@@ -32,6 +33,12 @@ struct recipe {
 	/* NULL: the watch has ended by itself */
 	void (*event)(struct recipe *r, const struct watch_event *e);
 };
+
+/*
+ * Ends the RPC. In etcd these services are clients of the others, and the code of an error is lost on the way: it is
+ * Unknown; its text is not lost.
+ */
+void recipe_error(struct grpc_stream *s, int err);
 
 /* It lives as long as the stream. */
 struct recipe *recipe_new(struct grpc_stream *s, struct bytes name);

@@ -110,6 +110,13 @@ static int h2_frame_seen(nghttp2_session *session, const nghttp2_frame_hd *hd, v
 
 /* ---- time ---- */
 
+/* Does something wait that the client's windows do not let through? */
+static bool h2_shut(const struct h2_conn *h, const struct h2_stream *s)
+{
+	return h2_waiting(s) > 0 && (nghttp2_session_get_remote_window_size(h->session) <= 0 ||
+				     nghttp2_session_get_stream_remote_window_size(h->session, s->id) <= 0);
+}
+
 /* Who takes nothing, although there is something to take, goes. */
 static void h2_timer(void *arg)
 {
@@ -120,9 +127,7 @@ static void h2_timer(void *arg)
 	for (struct list *l = h->streams.next; l != &h->streams; l = l->next) {
 		const struct h2_stream *s = container_of(l, struct h2_stream, node);
 
-		if (h2_waiting(s) == 0 && s->trailers == NULL)
-			continue;
-		if (mono_sub_ms(now, s->moved) >= c->set->stall_ms) {
+		if (h2_shut(h, s) && mono_sub_ms(now, s->moved) >= c->set->stall_ms) {
 			conn_drop_stalled(c);
 			return;
 		}

@@ -11,8 +11,8 @@
  *
  * Memory: what nghttp2 itself holds is counted (LIMIT_GATEWAY_SESSION_BYTES for all connections);
  * unfinished requests of a connection may hold LIMIT_H2_IN_BYTES, a request LIMIT_H2_MESSAGE_BYTES.
- * What waits to be sent is bounded as on any connection (conn.h); a stream whose client takes nothing
- * for LIMIT_CONN_STALL_MS, by its window or by its socket, ends the connection.
+ * What waits to be sent is bounded as on any connection (conn.h); a stream whose window the client
+ * leaves shut for LIMIT_CONN_STALL_MS ends the connection, as a socket does of which nothing is taken.
  */
 #ifndef QUORATE_H2_H
 #define QUORATE_H2_H

@@ -107,7 +107,7 @@ static int txn_may_range(const struct mvcc_view *v, const struct kv_range *r)
 	return r->revision < v->info.compact_revision ? ERR_COMPACTED : ERR_OK;
 }
 
-static int txn_may(struct txn_run *run, const struct kv_txn *txn)
+static int txn_may_puts(struct txn_run *run, const struct kv_txn *txn)
 {
 	bool taken = path_next(&run->path);
 	int rc = ERR_OK;
@@ -117,14 +117,39 @@ static int txn_may(struct txn_run *run, const struct kv_txn *txn)
 	for (size_t i = 0; i < n && rc == ERR_OK; i++) {
 		if (!mvcc_view_spend_rows(run->v, 1))
 			rc = ERR_TXN_TOO_LARGE;
-		else if (ops[i].range != NULL)
-			rc = txn_may_range(run->v, ops[i].range);
 		else if (ops[i].put != NULL)
 			rc = run->writes->may_put(run->writes->arg, ops[i].put);
 		else if (ops[i].txn != NULL)
-			rc = txn_may(run, ops[i].txn);
+			rc = txn_may_puts(run, ops[i].txn);
 	}
 	return rc;
+}
+
+static int txn_may_ranges(struct txn_run *run, const struct kv_txn *txn)
+{
+	bool taken = path_next(&run->path);
+	int rc = ERR_OK;
+	size_t n;
+	const struct kv_op *ops = txn_branch(txn, taken, &n);
+
+	for (size_t i = 0; i < n && rc == ERR_OK; i++) {
+		if (ops[i].range != NULL)
+			rc = txn_may_range(run->v, ops[i].range);
+		else if (ops[i].txn != NULL)
+			rc = txn_may_ranges(run, ops[i].txn);
+	}
+	return rc;
+}
+
+/* Which of several errors is told is etcd's choice: those of puts before those of ranges. */
+static int txn_may(struct txn_run *run, const struct kv_txn *txn)
+{
+	int rc;
+
+	run->path.next = 0;
+	rc = txn_may_puts(run, txn);
+	run->path.next = 0;
+	return rc == ERR_OK ? txn_may_ranges(run, txn) : rc;
 }
 
 /* ---- doing it ---- */

@@ -11,6 +11,9 @@
 #include "proto/native.h"
 #include "proto/pb.h"
 
+/* What Status says: clients choose by it what they may ask for. */
+#define ETCD_VERSION "3.6.0"
+
 /* ---- KV: requests and results of proto/kv.h ---- */
 
 #define ETCD_PAIR(F, L, O, B) \

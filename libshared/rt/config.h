@@ -51,7 +51,7 @@ struct config_member {
 	uint64_t id;
 	char *name;
 	char *peer_addr;
-	char *client_addr;
+	char *client_addr;      /* empty: not known, `-` in the file */
 	uint8_t key[32];
 };
 

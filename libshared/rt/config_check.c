@@ -151,15 +151,15 @@ static int config_member_words(char **word, struct config *c, struct config_erro
 				   CONFIG_NAME_MAX, word[1]);
 	if (!config_dialable(word[2]))
 		return config_fail(e, "member: not a numeric ADDRESS:PORT to dial: %s", word[2]);
-	if (!config_host_port(word[3]))
-		return config_fail(e, "member: not a HOST:PORT: %s", word[3]);
+	if (strcmp(word[3], "-") != 0 && !config_host_port(word[3]))
+		return config_fail(e, "member: not a HOST:PORT, or - if it is not known: %s", word[3]);
 	if (!config_key(word[4], m.key))
 		return config_fail(e, "member: a public key has 64 hex digits, not all zero: %s", word[4]);
 	if (c->n_members == LIMIT_NODES)
 		return config_fail(e, "member: more than %u", LIMIT_NODES);
 	m.name = mem_strdup(word[1]);
 	m.peer_addr = mem_strdup(word[2]);
-	m.client_addr = mem_strdup(word[3]);
+	m.client_addr = mem_strdup(strcmp(word[3], "-") == 0 ? "" : word[3]);
 	c->members[c->n_members++] = m;
 	return ERR_OK;
 }
@@ -192,7 +192,7 @@ static int config_check_pair(const struct config_member *a, const struct config_
 		return config_fail(e, "two members have the name %s", a->name);
 	if (strcmp(a->peer_addr, b->peer_addr) == 0)
 		return config_fail(e, "two members have the peer address %s", a->peer_addr);
-	if (strcmp(a->client_addr, b->client_addr) == 0)
+	if (a->client_addr[0] != 0 && strcmp(a->client_addr, b->client_addr) == 0)
 		return config_fail(e, "two members have the client address %s", a->client_addr);
 	if (memcmp(a->key, b->key, sizeof a->key) == 0)
 		return config_fail(e, "members %s and %s have the same public key", a->name, b->name);

@@ -27,7 +27,8 @@ static void config_write_row(struct buf *out, const struct config *c, const stru
 
 static void config_write_member(struct buf *out, const struct config_member *m)
 {
-	buf_printf(out, "member = %" PRIu64 " %s %s %s ", m->id, m->name, m->peer_addr, m->client_addr);
+	buf_printf(out, "member = %" PRIu64 " %s %s %s ", m->id, m->name, m->peer_addr,
+		   m->client_addr[0] != 0 ? m->client_addr : "-");
 	for (size_t i = 0; i < sizeof m->key; i++)
 		buf_printf(out, "%02x", m->key[i]);
 	buf_u8(out, '\n');

@@ -32,6 +32,17 @@ void key_public(const uint8_t secret[KEY_LEN], uint8_t public[KEY_LEN])
 	CHECK(rc == 0);
 }
 
+void key_derive(const uint8_t from[KEY_LEN], const char *purpose, struct bytes text, uint8_t to[KEY_LEN])
+{
+	crypto_generichash_state state;
+
+	(void)crypto_generichash_init(&state, from, KEY_LEN, KEY_LEN);
+	(void)crypto_generichash_update(&state, (const uint8_t *)purpose, strlen(purpose) + 1);
+	(void)crypto_generichash_update(&state, text.data, text.len);
+	(void)crypto_generichash_final(&state, to, KEY_LEN);
+	sodium_memzero(&state, sizeof state);
+}
+
 bool key_equal(const uint8_t a[KEY_LEN], const uint8_t b[KEY_LEN])
 {
 	return sodium_memcmp(a, b, KEY_LEN) == 0;

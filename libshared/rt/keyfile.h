@@ -19,6 +19,11 @@
 /* 32 bytes from the system's generator. */
 void key_generate(uint8_t secret[KEY_LEN]);
 void key_public(const uint8_t secret[KEY_LEN], uint8_t public[KEY_LEN]);
+/*
+ * A key that follows from another one, a purpose and a text, and from which neither can be got back:
+ * BLAKE2b with `from` as its key over purpose, a NUL and the text. The purpose is a constant of the caller.
+ */
+void key_derive(const uint8_t from[KEY_LEN], const char *purpose, struct bytes text, uint8_t to[KEY_LEN]);
 /* In a time that does not depend on the keys. */
 bool key_equal(const uint8_t a[KEY_LEN], const uint8_t b[KEY_LEN]);
 void key_wipe(uint8_t key[KEY_LEN]);

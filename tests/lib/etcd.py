@@ -21,6 +21,7 @@ MESSAGES = {
                      11: ("max_mod_revision", "int"), 12: ("min_create_revision", "int"),
                      13: ("max_create_revision", "int")},
     "RangeResponse": {1: HEADER, 2: ("kvs", "*KeyValue"), 3: ("more", "bool"), 4: ("count", "int")},
+    "RangeStreamResponse": {1: ("range", "RangeResponse")},
     "PutRequest": {1: ("key", "bytes"), 2: ("value", "bytes"), 3: ("lease", "int"), 4: ("prev_kv", "bool"),
                    5: ("ignore_value", "bool"), 6: ("ignore_lease", "bool")},
     "PutResponse": {1: HEADER, 2: ("prev_kv", "KeyValue")},

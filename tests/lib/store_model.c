@@ -340,11 +340,10 @@ static void plan_txn(const struct model *m, const struct kv_txn *t, struct arena
 			plan_txn(m, p->ops[i].txn, a, &p->sub[i]);
 }
 
-static int plan_check(struct model *m, const struct plan *p)
+static int plan_check_puts(struct model *m, const struct plan *p)
 {
 	for (size_t i = 0; i < p->n; i++) {
 		const struct kv_put *put = p->ops[i].put;
-		const struct kv_range *r = p->ops[i].range;
 		int rc = ERR_OK;
 
 		if (put != NULL && (put->ignore_value || put->ignore_lease) &&
@@ -352,16 +351,38 @@ static int plan_check(struct model *m, const struct plan *p)
 			return ERR_KEY_NOT_FOUND;
 		if (put != NULL && put->lease != 0 && model_find_lease(m, put->lease) == NULL)
 			return ERR_LEASE_NOT_FOUND;
+		if (p->ops[i].txn != NULL)
+			rc = plan_check_puts(m, &p->sub[i]);
+		if (rc != ERR_OK)
+			return rc;
+	}
+	return ERR_OK;
+}
+
+static int plan_check_ranges(struct model *m, const struct plan *p)
+{
+	for (size_t i = 0; i < p->n; i++) {
+		const struct kv_range *r = p->ops[i].range;
+		int rc = ERR_OK;
+
 		if (r != NULL && r->revision != 0 && r->revision > m->revision)
 			return ERR_FUTURE_REV;
 		if (r != NULL && r->revision != 0 && r->revision < m->compact_revision)
 			return ERR_COMPACTED;
 		if (p->ops[i].txn != NULL)
-			rc = plan_check(m, &p->sub[i]);
+			rc = plan_check_ranges(m, &p->sub[i]);
 		if (rc != ERR_OK)
 			return rc;
 	}
 	return ERR_OK;
+}
+
+/* etcd looks at all puts before it looks at any range. */
+static int plan_check(struct model *m, const struct plan *p)
+{
+	int rc = plan_check_puts(m, p);
+
+	return rc == ERR_OK ? plan_check_ranges(m, p) : rc;
 }
 
 static void *room(struct arena *a, size_t n)

@@ -174,8 +174,9 @@ def every_program_has_a_manual():
     for program in ("raftd", "stored", "watchd", "gatewayd"):
         if not os.path.exists(os.path.join(TOP, program, program + ".8")):
             yield f"{program}/{program}.8 is missing"
-    if not os.path.exists(os.path.join(TOP, "ctl/quorate.1")):
-        yield "ctl/quorate.1 is missing"
+    for program in ("quorate", "quorate-etcd"):
+        if not os.path.exists(os.path.join(TOP, f"ctl/{program}.1")):
+            yield f"ctl/{program}.1 is missing"
 
 
 CHECKS = [every_file_says_its_licence, files_are_short, functions_are_short, names_are_unique,

@@ -16,8 +16,8 @@ import msgpack
 
 import hostile
 import rpc
-from harness import Cluster, SANITIZED, memory_kib, program, scaled, tap, until
-from rpc import Rpc, RpcError, pack
+from harness import DAEMONS, SANITIZED, Cluster, memory_kib, program, scaled, tap, until
+from rpc import Rpc, RpcError, Steady, pack
 from undisturbed import Undisturbed
 
 SEED = int(os.environ.get("QUORATE_SEED", random.SystemRandom().randrange(1 << 32)))
