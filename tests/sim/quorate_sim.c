@@ -130,9 +130,11 @@ static void show(const struct sim_options *given)
 	       o.lmdb ? "LMDB" : "memory");
 	for (uint32_t i = 0; i < n; i++)
 		if (!o.masked || o.keep[i])
-			printf("%4u %6u ms for %4u ms  node %llu, %llu  %s: %s\n", i, plan[i].at_ms, plan[i].for_ms,
-			       (unsigned long long)plan[i].a, (unsigned long long)plan[i].b,
-			       sim_fault_name(plan[i].kind), sim_fault_text(plan[i].kind));
+			printf("%4u %6u ms for %4u ms  node %llu, %llu  %s: %s, %s%s%s\n", i, plan[i].at_ms,
+			       plan[i].for_ms, (unsigned long long)plan[i].a, (unsigned long long)plan[i].b,
+			       sim_fault_name(plan[i].kind), sim_fault_text(plan[i].kind),
+			       sim_moment_text(plan[i].moment), plan[i].other ? ": the other" : "",
+			       plan[i].along ? ", along with the one before" : "");
 }
 
 static int run_one(const struct line *l)

@@ -120,6 +120,7 @@ static void last_look(struct sim *s)
 
 void sim_calm(struct sim *s)
 {
+	memset(s->waiting, 0, sizeof s->waiting);
 	(void)sim_run_until(s, NULL, mono_add_ms(s->now, CALM_FAULTS_END_MS));
 	s->calm = true;
 	for (uint64_t a = 1; a <= s->o.nodes; a++)

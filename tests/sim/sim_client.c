@@ -7,7 +7,7 @@
 #include "base/err.h"
 #include "tests/sim/sim_int.h"
 
-enum { CLIENT_KEYS = 8, CLIENT_VALUE = 160 };
+enum { CLIENT_VALUE = 160 };
 
 struct words {                       /* memory of one command until it is encoded */
 	char key[4][16], value[2][CLIENT_VALUE + 32];
@@ -34,12 +34,12 @@ static void finish(struct sim_client *c, bool good)
 		c->calm_done++;
 	c->node = NULL;
 	c->asked = false;
-	sleep_until(c, s, sim_soon(s, SIM_CH_LOAD, 500, 60000));
+	sleep_until(c, s, sim_soon(s, SIM_CH_LOAD, 500, s->load.think_us));
 }
 
 static struct bytes some_key(struct sim *s, char out[16])
 {
-	return bytes_of(out, (size_t)snprintf(out, 16, "k%u", (unsigned)sim_rand(s, SIM_CH_LOAD, CLIENT_KEYS)));
+	return bytes_of(out, (size_t)snprintf(out, 16, "k%u", (unsigned)sim_rand(s, SIM_CH_LOAD, s->load.keys)));
 }
 
 static struct kv_put some_put(struct sim_client *c, struct sim *s, char key[16], char *value)
@@ -138,7 +138,7 @@ static void begin_read(struct sim_client *c, struct sim_node *n)
 
 static struct sim_node *some_gateway(struct sim *s, const struct sim_client *c)
 {
-	uint64_t id = sim_chance(s, SIM_CH_LOAD, 700) ? c->id % s->o.nodes : sim_rand(s, SIM_CH_LOAD, s->o.nodes);
+	uint64_t id = sim_chance(s, SIM_CH_LOAD, s->load.home_permille) ? c->id % s->o.nodes : sim_rand(s, SIM_CH_LOAD, s->o.nodes);
 
 	for (uint32_t i = 0; i < s->o.nodes; i++, id++)
 		if (s->nodes[id % s->o.nodes + 1].gateway.up)
@@ -159,8 +159,8 @@ static void begin(struct sim_client *c, struct sim *s)
 	c->number++;
 	c->floor = s->floor;
 	c->began = s->now;
-	c->write = sim_chance(s, SIM_CH_LOAD, 650);
-	c->linear = !c->write && sim_chance(s, SIM_CH_LOAD, 700);
+	c->write = sim_chance(s, SIM_CH_LOAD, s->load.write_permille);
+	c->linear = !c->write && sim_chance(s, SIM_CH_LOAD, s->load.linear_permille);
 	sleep_until(c, s, mono_add_ms(s->now, 300 + (int64_t)sim_rand(s, SIM_CH_LOAD, 4000)));
 	if (c->write)
 		begin_write(c, n);
@@ -189,8 +189,10 @@ void sim_client_written(struct sim_client *c, uint64_t index, struct bytes resul
 
 	(void)wire_get_array(&w);
 	error = wire_get_u64(&w);
-	if (error != ERR_OUTCOME_UNKNOWN)
+	if (error != ERR_OUTCOME_UNKNOWN) {
 		sim_check_write(c, index, result);
+		sim_moment(c->node, SIM_MOMENT_ANSWERED, 0);
+	}
 	finish(c, error != ERR_OUTCOME_UNKNOWN);
 }
 

@@ -42,13 +42,13 @@ static void pause(struct sim_node *n, enum sim_daemon d, uint32_t ms)
 }
 
 /* One for each cut that holds: faults overlap. */
-static void cut_node(struct sim *s, uint64_t id, int by)
+static void cut_node(struct sim *s, uint64_t id, int from, int to)
 {
 	for (uint64_t other = 1; other <= s->o.nodes; other++) {
 		if (other == id)
 			continue;
-		s->cut[id][other] = (uint32_t)((int)s->cut[id][other] + by);
-		s->cut[other][id] = (uint32_t)((int)s->cut[other][id] + by);
+		s->cut[id][other] = (uint32_t)((int)s->cut[id][other] + from);
+		s->cut[other][id] = (uint32_t)((int)s->cut[other][id] + to);
 	}
 }
 
@@ -193,12 +193,23 @@ static void begin_on_node(const struct sim_fault *f, struct sim_node *n)
 	}
 }
 
+/* Its time has come; its moment perhaps not. */
 void sim_fault_begin(struct sim *s, uint32_t i)
+{
+	s->waits[i] = s->plan[i].moment != SIM_MOMENT_NONE;
+	if (s->waits[i])
+		s->waiting[s->plan[i].moment]++;
+	else
+		sim_fault_do(s, i);
+}
+
+void sim_fault_do(struct sim *s, uint32_t i)
 {
 	struct sim_fault *f = &s->plan[i];
 	struct sim_node *n = &s->nodes[f->a], *leader = sim_leader(s);
 
-	sim_trace(s, n, "fault %u: %s (%u ms)", i, sim_fault_text(f->kind), f->for_ms);
+	sim_trace(s, n, "fault %u: %s (%u ms), %s", i, sim_fault_text(f->kind), f->for_ms,
+		  sim_moment_text(f->moment));
 	if ((f->kind == SIM_FAULT_KILL_LEADER || f->kind == SIM_FAULT_ISOLATE_LEADER ||
 	     f->kind == SIM_FAULT_PAUSE_LEADER) && leader != NULL) {
 		n = leader;
@@ -214,7 +225,15 @@ void sim_fault_begin(struct sim *s, uint32_t i)
 		break;
 	case SIM_FAULT_ISOLATE:
 	case SIM_FAULT_ISOLATE_LEADER:
-		cut_node(s, n->id, 1);
+		cut_node(s, n->id, 1, 1);
+		if (f->x >> 20 & 1)
+			sim_net_lose(s, n->id);
+		break;
+	case SIM_FAULT_MUTE:
+		cut_node(s, n->id, 1, 0);
+		break;
+	case SIM_FAULT_DEAF:
+		cut_node(s, n->id, 0, 1);
 		break;
 	case SIM_FAULT_ONE_WAY:
 		s->cut[f->a][f->b]++;
@@ -275,7 +294,13 @@ void sim_fault_end(struct sim *s, uint32_t i)
 		break;
 	case SIM_FAULT_ISOLATE:
 	case SIM_FAULT_ISOLATE_LEADER:
-		cut_node(s, f->a, -1);
+		cut_node(s, f->a, -1, -1);
+		break;
+	case SIM_FAULT_MUTE:
+		cut_node(s, f->a, -1, 0);
+		break;
+	case SIM_FAULT_DEAF:
+		cut_node(s, f->a, 0, -1);
 		break;
 	case SIM_FAULT_ONE_WAY:
 		s->cut[f->a][f->b]--;

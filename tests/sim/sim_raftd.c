@@ -162,7 +162,7 @@ void sim_raftd_start(struct sim_node *n)
 	d->held_count = d->sent_count = 0;
 	d->sync_due = d->died = false;
 	d->role = RAFT_FOLLOWER;
-	d->leader = 0;
+	d->leader = d->round = 0;
 	core_make(n);
 	if (d->r == NULL)
 		return;
@@ -231,6 +231,7 @@ void sim_raftd_sync(struct sim_node *n)
 		return;
 	}
 	sim_log_copy(&n->durable, &d->log);
+	sim_moment_durable(n);
 	if (!wal_collect(d->wal, &w))
 		return;
 	if (!sim_chance(n->s, SIM_CH_DISK, 300)) {
@@ -371,6 +372,7 @@ void sim_raftd_gateway_msg(struct sim_node *n, const struct msg_in *in)
 
 		d->reads[ctx % SIM_ROUNDS].ctx = ((const struct raftd_read *)in->msg)->ctx;
 		d->reads[ctx % SIM_ROUNDS].epoch = n->link_epoch[SIM_GATEWAY_RAFTD];
+		d->reads[ctx % SIM_ROUNDS].committed = n->s->committed_last;
 		(void)sim_step(n, (struct raft_event){.type = RAFT_EV_READ, .ctx = ctx});
 	} else {
 		CHECK(in->row->number == MSG_NO_raftd_status_ask);
