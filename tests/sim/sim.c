@@ -367,14 +367,15 @@ bool sim_run_until(struct sim *s, bool (*done)(struct sim *), mono_t end)
 /* Half of the seeds have clients of their own kind. */
 static void load_choose(struct sim *s)
 {
-	static const uint32_t thinks[] = {15000, 60000, 60000, 150000}, writes[] = {250, 500, 800, 950},
+	static const uint32_t thinks[] = {15000, 60000, 60000, 150000}, patience[] = {100, 100, 1000, 4000}, writes[] = {250, 500, 800, 950},
 		linears[] = {300, 700, 1000, 1000}, homes[] = {0, 300, 700, 1000};
 
-	s->load = (struct sim_load){8, 60000, 650, 700, 700};
+	s->load = (struct sim_load){8, 60000, 4000, 650, 700, 700};
 	if (sim_chance(s, SIM_CH_LOAD, 500))
 		return;
 	s->load.keys = 1 + (uint32_t)sim_rand(s, SIM_CH_LOAD, 12);
 	s->load.think_us = thinks[sim_rand(s, SIM_CH_LOAD, 4)];
+	s->load.patience_ms = patience[sim_rand(s, SIM_CH_LOAD, 4)];
 	s->load.write_permille = writes[sim_rand(s, SIM_CH_LOAD, 4)];
 	s->load.linear_permille = linears[sim_rand(s, SIM_CH_LOAD, 4)];
 	s->load.home_permille = homes[sim_rand(s, SIM_CH_LOAD, 4)];
@@ -382,6 +383,8 @@ static void load_choose(struct sim *s)
 
 static void sim_open(struct sim *s)
 {
+	static const uint32_t segments[] = {24 << 10, 32 << 10, 64 << 10};
+
 	for (int i = 0; i < SIM_CH_STREAMS; i++)
 		s->rng[i] = (s->o.seed + 1) * 0x2545f4914f6cdd1du + (uint64_t)i * 0x9e3779b97f4a7c15u;
 	s->now = (mono_t){1000000000};
@@ -391,6 +394,7 @@ static void sim_open(struct sim *s)
 	buf_init(&s->text, 0);
 	sim_check_open(s);
 	s->append_max = sim_chance(s, SIM_CH_IDS, 400) ? 1 : 16;
+	s->segment_bytes = segments[sim_rand(s, SIM_CH_IDS, ARRAY_LEN(segments))];
 	load_choose(s);
 	s->n_plan = sim_plan(&s->o, s->plan);
 	for (uint64_t id = 1; id <= s->o.nodes; id++)

@@ -76,13 +76,13 @@ enum sim_fault_kind {
 #define SIM_MOMENT_LIST(M) \
 	M(NONE, "at its time") \
 	M(VOTED, "when a node has given its vote, to the other") \
-	M(LEADS, "when a node has been elected") \
+	M(LEADS, "when a node has been elected; the other: who led before") \
 	M(ACKED, "when a node has acknowledged entries, to the other") \
 	M(COMMITS, "when a leader has committed something") \
-	M(OLD_ON_QUORUM, "when a leader's entry of an older term, uncommitted, is on a quorum's disks") \
+	M(OLD_ON_QUORUM, "when a leader knows that an older term's entry, uncommitted, is on a quorum's disks") \
 	M(CUTS, "when a node cuts off the end of its log, for the leader") \
 	M(ROUND, "when a leader has asked its quorum for the sake of a read") \
-	M(STRAY, "when a node has applied what contradicts the other's log") \
+	M(STRAY, "when a leader has applied what contradicts the other's log") \
 	M(INSTALLED, "when a node has just installed a snapshot") \
 	M(ANSWERED, "when a client has been told that its write is done")
 enum sim_moment {
@@ -90,6 +90,15 @@ enum sim_moment {
 	SIM_MOMENT_LIST(M)
 #undef M
 	SIM_MOMENTS
+};
+
+/* What a seed is after: sim_style.c. */
+#define SIM_PLOT_LIST(P) P(storm) P(swarm) P(hunt) P(figure8) P(broken_word) P(stray) P(stale) P(rot)
+enum sim_plot {
+#define P(name) SIM_PLOT_##name,
+	SIM_PLOT_LIST(P)
+#undef P
+	SIM_PLOTS
 };
 
 struct sim_fault {
@@ -107,6 +116,7 @@ struct sim_options {
 	uint32_t nodes;                  /* 0: the seed chooses, 3 to 7 */
 	uint32_t ms;                     /* of faults, before the calm; 0: the seed chooses */
 	int lmdb;                        /* -1: the seed chooses */
+	int plot;                        /* enum sim_plot; -1: the seed chooses */
 	bool outcomes_only;              /* not the rules for drivers, only what comes of breaking them */
 	bool masked;                     /* only the faults in `keep` */
 	uint8_t keep[SIM_FAULTS_MAX];
@@ -131,6 +141,7 @@ uint32_t sim_plan(const struct sim_options *o, struct sim_fault *out);
 const char *sim_fault_name(enum sim_fault_kind kind);
 const char *sim_fault_text(enum sim_fault_kind kind);
 const char *sim_moment_text(enum sim_moment moment);
+const char *sim_plot_name(enum sim_plot plot);
 /* Fills what the seed chooses. */
 void sim_options_fill(struct sim_options *o);
 

@@ -161,7 +161,7 @@ static void begin(struct sim_client *c, struct sim *s)
 	c->began = s->now;
 	c->write = sim_chance(s, SIM_CH_LOAD, s->load.write_permille);
 	c->linear = !c->write && sim_chance(s, SIM_CH_LOAD, s->load.linear_permille);
-	sleep_until(c, s, mono_add_ms(s->now, 300 + (int64_t)sim_rand(s, SIM_CH_LOAD, 4000)));
+	sleep_until(c, s, mono_add_ms(s->now, s->load.patience_ms / 13 + (int64_t)sim_rand(s, SIM_CH_LOAD, s->load.patience_ms)));
 	if (c->write)
 		begin_write(c, n);
 	else

@@ -142,7 +142,7 @@ static void fx_role(struct sim_node *n, const struct raft_effect *e)
 		sim_trace(n->s, n, "%s -> %s, %s, term %llu", raft_role_name(d->role),
 			  raft_role_name(e->role.role), e->role.reason, (unsigned long long)e->role.term);
 	if (e->role.role == RAFT_LEADER && d->role != RAFT_LEADER)
-		sim_moment(n, SIM_MOMENT_LEADS, 0);
+		sim_moment_leads(n);
 	d->role = e->role.role;
 	d->round = 0;
 	d->term = e->role.term;

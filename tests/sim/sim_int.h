@@ -159,7 +159,7 @@ enum { SIM_CLIENTS = 10 };
 
 struct sim_struck { enum sim_moment moment; uint64_t actor, other; };
 struct sim_load {                    /* what the clients of a seed are like */
-	uint32_t keys, think_us, write_permille, linear_permille, home_permille;
+	uint32_t keys, think_us, patience_ms, write_permille, linear_permille, home_permille;
 };
 
 struct sim {
@@ -182,6 +182,7 @@ struct sim {
 	uint32_t loss, slow;             /* faults under way */
 	uint32_t loss_permille;
 	uint32_t append_max;             /* entries of one message between raftds */
+	uint32_t segment_bytes;          /* of the log: it is cut by whole segments */
 	struct bytes old_frame[32];
 	struct { uint8_t from, to; } old_way[32];
 	uint32_t old_next;
@@ -268,7 +269,7 @@ void sim_peer_raft(struct sim_node *n, const struct raft_msg *m);
 void sim_peer_frame(struct sim_node *n, uint64_t from, struct bytes frame);
 void sim_peer_edges(struct sim_node *n, bool up);
 void sim_net_deliver(struct sim *s, uint64_t from, uint64_t to, struct bytes frame);
-void sim_net_lose(struct sim *s, uint64_t id);               /* what is under way from and to it */
+void sim_net_lose(struct sim *s, uint64_t id, bool from, bool to);
 
 /* sim_stored.c */
 void sim_stored_start(struct sim_node *n);
@@ -312,6 +313,7 @@ void sim_oracle_told(struct sim_node *n, uint64_t index);
 void sim_oracle_read(struct sim_node *n, const struct raft_effect *e, uint64_t committed);
 void sim_oracle_stepped(struct sim_node *n);
 void sim_oracle_recovered(struct sim_node *n, const struct sim_log *was);
+void sim_oracle_store(struct sim_node *n);
 void sim_oracle_applied(struct sim_node *n, const struct mvcc_state *st);
 void sim_oracle_free(struct sim *s);
 
@@ -330,7 +332,8 @@ void sim_whatif_counted(struct sim_node *n, const struct raft_status *st);
 
 /* sim_moment.c */
 void sim_moment(struct sim_node *actor, enum sim_moment m, uint64_t other);   /* 0: any other node */
-void sim_moment_durable(struct sim_node *n);
+void sim_moment_leads(struct sim_node *n);
+void sim_moment_counted(struct sim_node *n, const struct raft_status *st);
 void sim_moment_applied(struct sim_node *n);
 void sim_moments_strike(struct sim *s);
 

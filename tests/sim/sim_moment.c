@@ -16,43 +16,41 @@ void sim_moment(struct sim_node *actor, enum sim_moment m, uint64_t other)
 	s->struck[s->n_struck++] = (struct sim_struck){m, actor->id, other};
 }
 
-static uint32_t disks_with(const struct sim *s, const struct sim_log *log, uint64_t index)
+void sim_moment_leads(struct sim_node *n)
 {
-	uint32_t disks = 0;
+	const struct sim_node *old = sim_leader(n->s);
 
-	for (uint64_t id = 1; id <= s->o.nodes; id++) {
-		const struct sim_log *d = &s->nodes[id].durable;
-
-		disks += index < d->base || (index <= d->last && d->v[index].hash == log->v[index].hash);
-	}
-	return disks;
+	sim_moment(n, SIM_MOMENT_LEADS, old ? old->id : 0);
 }
 
-/* Figure 8 (c): an old term's entry has got to a quorum, and nothing newer has. */
-void sim_moment_durable(struct sim_node *n)
+/* Figure 8 (c): an old term's entry has got to a quorum, which its leader knows, and nothing newer has. */
+void sim_moment_counted(struct sim_node *n, const struct raft_status *st)
 {
 	struct sim *s = n->s;
-	struct sim_node *leader = s->waiting[SIM_MOMENT_OLD_ON_QUORUM] ? sim_leader(s) : NULL;
-	const struct sim_log *log;
-	uint64_t last = 0;
+	uint64_t index = 0;
 
-	if (leader == NULL)
+	if (s->waiting[SIM_MOMENT_OLD_ON_QUORUM] == 0)
 		return;
-	log = &leader->raftd.log;
-	for (uint64_t i = s->committed_last + 1; i <= log->last && i > log->base; i++)
-		if (disks_with(s, log, i) > s->o.nodes / 2)
-			last = i;
-	if (last != 0 && log->v[last].term < leader->raftd.term)
-		sim_moment(leader, SIM_MOMENT_OLD_ON_QUORUM, n->id);
+	for (uint32_t i = 0; i <= st->peer_count; i++) {
+		uint64_t match = i < st->peer_count ? st->peers[i].match : st->durable_index;
+		uint32_t have = st->durable_index >= match;
+
+		for (uint32_t k = 0; k < st->peer_count; k++)
+			have += st->peers[k].match >= match;
+		if (have > s->o.nodes / 2 && match > index)
+			index = match;
+	}
+	if (index > s->committed_last && n->raftd.log.v[index].term < st->term)
+		sim_moment(n, SIM_MOMENT_OLD_ON_QUORUM, 0);
 }
 
-/* Its newest applied entry is one that another log, which reaches as far, has otherwise. */
+/* A leader's newest applied entry is one that another log, which reaches as far, has otherwise. */
 void sim_moment_applied(struct sim_node *n)
 {
 	struct sim *s = n->s;
 	uint64_t index = n->stored.applied;
 
-	if (s->waiting[SIM_MOMENT_STRAY] == 0 || index <= n->raftd.log.base || index > n->raftd.log.last)
+	if (s->waiting[SIM_MOMENT_STRAY] == 0 || n->raftd.role != RAFT_LEADER || index <= n->raftd.log.base || index > n->raftd.log.last)
 		return;
 	for (uint64_t id = 1; id <= s->o.nodes; id++) {
 		const struct sim_log *log = &s->nodes[id].raftd.log;

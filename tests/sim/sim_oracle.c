@@ -213,6 +213,7 @@ void sim_oracle_stepped(struct sim_node *n)
 				sim_fail(n->s, "leader append-only: leader %llu cuts its log", (ull)n->id);
 		leader_completeness(n, st.term);
 		sim_whatif_counted(n, &st);
+		sim_moment_counted(n, &st);
 	}
 	for (; d->seen_commit < st.commit && sim_ok(n->s); d->seen_commit++)
 		state_machine_safety(n, d->seen_commit + 1, st.term);
@@ -237,6 +238,17 @@ void sim_oracle_sending(struct sim_node *n, const struct raft_msg *m)
 	    m->append_resp.match > n->durable.last && m->append_resp.match > n->snap.index)
 		sim_fail(n->s, "node %llu acknowledges %llu before it is durable", (ull)n->id,
 			 (ull)m->append_resp.match);
+}
+
+/* What a node has applied, or has as a snapshot, its log does not have otherwise. */
+void sim_oracle_store(struct sim_node *n)
+{
+	const struct sim_log *log = &n->raftd.log;
+	uint64_t index = n->stored.applied > n->snap.index ? n->stored.applied : n->snap.index;
+
+	if (index > log->base && index <= log->last && log->v[index].hash != sim_committed_at(n->s, index)->hash)
+		sim_fail(n->s, "state machine safety: node %llu: the log contradicts its store at %llu", (ull)n->id,
+			 (ull)index);
 }
 
 static bool log_ends_alike(const struct sim_log *a, const struct sim_log *b)

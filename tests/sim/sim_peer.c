@@ -19,13 +19,13 @@ void sim_net_deliver(struct sim *s, uint64_t from, uint64_t to, struct bytes fra
 		.data = bytes_of(mem_dup(frame.data, frame.len), frame.len)});
 }
 
-/* What is under way when a connection is cut does not arrive. */
-void sim_net_lose(struct sim *s, uint64_t id)
+/* What is under way from and to a node when it is cut off does not arrive. */
+void sim_net_lose(struct sim *s, uint64_t id, bool from, bool to)
 {
 	for (size_t i = 0; i < s->n_events; i++) {
 		struct sim_event *ev = &s->events[i];
 
-		if (ev->kind == SIM_EV_PEER_FRAME && (ev->node == id || ev->a == id))
+		if (ev->kind == SIM_EV_PEER_FRAME && ((to && ev->node == id) || (from && ev->a == id)))
 			ev->kind = SIM_EV_NOTHING;
 	}
 }

@@ -14,6 +14,16 @@ const char *sim_fault_name(enum sim_fault_kind kind)
 	return names[kind];
 }
 
+const char *sim_plot_name(enum sim_plot plot)
+{
+	static const char *const names[SIM_PLOTS] = {
+#define P(name) #name,
+		SIM_PLOT_LIST(P)
+#undef P
+	};
+	return names[plot];
+}
+
 const char *sim_moment_text(enum sim_moment moment)
 {
 	static const char *const texts[SIM_MOMENTS] = {
@@ -38,11 +48,11 @@ uint32_t sim_plan(const struct sim_options *given, struct sim_fault *out)
 {
 	struct sim_options o = *given;
 	struct sim_style style;
-	uint64_t r = o.seed * 0xd1342543de82ef95u + 5;
+	uint64_t r = o.seed * 0xd1342543de82ef95u + 5, chance;
 	uint32_t n = 0;
 
 	sim_options_fill(&o);
-	sim_style_choose(&style, &r);
+	sim_style_choose(&style, &r, o.plot);
 	/* The times do not depend on how long or how large the run is: a shorter run is its beginning. */
 	for (uint32_t at = 300; at < o.ms && n + SIM_VOLLEY <= SIM_FAULTS_MAX;
 	     at += 1 + (uint32_t)(tap_rand(&r) % (2 * style.gap_ms))) {
@@ -52,7 +62,8 @@ uint32_t sim_plan(const struct sim_options *given, struct sim_fault *out)
 			out[n].at_ms = at;
 			out[n].a = tap_rand(&r) % o.nodes + 1;
 			out[n].b = tap_rand(&r) % o.nodes + 1;
-			out[n].x = tap_rand(&r);
+			chance = tap_rand(&r);
+			out[n].x = out[n].x ? out[n].x : chance;
 		}
 	}
 	return n;

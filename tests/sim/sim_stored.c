@@ -190,6 +190,8 @@ void sim_snap_install(struct sim_node *n, uint64_t index, uint64_t term, struct 
 	if (sim_raftd_room(n) &&
 	    sim_step(n, (struct raft_event){.type = RAFT_EV_INSTALLED, .index = index, .index_term = term}) != ERR_OK)
 		sim_fail(n->s, "node %llu cannot install a snapshot", (ull)n->id);
+	if (sim_ok(n->s) && n->raftd.r != NULL)
+		sim_oracle_store(n);
 	sim_moment(n, SIM_MOMENT_INSTALLED, n->raftd.leader);
 	sim_stored_tell(n);
 }

@@ -24,7 +24,7 @@ static uint64_t dice(uint64_t *r, uint64_t sides)
 
 /* ---- plots ---- */
 
-enum plot { PLOT_NONE, PLOT_FIGURE8, PLOT_BROKEN_WORD, PLOT_STRAY, PLOT_STALE, PLOT_ROT };
+enum { SNAPSHOT_KEEPS_NOTHING = 20, CUT_LOSES_NOTHING = 1, CUT_LOSES_ALL = 1 << 20 };   /* x: sim_fault.c */
 
 static struct sim_fault ambush(enum sim_moment moment, enum sim_fault_kind kind, uint32_t for_ms)
 {
@@ -48,22 +48,26 @@ static uint32_t plot_figure8(uint64_t *r, struct sim_fault *out)
 		out[0] = ambush(SIM_MOMENT_COMMITS, end, ms);
 	else
 		out[0] = ambush(SIM_MOMENT_LEADS, end, ms);
+	out[0].x = dice(r, 4) ? CUT_LOSES_ALL : CUT_LOSES_NOTHING;
 	return 1;
 }
 
 /* Who has just promised something loses power, and who it was promised to is cut off with it. */
 static uint32_t plot_broken_word(uint64_t *r, struct sim_fault *out)
 {
+	static const enum sim_fault_kind before[] = {SIM_FAULT_ISOLATE_LEADER, SIM_FAULT_KILL_LEADER,
+						     SIM_FAULT_ISOLATE, SIM_FAULT_ISOLATE};
 	enum sim_moment m = dice(r, 3) ? SIM_MOMENT_VOTED : SIM_MOMENT_ACKED;
 
-	if (dice(r, 2) == 0) {
-		out[0] = ambush(SIM_MOMENT_NONE, dice(r, 2) ? SIM_FAULT_ISOLATE_LEADER : SIM_FAULT_KILL_LEADER,
-				150 + (uint32_t)dice(r, 400));
+	if (dice(r, 4)) {
+		out[0] = ambush(SIM_MOMENT_NONE, before[dice(r, 4)], 150 + (uint32_t)dice(r, 400));
 		return 1;
 	}
 	out[0] = ambush(m, SIM_FAULT_POWER, 1 + (uint32_t)dice(r, 60));
-	out[1] = ambush(m, dice(r, 2) ? SIM_FAULT_MUTE : SIM_FAULT_ISOLATE, 300 + (uint32_t)dice(r, 700));
+	/* What the other has said to a third node is lost with it; the promise itself is not. */
+	out[1] = ambush(m, dice(r, 3) ? SIM_FAULT_MUTE : SIM_FAULT_ISOLATE, 300 + (uint32_t)dice(r, 700));
 	out[1].along = out[1].other = true;
+	out[1].x = out[1].kind == SIM_FAULT_MUTE ? CUT_LOSES_ALL : CUT_LOSES_NOTHING;
 	return 2;
 }
 
@@ -74,17 +78,25 @@ static uint32_t plot_broken_word(uint64_t *r, struct sim_fault *out)
  */
 static uint32_t plot_stray(uint64_t *r, struct sim_fault *out)
 {
-	if (dice(r, 3) == 0) {
+	switch (dice(r, 8)) {
+	case 0:
 		out[0] = ambush(SIM_MOMENT_COMMITS, SIM_FAULT_MUTE, 250 + (uint32_t)dice(r, 400));
 		return 1;
-	}
-	if (dice(r, 2) == 0) {
+	case 1:
+	case 2:
+		out[0] = ambush(SIM_MOMENT_LEADS, SIM_FAULT_DEAF, 20 + (uint32_t)dice(r, 400));
+		out[0].other = true;
+		return 1;
+	case 3:
+	case 4:
+		out[0] = ambush(SIM_MOMENT_INSTALLED, dice(r, 4) ? SIM_FAULT_POWER : SIM_FAULT_KILL_IN_WRITE,
+				5 + (uint32_t)dice(r, 100));
+		return 1;
+	default:
 		out[0] = ambush(SIM_MOMENT_STRAY, SIM_FAULT_SNAPSHOT, 5);
+		out[0].x = dice(r, 4) ? SNAPSHOT_KEEPS_NOTHING : 0;
 		return 1;
 	}
-	out[0] = ambush(SIM_MOMENT_INSTALLED, dice(r, 2) ? SIM_FAULT_POWER : SIM_FAULT_KILL_IN_WRITE,
-			5 + (uint32_t)dice(r, 100));
-	return 1;
 }
 
 /* Somebody who was asked just now stops, and goes on in a world that has changed. */
@@ -92,18 +104,21 @@ static uint32_t plot_stale(uint64_t *r, struct sim_fault *out)
 {
 	static const enum sim_moment moments[] = {SIM_MOMENT_ROUND, SIM_MOMENT_ROUND, SIM_MOMENT_ANSWERED,
 						  SIM_MOMENT_COMMITS};
-	static const enum sim_fault_kind kinds[] = {SIM_FAULT_PAUSE_RAFTD, SIM_FAULT_PAUSE_RAFTD,
-						    SIM_FAULT_PAUSE_STORED, SIM_FAULT_DEAF, SIM_FAULT_MUTE,
-						    SIM_FAULT_SLOW_NET};
+	static const enum sim_fault_kind kinds[] = {SIM_FAULT_PAUSE_RAFTD, SIM_FAULT_PAUSE_STORED, SIM_FAULT_DEAF,
+						    SIM_FAULT_MUTE, SIM_FAULT_SLOW_NET};
 
-	out[0] = ambush(moments[dice(r, 4)], kinds[dice(r, 6)], 20 + (uint32_t)dice(r, 900));
+	if (dice(r, 2) == 0)
+		out[0] = ambush(SIM_MOMENT_ROUND, SIM_FAULT_PAUSE_RAFTD, 350 + (uint32_t)dice(r, 400));
+	else
+		out[0] = ambush(moments[dice(r, 4)], kinds[dice(r, 5)], 20 + (uint32_t)dice(r, 600));
 	return 1;
 }
 
 static uint32_t plot_rot(uint64_t *r, struct sim_fault *out)
 {
-	out[0] = ambush(SIM_MOMENT_NONE, dice(r, 3) ? SIM_FAULT_KILL_RAFTD : SIM_FAULT_BIT_ROT,
-			5 + (uint32_t)dice(r, 300));
+	static const enum sim_fault_kind kinds[] = {SIM_FAULT_KILL_RAFTD, SIM_FAULT_KILL_LEADER, SIM_FAULT_BIT_ROT};
+
+	out[0] = ambush(SIM_MOMENT_NONE, kinds[dice(r, 3)], 5 + (uint32_t)dice(r, 300));
 	return 1;
 }
 
@@ -126,18 +141,18 @@ static enum sim_fault_kind drawn(uint64_t *r, const uint64_t favour[SIM_FAULT_KI
 
 uint32_t sim_style_volley(const struct sim_style *st, uint64_t *r, struct sim_fault *out)
 {
-	switch ((enum plot)st->plot) {
-	case PLOT_FIGURE8:
+	switch (st->plot) {
+	case SIM_PLOT_figure8:
 		return plot_figure8(r, out);
-	case PLOT_BROKEN_WORD:
+	case SIM_PLOT_broken_word:
 		return plot_broken_word(r, out);
-	case PLOT_STRAY:
+	case SIM_PLOT_stray:
 		return plot_stray(r, out);
-	case PLOT_STALE:
+	case SIM_PLOT_stale:
 		return plot_stale(r, out);
-	case PLOT_ROT:
+	case SIM_PLOT_rot:
 		return plot_rot(r, out);
-	case PLOT_NONE:
+	default:
 		break;
 	}
 	out[0] = ambush(SIM_MOMENT_NONE, drawn(r, st->favour), 5 + (uint32_t)dice(r, dice(r, 3) ? 300 : 1200));
@@ -181,21 +196,34 @@ static void style_hunt(struct sim_style *st)
 	st->gap_ms = 150;
 }
 
-void sim_style_choose(struct sim_style *st, uint64_t *r)
+void sim_style_choose(struct sim_style *st, uint64_t *r, int plot)
 {
 	static const uint32_t gaps[] = {30, 60, 100, 200, 400};
-	static const enum plot plots[] = {PLOT_FIGURE8, PLOT_BROKEN_WORD, PLOT_STRAY, PLOT_STALE, PLOT_ROT};
-	uint64_t choice = dice(r, 20);
+	static const uint8_t shares[SIM_PLOTS] = {
+		[SIM_PLOT_storm] = 30, [SIM_PLOT_swarm] = 15, [SIM_PLOT_hunt] = 5, [SIM_PLOT_figure8] = 10,
+		[SIM_PLOT_broken_word] = 12, [SIM_PLOT_stray] = 12, [SIM_PLOT_stale] = 8, [SIM_PLOT_rot] = 8};
+	uint64_t choice = dice(r, 100);
 
-	*st = (struct sim_style){.gap_ms = gaps[dice(r, sizeof gaps / sizeof *gaps)]};
-	if (choice < 6) {
+	*st = (struct sim_style){.plot = SIM_PLOT_storm, .gap_ms = gaps[dice(r, sizeof gaps / sizeof *gaps)]};
+	for (; choice >= shares[st->plot]; st->plot++)
+		choice -= shares[st->plot];
+	if (plot >= 0)
+		st->plot = (enum sim_plot)plot;
+	switch (st->plot) {
+	case SIM_PLOT_storm:
 		style_storm(st, r);
-	} else if (choice < 9) {
+		break;
+	case SIM_PLOT_swarm:
 		style_swarm(st, r);
-	} else if (choice < 10) {
+		break;
+	case SIM_PLOT_hunt:
 		style_hunt(st);
-	} else {
-		st->plot = plots[(choice - 10) / 2];
+		break;
+	case SIM_PLOT_stale:
+		st->gap_ms = 100 + (uint32_t)dice(r, 300);
+		break;
+	default:
 		st->gap_ms = 20 + (uint32_t)dice(r, 100);
+		break;
 	}
 }

@@ -12,14 +12,15 @@
 struct sim_style {
 	uint32_t gap_ms;                 /* up to twice that from one volley to the next */
 	uint64_t favour[SIM_FAULT_KINDS];
-	uint32_t plot;                   /* its number; 0: none, faults are drawn by favour */
+	enum sim_plot plot;
 	uint32_t wait_permille;          /* of drawn faults: lie in wait for a moment */
 	enum sim_moment moment[2];       /* for one of these */
 };
 
 enum { SIM_VOLLEY = 4 };
 
-void sim_style_choose(struct sim_style *st, uint64_t *r);
+/* plot -1: by chance */
+void sim_style_choose(struct sim_style *st, uint64_t *r, int plot);
 /* Faults that go together, at most SIM_VOLLEY; their times and nodes are still to be filled. */
 uint32_t sim_style_volley(const struct sim_style *st, uint64_t *r, struct sim_fault *out);
 
