@@ -26,7 +26,8 @@
 #define LIMIT_FRAME_BYTES (4u * MIB)           /* one message: batches stay far below */
 #define LIMIT_BATCH_BYTES (1u * MIB)           /* a batch is closed at this size... */
 #define LIMIT_BATCH_ITEMS 1024u                /* ...or at this many items; one item may exceed the bytes */
-#define LIMIT_APPLY_WINDOW_BYTES (8u * MIB)   /* sent to stored and not yet applied */
+#define LIMIT_APPLY_WINDOW_BYTES (8u * MIB)   /* sent to stored and not yet answered... */
+#define LIMIT_APPLY_WINDOW_BATCHES 256u       /* ...and in so many batches */
 #define LIMIT_LINK_QUEUE_BYTES (16u * MIB)     /* waiting to be written on one link */
 #define LIMIT_LINK_ARENA_BYTES (64u * MIB)     /* lists of one decoded message */
 #define LIMIT_LINK_HELLO_BYTES 256u            /* the first frame of a link */
