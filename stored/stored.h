@@ -35,7 +35,9 @@
 	C(GAUGE,   snapshot_index, "index of the newest snapshot") \
 	C(GAUGE,   snapshot_bytes, "and its size") \
 	C(GAUGE,   snapshot_ms, "time that making the last one took") \
-	C(GAUGE,   snapshot_working, "1: one is being made, 2: installed") \
+	C(GAUGE,   snapshot_working, "1: one is being made, 2: installed, 3: the store is looked at for damage") \
+	C(COUNTER, checks, "times that the whole store was looked at, and found whole") \
+	C(GAUGE,   check_ms, "time that the last one took") \
 	C(GAUGE,   raftd_up, "raftd is linked") \
 	C(GAUGE,   leased_up, "leased is linked") \
 	C(GAUGE,   gateways, "gatewayds linked") \

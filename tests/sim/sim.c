@@ -140,7 +140,9 @@ void sim_clock_rate(struct sim_node *n, int64_t ppm)
 
 static bool event_before(const struct sim_event *a, const struct sim_event *b)
 {
-	return a->at.ns < b->at.ns || (a->at.ns == b->at.ns && a->order < b->order);
+	if (a->at.ns != b->at.ns)
+		return a->at.ns < b->at.ns;
+	return a->rank != b->rank ? a->rank < b->rank : a->order < b->order;
 }
 
 static void event_insert(struct sim *s, struct sim_event ev)
@@ -276,10 +278,26 @@ static void node_event(struct sim *s, struct sim_event *ev)
 	case SIM_EV_FAULT:
 	case SIM_EV_FAULT_END:
 	case SIM_EV_CLIENT:
+	case SIM_EV_NOTHING:
 	case SIM_EV_WATCHER:
 	case SIM_EV_TRANSFER:
 		break;
 	}
+}
+
+/*
+ * What comes for a daemon that is stopped waits until it goes on. Then it reads one connection after
+ * the other: of each in the order in which it came, but which one comes first is chance.
+ */
+static void hold_up(struct sim *s, struct sim_event *ev, mono_t until)
+{
+	uint64_t source = (uint64_t)until.ns ^ (uint64_t)ev->kind << 48 ^ ev->a << 40 ^ (uint64_t)ev->node << 56;
+
+	ev->at = until;
+	if (ev->kind == SIM_EV_PEER_FRAME || ev->kind == SIM_EV_LOCAL_FRAME)
+		ev->rank = (uint32_t)(tap_rand(&source) >> 40);
+	event_insert(s, *ev);
+	ev->data = (struct bytes){0};
 }
 
 static void event_do(struct sim *s, struct sim_event *ev)
@@ -287,9 +305,7 @@ static void event_do(struct sim *s, struct sim_event *ev)
 	struct sim_node *n = &s->nodes[ev->node];
 
 	if (ev->node != 0 && ev->kind != SIM_EV_START && mono_before(s->now, n->paused[ev->daemon])) {
-		ev->at = n->paused[ev->daemon];
-		event_insert(s, *ev);            /* keeps its place among equals */
-		ev->data = (struct bytes){0};
+		hold_up(s, ev, n->paused[ev->daemon]);
 		return;
 	}
 	s->out->events++;
@@ -363,6 +379,8 @@ static void sim_one(struct sim *s, mono_t end)
 		event_do(s, &ev);
 		bytes_drop(&ev.data);
 	}
+	if (s->n_struck > 0)
+		sim_moments_strike(s);
 }
 
 bool sim_run_until(struct sim *s, bool (*done)(struct sim *), mono_t end)
@@ -377,8 +395,27 @@ bool sim_run_until(struct sim *s, bool (*done)(struct sim *), mono_t end)
 
 /* ---- a run ---- */
 
+/* Half of the seeds have clients of their own kind. */
+static void load_choose(struct sim *s)
+{
+	static const uint32_t thinks[] = {15000, 60000, 60000, 150000}, patience[] = {100, 100, 1000, 4000}, writes[] = {250, 500, 800, 950},
+		linears[] = {300, 700, 1000, 1000}, homes[] = {0, 300, 700, 1000};
+
+	s->load = (struct sim_load){8, 60000, 4000, 650, 700, 700};
+	if (sim_chance(s, SIM_CH_LOAD, 500))
+		return;
+	s->load.keys = 1 + (uint32_t)sim_rand(s, SIM_CH_LOAD, 12);
+	s->load.think_us = thinks[sim_rand(s, SIM_CH_LOAD, 4)];
+	s->load.patience_ms = patience[sim_rand(s, SIM_CH_LOAD, 4)];
+	s->load.write_permille = writes[sim_rand(s, SIM_CH_LOAD, 4)];
+	s->load.linear_permille = linears[sim_rand(s, SIM_CH_LOAD, 4)];
+	s->load.home_permille = homes[sim_rand(s, SIM_CH_LOAD, 4)];
+}
+
 static void sim_open(struct sim *s)
 {
+	static const uint32_t segments[] = {24 << 10, 32 << 10, 64 << 10};
+
 	for (int i = 0; i < SIM_CH_STREAMS; i++)
 		s->rng[i] = (s->o.seed + 1) * 0x2545f4914f6cdd1du + (uint64_t)i * 0x9e3779b97f4a7c15u;
 	s->now = (mono_t){1000000000};
@@ -388,6 +425,8 @@ static void sim_open(struct sim *s)
 	buf_init(&s->text, 0);
 	sim_check_open(s);
 	s->append_max = sim_chance(s, SIM_CH_IDS, 400) ? 1 : 16;
+	s->segment_bytes = segments[sim_rand(s, SIM_CH_IDS, ARRAY_LEN(segments))];
+	load_choose(s);
 	s->n_plan = sim_plan(&s->o, s->plan);
 	for (uint64_t id = 1; id <= s->o.nodes; id++)
 		sim_node_open(s, id);

@@ -138,6 +138,7 @@ static void last_look(struct sim *s)
 
 void sim_calm(struct sim *s)
 {
+	memset(s->waiting, 0, sizeof s->waiting);
 	(void)sim_run_until(s, NULL, mono_add_ms(s->now, CALM_FAULTS_END_MS));
 	s->calm = true;
 	for (uint64_t id = 1; id <= s->o.nodes; id++)
@@ -157,6 +158,8 @@ void sim_calm(struct sim *s)
 	}
 	if (sim_ok(s))
 		await(s, sim_watchers_done, "not all watchers have read what is theirs");
+	if (sim_ok(s))                   /* meanwhile a lease may have been checkpointed, or have run out */
+		await(s, settled, "not all nodes have applied the whole log at the end");
 	if (sim_ok(s))
 		await(s, settled, "not all nodes have applied the lessor's last words");
 	if (sim_ok(s))

@@ -7,7 +7,7 @@
 #include "base/err.h"
 #include "tests/sim/sim_int.h"
 
-enum { CLIENT_KEYS = 8, CLIENT_VALUE = 160 };
+enum { CLIENT_VALUE = 160 };
 
 struct words {                       /* memory of one command until it is encoded */
 	char key[4][16], value[2][CLIENT_VALUE + 32];
@@ -34,7 +34,7 @@ void sim_client_finish(struct sim_client *c, bool good)
 		c->calm_done++;
 	c->node = NULL;
 	c->asked = false;
-	sleep_until(c, s, c->holder ? sim_holder_next(c, s) : sim_soon(s, SIM_CH_LOAD, 500, 60000));
+	sleep_until(c, s, c->holder ? sim_holder_next(c, s) : sim_soon(s, SIM_CH_LOAD, 500, s->load.think_us));
 }
 
 /* Whoever rests has rested enough. */
@@ -47,7 +47,7 @@ void sim_clients_hurry(struct sim *s)
 
 static struct bytes some_key(struct sim *s, char out[16])
 {
-	return bytes_of(out, (size_t)snprintf(out, 16, "k%u", (unsigned)sim_rand(s, SIM_CH_LOAD, CLIENT_KEYS)));
+	return bytes_of(out, (size_t)snprintf(out, 16, "k%u", (unsigned)sim_rand(s, SIM_CH_LOAD, s->load.keys)));
 }
 
 static struct kv_put some_put(struct sim_client *c, struct sim *s, char key[16], char *value)
@@ -152,7 +152,7 @@ static void begin_read(struct sim_client *c, struct sim_node *n)
 
 static struct sim_node *some_gateway(struct sim *s, const struct sim_client *c)
 {
-	uint64_t id = sim_chance(s, SIM_CH_LOAD, 700) ? c->id % s->o.nodes : sim_rand(s, SIM_CH_LOAD, s->o.nodes);
+	uint64_t id = sim_chance(s, SIM_CH_LOAD, s->load.home_permille) ? c->id % s->o.nodes : sim_rand(s, SIM_CH_LOAD, s->o.nodes);
 
 	for (uint32_t i = 0; i < s->o.nodes; i++, id++)
 		if (s->nodes[id % s->o.nodes + 1].gateway.up)
@@ -162,6 +162,7 @@ static struct sim_node *some_gateway(struct sim *s, const struct sim_client *c)
 
 static void begin(struct sim_client *c, struct sim *s)
 {
+	uint32_t patience = c->holder ? 4000 : s->load.patience_ms;
 	struct sim_node *n = some_gateway(s, c);
 
 	if (n == NULL || s->stop_clients) {
@@ -173,14 +174,14 @@ static void begin(struct sim_client *c, struct sim *s)
 	c->number++;
 	c->floor = s->floor;
 	c->began = s->now;
-	sleep_until(c, s, mono_add_ms(s->now, 300 + (int64_t)sim_rand(s, SIM_CH_LOAD, 4000)));
+	sleep_until(c, s, mono_add_ms(s->now, patience / 13 + (int64_t)sim_rand(s, SIM_CH_LOAD, patience)));
 	if (c->holder) {
 		sim_holder_begin(c, n);
 		sim_gateway_flush(n);
 		return;
 	}
-	c->write = sim_chance(s, SIM_CH_LOAD, 650);
-	c->linear = !c->write && sim_chance(s, SIM_CH_LOAD, 700);
+	c->write = sim_chance(s, SIM_CH_LOAD, s->load.write_permille);
+	c->linear = !c->write && sim_chance(s, SIM_CH_LOAD, s->load.linear_permille);
 	if (c->write)
 		begin_write(c, n);
 	else
@@ -208,8 +209,10 @@ void sim_client_written(struct sim_client *c, uint64_t index, struct bytes resul
 
 	(void)wire_get_array(&w);
 	error = wire_get_u64(&w);
-	if (error != ERR_OUTCOME_UNKNOWN)
+	if (error != ERR_OUTCOME_UNKNOWN) {
 		sim_check_write(c, index, result);
+		sim_moment(c->node, SIM_MOMENT_ANSWERED, 0);
+	}
 	if (c->holder)
 		sim_holder_written(c, c->node->s, (int)error);
 	sim_client_finish(c, error != ERR_OUTCOME_UNKNOWN);

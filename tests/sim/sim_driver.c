@@ -37,6 +37,7 @@ static void fx_hard_state(struct sim_node *n, const struct raft_effect *e)
 static void fx_truncate(struct sim_node *n, const struct raft_effect *e)
 {
 	n->raftd.log.last = e->truncate.from - 1;
+	sim_moment(n, SIM_MOMENT_CUTS, n->raftd.leader);
 	logged(n, wal_append_truncate(n->raftd.wal, e->truncate.from), e->seq);
 }
 
@@ -105,6 +106,9 @@ static void fx_replicate(struct sim_node *n, const struct raft_effect *e)
 	bool wants = e->replicate.last >= e->replicate.first;
 	struct sim_raftd *d = &n->raftd;
 
+	if (e->replicate.round > d->round)
+		sim_moment(n, SIM_MOMENT_ROUND, e->replicate.peer);
+	d->round = e->replicate.round;
 	m.entries.v = entries;
 	if (wants && !sim_chance(n->s, SIM_CH_NET, 10)) {
 		int rc = wal_read(d->wal, e->replicate.first, e->replicate.last, 4096,
@@ -137,7 +141,10 @@ static void fx_role(struct sim_node *n, const struct raft_effect *e)
 	if (e->role.role != d->role)
 		sim_trace(n->s, n, "%s -> %s, %s, term %llu", raft_role_name(d->role),
 			  raft_role_name(e->role.role), e->role.reason, (unsigned long long)e->role.term);
+	if (e->role.role == RAFT_LEADER && d->role != RAFT_LEADER)
+		sim_moment_leads(n);
 	d->role = e->role.role;
+	d->round = 0;
 	d->term = e->role.term;
 	d->leader = e->role.leader;
 	d->state_dirty = true;
@@ -155,6 +162,7 @@ static void fx_read(struct sim_node *n, const struct raft_effect *e)
 		m.error = d->leader ? ERR_LEADER_CHANGED : ERR_NO_LEADER;
 		m.index = 0;
 	}
+	sim_oracle_read(n, e, d->reads[at].committed);
 	if (d->reads[at].epoch != n->link_epoch[link])
 		return;
 	if (link == SIM_GATEWAY_RAFTD) {

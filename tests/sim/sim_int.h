@@ -38,11 +38,12 @@ enum sim_event_kind {
 	SIM_EV_PEER_FRAME, SIM_EV_PEER_LINK, SIM_EV_LOCAL_FRAME, SIM_EV_LOCAL_UP, SIM_EV_SYNC,
 	SIM_EV_DURABLE, SIM_EV_START, SIM_EV_FAULT, SIM_EV_FAULT_END, SIM_EV_CLIENT, SIM_EV_WATCHER,
 	SIM_EV_TRANSFER, SIM_EV_LEASE_LIST, SIM_EV_COMPACT,
-	SIM_EV_SNAP_MAKE, SIM_EV_SNAP_SEND, SIM_EV_SNAP_DATA, SIM_EV_SNAP_DONE
+	SIM_EV_SNAP_MAKE, SIM_EV_SNAP_SEND, SIM_EV_SNAP_DATA, SIM_EV_SNAP_DONE, SIM_EV_NOTHING
 };
 
 struct sim_event {
 	mono_t at;
+	uint32_t rank;                   /* among equals: see sim.c, hold_up */
 	uint64_t order;
 	enum sim_event_kind kind;
 	uint8_t node;                    /* 0: the world */
@@ -84,7 +85,7 @@ struct sim_raftd {
 	uint32_t held_count;
 	struct raft_event sent[SIM_GRANTS];
 	uint32_t sent_count;
-	struct { uint64_t ctx, epoch, term; enum sim_link link; } reads[SIM_ROUNDS];
+	struct { uint64_t ctx, epoch, term, committed; enum sim_link link; } reads[SIM_ROUNDS];
 	uint64_t read_next;
 	struct { uint64_t next, applied; uint32_t batches; } feed;
 	bool state_dirty;
@@ -93,6 +94,7 @@ struct sim_raftd {
 	const struct peer_append *received;
 	struct sim_log log;              /* as appended */
 	uint64_t seen_commit;
+	uint64_t round;                  /* the last read round seen, as leader */
 };
 
 struct sim_stored {
@@ -178,6 +180,11 @@ struct sim_client {
 };
 enum { SIM_CLIENTS = 10 + SIM_HOLDERS };
 
+struct sim_struck { enum sim_moment moment; uint64_t actor, other; };
+struct sim_load {                    /* what the clients of a seed are like */
+	uint32_t keys, think_us, patience_ms, write_permille, linear_permille, home_permille;
+};
+
 struct sim {
 	struct sim_options o;
 	struct sim_result *out;
@@ -189,15 +196,21 @@ struct sim {
 	struct sim_node nodes[SIM_NODES + 1];
 	struct sim_fault plan[SIM_FAULTS_MAX];
 	uint32_t n_plan;
+	bool waits[SIM_FAULTS_MAX];      /* faults that lie in wait for their moment */
+	uint32_t waiting[SIM_MOMENTS];   /* how many of them, by moment */
+	struct sim_struck struck[4];     /* moments that came in the step under way */
+	uint32_t n_struck;
 	bool calm, stop_clients;
 	uint32_t cut[SIM_NODES + 1][SIM_NODES + 1];   /* how many faults cut it */
 	uint32_t loss, slow;             /* faults under way */
 	uint32_t loss_permille;
 	uint32_t append_max;             /* entries of one message between raftds */
+	uint32_t segment_bytes;          /* of the log: it is cut by whole segments */
 	struct bytes old_frame[32];
 	struct { uint8_t from, to; } old_way[32];
 	uint32_t old_next;
 	struct sim_client clients[SIM_CLIENTS];
+	struct sim_load load;
 	struct sim_watcher watchers[SIM_WATCHERS];
 	size_t watch_rows, watch_bytes;  /* of a slice; credit of a client's connection */
 	struct arena arena, model_arena;
@@ -289,6 +302,7 @@ void sim_peer_raft(struct sim_node *n, const struct raft_msg *m);
 void sim_peer_frame(struct sim_node *n, uint64_t from, struct bytes frame);
 void sim_peer_edges(struct sim_node *n, bool up);
 void sim_net_deliver(struct sim *s, uint64_t from, uint64_t to, struct bytes frame);
+void sim_net_lose(struct sim *s, uint64_t id, bool from, bool to);
 
 /* sim_stored.c */
 void sim_stored_start(struct sim_node *n);
@@ -408,8 +422,10 @@ void sim_log_reset(struct sim *s, struct sim_log *log, uint64_t index);
 const struct sim_record *sim_committed_at(const struct sim *s, uint64_t index);
 void sim_oracle_sending(struct sim_node *n, const struct raft_msg *m);
 void sim_oracle_told(struct sim_node *n, uint64_t index);
+void sim_oracle_read(struct sim_node *n, const struct raft_effect *e, uint64_t committed);
 void sim_oracle_stepped(struct sim_node *n);
 void sim_oracle_recovered(struct sim_node *n, const struct sim_log *was);
+void sim_oracle_store(struct sim_node *n);
 void sim_oracle_applied(struct sim_node *n, const struct mvcc_state *st);
 void sim_oracle_free(struct sim *s);
 
@@ -422,8 +438,21 @@ void sim_check_read(struct sim_client *c, struct mvcc_view *v, int rc, const str
 void sim_check_applied(struct sim_node *n, const struct mvcc_state *st);   /* one entry more */
 void sim_check_store(struct sim_node *n);       /* the whole store against the model */
 
+/* sim_whatif.c */
+void sim_whatif_elected(struct sim_node *n, uint64_t term);
+void sim_whatif_committed(struct sim *s, uint64_t index);
+void sim_whatif_counted(struct sim_node *n, const struct raft_status *st);
+
+/* sim_moment.c */
+void sim_moment(struct sim_node *actor, enum sim_moment m, uint64_t other);   /* 0: any other node */
+void sim_moment_leads(struct sim_node *n);
+void sim_moment_counted(struct sim_node *n, const struct raft_status *st);
+void sim_moment_applied(struct sim_node *n);
+void sim_moments_strike(struct sim *s);
+
 /* sim_fault.c, sim_calm.c */
 void sim_fault_begin(struct sim *s, uint32_t i);
+void sim_fault_do(struct sim *s, uint32_t i);
 void sim_fault_end(struct sim *s, uint32_t i);
 struct sim_node *sim_leader(struct sim *s);
 void sim_transfer(struct sim *s, uint64_t target);      /* 0: to whom the leader likes */

@@ -192,6 +192,9 @@ void sim_snap_install(struct sim_node *n, uint64_t index, uint64_t term, struct 
 	if (sim_raftd_room(n) &&
 	    sim_step(n, (struct raft_event){.type = RAFT_EV_INSTALLED, .index = index, .index_term = term}) != ERR_OK)
 		sim_fail(n->s, "node %llu cannot install a snapshot", (ull)n->id);
+	if (sim_ok(n->s) && n->raftd.r != NULL)
+		sim_oracle_store(n);
+	sim_moment(n, SIM_MOMENT_INSTALLED, n->raftd.leader);
 	sim_stored_tell(n);
 }
 
@@ -321,6 +324,7 @@ void sim_stored_raftd_msg(struct sim_node *n, const struct msg_in *in)
 	if (m.results.n > 0)
 		sim_local_send(n, SIM_GATEWAY_STORED, SIM_GATEWAY, MSG_NO_store_results, &store_results_desc, &m);
 	results_drop(v, m.results.n);
+	sim_moment_applied(n);
 	sim_stored_tell(n);
 	sim_stored_tell_leased(n);
 	done = (struct apply_done){st->applied, apply_state(st->apply)->revision};
