@@ -15,6 +15,7 @@
  *   map.c       the mapped store and its generations
  *   h2/         HTTP/2: the only includer of nghttp2
  *   etcd/       gRPC, and what of etcd's API is not simply another form of the above
+ *   http/       HTTP/1.1: the JSON gateway, probes, metrics
  */
 #ifndef QUORATE_GATEWAY_H
 #define QUORATE_GATEWAY_H
