@@ -39,7 +39,7 @@ static void on_other(void *arg, struct conn *c)
 	(void)c;
 }
 
-static const struct conn_ops ops = {on_request, on_other, on_other};
+static const struct conn_ops ops = {on_request, on_other, on_other, NULL};
 
 static void on_turn_end(void *arg)
 {
