@@ -26,7 +26,7 @@ struct form {
 	void (*range_tail)(struct buf *out, int64_t count, bool more);
 
 	/* A transaction's header; then, when its branch is known, which and how many operations. */
-	void (*txn_head)(struct buf *out, const struct kv_header *h);
+	void (*txn_head)(struct buf *out, const struct kv_header *h, bool nested);
 	void (*txn_taken)(struct buf *out, bool taken, size_t n);
 	/* Around the result of each of them; `mark` is where it begins. */
 	void (*op_head)(struct buf *out, enum form_op op);

@@ -24,8 +24,9 @@ static void native_range_tail(struct buf *out, int64_t count, bool more)
 	(void)more;
 }
 
-static void native_txn_head(struct buf *out, const struct kv_header *h)
+static void native_txn_head(struct buf *out, const struct kv_header *h, bool nested)
 {
+	(void)nested;
 	wire_array(out, 3);
 	(void)msg_encode(out, &kv_header_desc, h);
 }

@@ -99,7 +99,7 @@ static void frame_decide(struct txn_job *j, bool taken)
 	f->decided = true;
 	f->taken = taken;
 	if (j->depth > 1)
-		j->form->txn_head(&j->out, &header);
+		j->form->txn_head(&j->out, &header, true);
 	(void)frame_ops(f, &n);
 	j->form->txn_taken(&j->out, taken, n);
 }
@@ -201,7 +201,7 @@ void txn_job_begin(struct txn_job *j, const struct kv_txn *txn, const struct for
 	j->at = header->revision = mvcc_view_info(v)->revision;
 	buf_init(&j->last, 0);
 	buf_init(&j->out, LIMIT_TXN_RESPONSE_BYTES + LIMIT_REQUEST_BYTES);
-	form->txn_head(&j->out, header);
+	form->txn_head(&j->out, header, false);
 	frame_push(j, txn);
 }
 

@@ -64,7 +64,7 @@ struct gate_watches *watch_table(struct gateway *g, struct caller *k, int64_t fi
 	return s;
 }
 
-static void gate_forget(struct gate_watches *s, struct gate_watch *w)
+static void gate_unlink(struct gate_watches *s, struct gate_watch *w)
 {
 	struct gate_watch **at = gate_slot(s->buckets, s->n_buckets, w->id);
 
@@ -72,6 +72,11 @@ static void gate_forget(struct gate_watches *s, struct gate_watch *w)
 		at = &(*at)->hash_next;
 	*at = w->hash_next;
 	s->n--;
+}
+
+static void gate_forget(struct gate_watches *s, struct gate_watch *w)
+{
+	gate_unlink(s, w);
 	mem_free(w);
 }
 
@@ -102,7 +107,7 @@ void watch_caller_gone(struct gateway *g, struct caller *k)
 
 int watch_check(const struct native_watch *p)
 {
-	if (p->watch_id < 0 || p->start_sub > UINT32_MAX)
+	if (p->start_sub > UINT32_MAX)
 		return ERR_BAD_ARGUMENT;
 	if (p->start_revision < 0)
 		return ERR_COMPACTED;
@@ -206,10 +211,13 @@ int gateway_watch_msg(struct gateway *g, const struct msg_in *in)
 	err = watch_clnt_msg(&g->watch, in);
 	while (err == ERR_OK && watch_clnt_next(&g->watch, &got)) {
 		struct gate_watches *s = container_of(got.client, struct gate_watches, client);
+		struct gate_watch *ended = got.kind == WATCH_GOT_CANCELED ? GATE_OF(got.subs[0]) : NULL;
 
+		/* the caller may end by what it is told, and its table with it */
+		if (ended != NULL)
+			gate_unlink(s, ended);
 		s->caller->ops->watch(g, s->caller, &got);
-		if (got.kind == WATCH_GOT_CANCELED)
-			gate_forget(s, GATE_OF(got.subs[0]));
+		mem_free(ended);
 	}
 	return err;
 }

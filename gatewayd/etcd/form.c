@@ -48,9 +48,12 @@ static void etcd_range_tail(struct buf *out, int64_t count, bool more)
 	pb_number(out, RANGE_COUNT, (uint64_t)count);
 }
 
-static void etcd_txn_head(struct buf *out, const struct kv_header *h)
+/* etcd fills the outermost header only; clients want one to be there. */
+static void etcd_txn_head(struct buf *out, const struct kv_header *h, bool nested)
 {
-	etcd_part(out, TXN_HEADER, &kv_header_pb, h);
+	static const struct kv_header empty;
+
+	etcd_part(out, TXN_HEADER, &kv_header_pb, nested ? &empty : h);
 }
 
 static void etcd_txn_taken(struct buf *out, bool taken, size_t n)

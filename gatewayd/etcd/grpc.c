@@ -30,9 +30,10 @@ static bool grpc_content(struct bytes v)
 		(v.len == n + 6 && memcmp(v.data + n, "+proto", 6) == 0));
 }
 
-/* At most eight digits and a unit. -1: not given, or not understood. */
+/* At most eight digits and a unit, in milliseconds. -1: not given, or not understood. */
 static int64_t grpc_timeout(struct bytes v)
 {
+	const int64_t longest = 365LL * 24 * 3600 * 1000;
 	int64_t n = 0;
 
 	if (v.len < 2 || v.len > 9)
@@ -44,11 +45,11 @@ static int64_t grpc_timeout(struct bytes v)
 	}
 	switch (v.data[v.len - 1]) {
 	case 'H':
-		return n * 3600000;
+		return n < longest / 3600000 ? n * 3600000 : longest;
 	case 'M':
-		return n * 60000;
+		return n < longest / 60000 ? n * 60000 : longest;
 	case 'S':
-		return n * 1000;
+		return n < longest / 1000 ? n * 1000 : longest;
 	case 'm':
 		return n;
 	case 'u':

@@ -34,8 +34,9 @@ struct grpc_method {
 	enum grpc_kind kind;
 	const struct pb_desc *params;         /* of each message of the client */
 	method_fn *run;                       /* for each of them */
-	const struct pb_desc *result;         /* the form of the struct that the service answers with... */
-	void (*answer)(struct grpc_stream *s, const void *result);   /* ...unless this makes another of it */
+	const struct pb_desc *result;         /* the form of the struct that the service answers with */
+	/* Makes another of it, and sends that; or, if there is a `result` too, changes it before. */
+	void (*answer)(struct grpc_stream *s, const void *result);
 	const char *missing;
 };
 
@@ -100,6 +101,7 @@ void grpc_free(struct gateway *g);
 method_fn grpc_txn, grpc_leases, grpc_keepalive, grpc_watch, grpc_members, grpc_hash, grpc_alarm,
 	grpc_health_check, grpc_health_watch, grpc_lock, grpc_unlock, grpc_campaign, grpc_proclaim, grpc_leader,
 	grpc_observe, grpc_resign;
+void grpc_answer_txn(struct grpc_stream *s, const void *result);
 void grpc_answer_status(struct grpc_stream *s, const void *result);
 void grpc_answer_hash(struct grpc_stream *s, const void *result);
 void grpc_answer_hash_kv(struct grpc_stream *s, const void *result);

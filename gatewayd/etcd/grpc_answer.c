@@ -219,8 +219,11 @@ static void grpc_caller_result(struct caller *k, uint32_t id, const struct msg_d
 
 	if (s->state_ops != NULL && s->state_ops->result != NULL) {
 		s->state_ops->result(s, id, d, result);
-	} else if (s->method->answer != NULL) {
+		return;
+	}
+	if (s->method->answer != NULL)
 		s->method->answer(s, result);
+	if (s->method->result == NULL) {
 		grpc_ok(s);
 	} else {
 		struct buf *b = grpc_caller_begin(k, id, &mark);

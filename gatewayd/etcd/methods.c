@@ -19,7 +19,7 @@ const struct grpc_method grpc_methods[] = {
 	UNARY("/etcdserverpb.KV/Range", kv_range, read_range, kv_range_result),
 	UNARY("/etcdserverpb.KV/Put", kv_put, write_put, kv_put_result),
 	UNARY("/etcdserverpb.KV/DeleteRange", kv_delete, write_delete, kv_delete_result),
-	UNARY("/etcdserverpb.KV/Txn", etcd_txn, grpc_txn, kv_txn_result),
+	{"/etcdserverpb.KV/Txn", GRPC_UNARY, &etcd_txn_pb, grpc_txn, &kv_txn_result_pb, grpc_answer_txn, NULL},
 	UNARY("/etcdserverpb.KV/Compact", kv_compact, write_compact, kv_compact_result),
 	MISSING("/etcdserverpb.KV/RangeStream", "range streams are"),
 

@@ -236,6 +236,8 @@ static void watch_ask_all(struct gateway *g, struct read *rd)
 	for (struct list *l = t != NULL ? t->client.subs.next : NULL; t != NULL && l != &t->client.subs; l = l->next) {
 		struct gate_watch *w = GATE_OF(container_of(l, struct watch_sub, in_client));
 
+		if (w->sub.next_rev > st->progress_at)
+			continue;                     /* it has nothing to get up to there */
 		w->asked = st->progress_at;
 		st->progress_left++;
 		watch_ask(g, &s->caller, w, st->progress_at);

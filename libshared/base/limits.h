@@ -193,6 +193,9 @@ _Static_assert(LIMIT_DEDUP_ROWS >= 8 * LIMIT_GATEWAY_PROPOSALS,
 	       "the commands in flight of 8 gateways are all remembered");
 _Static_assert(LIMIT_REQUEST_BYTES + 64u * KIB <= LIMIT_CONN_MESSAGE_BYTES,
 	       "a request a little too large is told so");
+_Static_assert(2 * LIMIT_CONN_MESSAGE_BYTES + LIMIT_H2_STREAM_WINDOW <= LIMIT_H2_IN_BYTES,
+	       "a connection can hold two of the largest requests");
+_Static_assert(LIMIT_CONN_WATCHES + LIMIT_H2_STREAMS <= LIMIT_GATEWAY_WATCHES, "one connection does not use up all");
 _Static_assert(LIMIT_CONN_OUT_LOW < LIMIT_CONN_OUT_HIGH && LIMIT_CONN_OUT_HIGH < LIMIT_CONN_OUT_MAX,
 	       "water marks");
 _Static_assert(LIMIT_FRAME_BYTES < LIMIT_CONN_OUT_MAX, "one result always fits");

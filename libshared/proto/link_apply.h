@@ -4,10 +4,10 @@
  *
  * Hello resume: stored says its applied index, raftd its commit index. stored sends apply_state
  * first. raftd then sends committed entries from applied + 1 on, in order, without a gap; stored
- * answers with the index it has applied: for all batches of APPLY_DONE_MS together, but when a quarter of the
- * window has been used at once. The window: at most LIMIT_APPLY_WINDOW_BYTES (of payload, and
- * APPLY_ENTRY_ROOM an entry) in LIMIT_APPLY_WINDOW_BATCHES are sent and not yet answered. An entry at or below the
- * applied index is skipped by stored; a gap drops the link.
+ * answers with the index it has applied: for all batches of APPLY_DONE_MS together, or at once when a
+ * quarter of the window is used. The window: at most LIMIT_APPLY_WINDOW_BYTES (of payload, and
+ * APPLY_ENTRY_ROOM an entry) in LIMIT_APPLY_WINDOW_BATCHES are sent and not yet answered. An entry at or
+ * below the applied index is skipped by stored; a gap drops the link.
  */
 #ifndef QUORATE_LINK_APPLY_H
 #define QUORATE_LINK_APPLY_H

@@ -2,9 +2,9 @@
 /*
  * The link watchd -> stored (stored listens): how far the store has come. The events themselves
  * are read from the mapped store, so a message that is lost with a connection costs nothing.
- * Hello resume: stored says the generation of its store, watchd 0. stored sends store_news first, and then
- * whenever generation or compact_revision change; after each batch only while watchd follows, which at first it
- * does not: a store that nobody watches wakes nobody.
+ * Hello resume: stored says the generation of its store, watchd 0. stored sends store_news first, and
+ * then whenever generation or compact_revision change; after each batch only while watchd follows,
+ * which at first it does not: a store that nobody watches wakes nobody.
  */
 #ifndef QUORATE_LINK_NEWS_H
 #define QUORATE_LINK_NEWS_H

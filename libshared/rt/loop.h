@@ -62,7 +62,7 @@ struct loop_task {
 void loop_task_init(struct loop_task *t, void (*fn)(void *arg), void *arg);
 void loop_post(struct loop *l, struct loop_task *t);
 /* Loop thread only. */
-void loop_defer(struct loop *l, struct loop_task *t);   /* runs behind the hooks: sends nothing */
+void loop_defer(struct loop *l, struct loop_task *t);   /* behind the hooks: it must not send */
 void loop_task_cancel(struct loop *l, struct loop_task *t);
 
 /* Turn-end hooks run in the order of their registration, each turn. */

@@ -158,5 +158,7 @@ void sim_calm(struct sim *s)
 	if (sim_ok(s))
 		await(s, sim_watchers_done, "not all watchers have read what is theirs");
 	if (sim_ok(s))
+		await(s, settled, "not all nodes have applied the lessor's last words");
+	if (sim_ok(s))
 		last_look(s);
 }

@@ -28,7 +28,6 @@ struct sim_holder {
 	uint64_t counter;
 	struct lease_ask ask;
 	bool asking, granting;
-	bool waited;                     /* it has waited longer than it should */
 	int64_t sent_ns;                 /* sim_fastest when its question was asked */
 };
 enum { SIM_HOLDERS = 3 };

@@ -119,6 +119,8 @@ void sim_life_check(struct sim_node *n, struct mvcc_view *v)
 	size_t count, n_keys, n_want;
 	bool more, same;
 
+	(void)sim_check_advance(s, s->committed_last);
+	CHECK(mvcc_view_info(v)->applied == s->applied_last);
 	CHECK(mvcc_view_leases(v, 0, rows, LIFE_ROWS, &count) == ERR_OK && count < LIFE_ROWS);
 	same = count == s->model.n_leases;
 	for (size_t i = 0; same && i < count; i++) {

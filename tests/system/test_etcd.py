@@ -132,7 +132,7 @@ def transactions():
         assert not got["succeeded"] and got["header"]["revision"] == revision + 1
         assert got["responses"][0]["range"]["kvs"][0]["value"] == b"1"
         nested = got["responses"][1]["txn"]
-        assert nested["succeeded"] and nested["header"]["revision"] == revision + 1
+        assert nested["succeeded"] and nested["header"]["revision"] == 0, "as etcd: there, and empty"
         assert [keys(r["range"]) for r in nested["responses"]] == [[b"t/a"], [b"t/c"]]
         assert got["responses"][2]["range"]["more"] and got["responses"][2]["range"]["count"] == 2
         txn = ("KV/Txn", "TxnRequest", "TxnResponse")
@@ -204,6 +204,8 @@ def watches_see_what_happens_to_their_keys():
         assert got["cancel_reason"] == "mvcc: duplicate watch ID provided on the WatchStream"
         got = w.create(key=b"w/b", range_end=b"w/a")
         assert got["canceled"] and got["watch_id"] == -1 and got["cancel_reason"] == "mvcc: watcher range is empty"
+        got = w.create(key=b"w/future", start_revision=start + 1000000)
+        assert got["created"] and got["watch_id"] == 1
         got = w.create(key=b"w/b", start_revision=-1)
         assert got["canceled"] and got["cancel_reason"] == COMPACTED[1]
         e.put(b"w/a", b"1")
@@ -227,9 +229,9 @@ def watches_see_what_happens_to_their_keys():
         got = next(w.answers)
         assert got["canceled"] and got["watch_id"] == 7
         got = w.create(key=b"w/a", start_revision=start + 1)
-        assert got["created"] and got["watch_id"] == 1
+        assert got["created"] and got["watch_id"] == 2
         got = next(w.answers)
-        assert [ev["kv"]["value"] for ev in got["events"]] == [b"1", b"2"] and got["watch_id"] == 1
+        assert [ev["kv"]["value"] for ev in got["events"]] == [b"1", b"2"] and got["watch_id"] == 2
         w.say(progress={})
         got = next(w.answers)
         assert got["watch_id"] == -1 and not got["events"] and got["header"]["revision"] >= deleted

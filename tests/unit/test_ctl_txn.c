@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/base64.h"
+#include "base/err.h"
 #include "ctl/codec.h"
 #include "ctl/txn_parse.h"
 #include "tests/lib/tap.h"
