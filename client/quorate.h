@@ -28,7 +28,8 @@
  * - A client has a thread of its own, with all signals blocked, and descriptors, all close-on-exec.
  *   The library installs no signal handler, never calls exit, prints nothing and reads neither the
  *   environment nor files, but for what the system's resolver reads. It cannot be unloaded (dlclose).
- * - Memory that runs out is an error of the call, never an abort.
+ * - Memory that runs out is an error of the call, never an abort. A bug that the library finds in
+ *   itself is an abort.
  * - There is no TLS yet and no authentication: whoever can reach the port can read and write.
  *
  * WHAT MAY BE CALLED FROM WHERE
@@ -37,7 +38,8 @@
  * two: closing (and freeing) an object is for one thread, once, when no other uses it any more or
  * will. No function may be called from a signal handler. Callbacks run inside quorate_dispatch(),
  * in the thread that called it, with no lock held: they may call anything, but not close
- * the queue that they were called from.
+ * the queue that they were called from. A watch or session whose news comes through a queue is
+ * closed by the thread that dispatches that queue, in a callback or not.
  *
  * TIME
  *
@@ -119,7 +121,8 @@ enum quorate_code {
 	QUORATE_ERR_NOT_FOUND = 85, QUORATE_ERR_INTERNAL = 87,
 	QUORATE_ERR_CANCELED = 88,     /* by quorate_cancel(), quorate_cancel_all() or a close */
 	QUORATE_ERR_LOST = 89,         /* a session, or what was held by it, is gone */
-	QUORATE_ERR_HELD = 90          /* somebody else has the lock */
+	QUORATE_ERR_HELD = 90,         /* somebody else has the lock, or holds the barrier */
+	QUORATE_ERR_CONFLICT = 92      /* others have changed what a transaction read, each time */
 };
 
 enum quorate_again {
@@ -128,7 +131,8 @@ enum quorate_again {
 	QUORATE_AGAIN_UNSURE = 2       /* it may have been done, or may still be done */
 };
 
-/* Filled in whenever a function fails, also cleared when it succeeds. May be NULL everywhere. */
+/* Filled in whenever a function fails, cleared when it succeeds (of a call, endpoint then says who
+ * answered). May be NULL everywhere. */
 struct quorate_error {
 	int code;                      /* what the function returned */
 	enum quorate_again again;
@@ -247,7 +251,8 @@ struct quorate_op {
 	enum quorate_kind kind;
 	unsigned flags;                /* enum quorate_flag */
 	struct quorate_bytes key;      /* not empty but with PREFIX or FROM_KEY; LEASE_KEYS: keys behind it */
-	struct quorate_bytes range_end;   /* GET, DELETE: if not empty, all k with key <= k < range_end */
+	/* GET, DELETE: if not empty, all keys k with key <= k < range_end; one zero byte: FROM_KEY. */
+	struct quorate_bytes range_end;
 	struct quorate_bytes value;    /* PUT */
 	int64_t lease;                 /* PUT: attach to it; LEASE_...: which; LIST: those behind it */
 	int64_t ttl;                   /* LEASE_GRANT: seconds */
@@ -794,6 +799,114 @@ int quorate_subscriber_seek(struct quorate_subscriber *s, int64_t revision, int6
 			    struct quorate_error *e);
 /* Forgets what was not acknowledged. */
 void quorate_subscriber_close(struct quorate_subscriber *s);
+
+/* ---- transactional memory ----------------------------------------------------------------- */
+
+/*
+ * A function of yours reads and writes keys as if it were alone; what it wrote takes effect as one
+ * transaction of the store, if what it read still holds as its level asks. Else it is called again,
+ * after a random pause, with what has changed. So it may run many times: it must have no other
+ * effects, and it must end whatever it reads.
+ *
+ * The levels are etcd's, and check at the commit what etcd's check:
+ *
+ *                           reads are of        the commit fails if, since then, there has changed
+ *   SERIALIZABLE_SNAPSHOT   one revision        a key that was read or is to be written
+ *   SERIALIZABLE_READS      one revision        a key that was read
+ *   REPEATABLE_READS        each its own, once  a key that was read
+ *   READ_COMMITTED          each its own        (nothing is checked)
+ *
+ * So the first two see the store as it was at one instant. Write skew, lost updates and reads that do
+ * not repeat are kept out by the first three. A key that is written without having been read may
+ * overwrite what somebody else has just written, but for the first. READ_COMMITTED keeps only half
+ * a transaction from being seen or done.
+ */
+struct quorate_stm;
+
+enum quorate_isolation {
+	QUORATE_SERIALIZABLE_SNAPSHOT, QUORATE_SERIALIZABLE_READS, QUORATE_REPEATABLE_READS,
+	QUORATE_READ_COMMITTED
+};
+
+struct quorate_stm_options {
+	size_t size;                   /* set by QUORATE_STM_OPTIONS_INIT */
+	enum quorate_isolation isolation;
+	unsigned max_tries;            /* then CONFLICT; 0: as many as there is time for */
+	const struct quorate_bytes *prefetch;   /* keys that it will read: fetched by one request */
+	size_t n_prefetch;
+};
+#define QUORATE_STM_OPTIONS_INIT {.size = sizeof(struct quorate_stm_options)}
+
+/*
+ * QUORATE_OK: committed; *r (r may be NULL) is the transaction's result, or NULL if there was nothing
+ * to write or check. What `apply` returns, unless 0, ends it without a commit and is returned: use
+ * negative numbers for reasons of your own. TIMEOUT, CONFLICT: nothing was done. An error that is
+ * UNSURE is the commit's: it may have been done, so that a second run may do it twice, unless
+ * the function can see it in what it reads. o may be NULL.
+ */
+int quorate_stm_run(struct quorate *q, const struct quorate_stm_options *o,
+		    int (*apply)(struct quorate_stm *t, void *arg), void *arg, int64_t timeout_ms,
+		    struct quorate_result **r, struct quorate_error *e);
+
+/*
+ * Inside `apply`, in its thread. After an error the transaction cannot commit and every call returns
+ * that error: return it too. At most 128 keys may be read or compared, and 128 written.
+ *
+ * *kv: NULL if there is no such key; valid until the next read of that key, or the end of apply(). Of
+ * a key that the transaction has written it has the value and the lease, and no revisions.
+ */
+int quorate_stm_get(struct quorate_stm *t, struct quorate_bytes key, const struct quorate_kv **kv);
+int quorate_stm_put(struct quorate_stm *t, struct quorate_bytes key, struct quorate_bytes value,
+		    int64_t lease);
+int quorate_stm_delete(struct quorate_stm *t, struct quorate_bytes key);
+
+/* ---- barriers ----------------------------------------------------------------------------- */
+
+/* While the key NAME is there, who meets it waits. With a lease it goes with that lease. */
+int quorate_barrier_hold(struct quorate *q, struct quorate_bytes name, int64_t lease, int64_t timeout_ms,
+			 struct quorate_error *e);   /* HELD: it is there already */
+int quorate_barrier_release(struct quorate *q, struct quorate_bytes name, int64_t timeout_ms,
+			    struct quorate_error *e);
+int quorate_barrier_wait(struct quorate *q, struct quorate_bytes name, int64_t timeout_ms,
+			 struct quorate_error *e);
+
+/*
+ * A double barrier: a group of `count` goes in when all have come, and out when all are ready to
+ * leave. A member whose session is lost has left. FULL: more have come than `count`.
+ */
+struct quorate_double_barrier;
+
+int quorate_double_barrier_enter(struct quorate *q, struct quorate_session *s, struct quorate_bytes name,
+				 unsigned count, int64_t timeout_ms, struct quorate_double_barrier **b,
+				 struct quorate_error *e);
+int quorate_double_barrier_leave(struct quorate_double_barrier *b, int64_t timeout_ms,
+				 struct quorate_error *e);
+void quorate_double_barrier_close(struct quorate_double_barrier *b);   /* leaves at once, if it has not */
+
+/* ---- queues of work ----------------------------------------------------------------------- */
+
+/*
+ * Pieces of work are taken by one taker each, lower priorities first, and within a priority in the
+ * order in which they were put (of those put at the same time, in any). A piece stays in the queue
+ * while somebody has it: if his session is lost another one gets it. So a piece is done at least
+ * once; and exactly once by a transaction that does it, if quorate_work_held() is one of its compares
+ * and the delete of quorate_work_key() one of its operations.
+ */
+struct quorate_work;
+
+/* UNSURE: it may be in the queue. Putting it again may put it twice. */
+int quorate_work_put(struct quorate *q, struct quorate_bytes queue, unsigned priority,
+		     struct quorate_bytes value, int64_t timeout_ms, struct quorate_error *e);
+/* Waits for a piece that nobody has. TIMEOUT: there was none. The session must outlive it. */
+int quorate_work_take(struct quorate *q, struct quorate_session *s, struct quorate_bytes queue,
+		      int64_t timeout_ms, struct quorate_work **w, struct quorate_error *e);
+struct quorate_bytes quorate_work_value(const struct quorate_work *w);   /* both live as long as w */
+struct quorate_bytes quorate_work_key(const struct quorate_work *w);
+int64_t quorate_work_token(const struct quorate_work *w);   /* for fencing, grows with each taker; 0: not ours */
+struct quorate_compare quorate_work_held(const struct quorate_work *w);   /* in a transaction: it is still ours */
+/* Takes it out of the queue. LOST: the session was lost before, and somebody else may do it. */
+int quorate_work_done(struct quorate_work *w, int64_t timeout_ms, struct quorate_error *e);
+void quorate_work_close(struct quorate_work *w);   /* gives it back, if it was not done */
 
 #ifdef __GNUC__
 #pragma GCC visibility pop

@@ -43,7 +43,8 @@ void conn_set_init(struct conn_set *s, struct loop *loop, const struct conn_ops 
 	*s = (struct conn_set){.loop = loop, .ops = ops, .arg = arg, .counters = counters,
 			       .stall_ms = LIMIT_CONN_STALL_MS, .linger_ms = LIMIT_CONN_LINGER_MS,
 			       .max_in_bytes = LIMIT_GATEWAY_IN_BYTES,
-			       .max_out_bytes = LIMIT_GATEWAY_OUT_BYTES};
+			       .max_out_bytes = LIMIT_GATEWAY_OUT_BYTES,
+			       .max_session_bytes = LIMIT_GATEWAY_SESSION_BYTES};
 	s->scratch = mem_alloc(LIMIT_CONN_READ_BYTES);
 	s->log_since = loop_now(loop);
 	list_init(&s->all);
@@ -67,11 +68,11 @@ void conn_set_free(struct conn_set *s)
 
 void conn_count(struct conn *c)
 {
-	size_t out = c->out.cap + c->held.cap;
+	size_t out = c->out.cap + c->held.cap + c->extra_out, in = c->in.cap + c->extra_in;
 
-	c->set->in_bytes += c->in.cap - c->counted_in;
+	c->set->in_bytes += in - c->counted_in;
 	c->set->out_bytes += out - c->counted_out;
-	c->counted_in = c->in.cap;
+	c->counted_in = in;
 	c->counted_out = out;
 }
 
@@ -104,6 +105,8 @@ void conn_abort(struct conn *c, const char *reason)
 	list_push(&s->dead, &c->node);
 	s->n--;
 	s->ops->gone(s->arg, c);
+	if (c->proto != NULL)
+		c->proto->gone(c);
 	buf_free(&c->in);
 	buf_free(&c->out);
 	buf_free(&c->held);
@@ -116,8 +119,13 @@ void conn_bury(struct conn_set *s)
 {
 	struct list *l;
 
-	while ((l = list_pop(&s->dead)) != NULL)
-		mem_free(container_of(l, struct conn, node));
+	while ((l = list_pop(&s->dead)) != NULL) {
+		struct conn *c = container_of(l, struct conn, node);
+
+		if (c->proto != NULL)
+			c->proto->free(c);
+		mem_free(c);
+	}
 }
 
 static void conn_drop_input(struct conn *c)
@@ -127,13 +135,15 @@ static void conn_drop_input(struct conn *c)
 	conn_count(c);
 }
 
-static void conn_end(struct conn *c)
+void conn_end(struct conn *c)
 {
 	if (c->state != CONN_OPEN)
 		return;
 	c->state = CONN_ENDING;
 	c->more_in = false;
 	conn_drop_input(c);
+	if (c->proto != NULL)
+		c->proto->end(c);
 	conn_touch(c);
 }
 
@@ -160,6 +170,8 @@ static void conn_bad_bytes(struct conn *c, int err)
 
 bool conn_wants_input(const struct conn *c)
 {
+	if (c->proto != NULL)
+		return c->proto->wants_input(c);
 	return c->state == CONN_OPEN && !c->eof && c->in_flight < LIMIT_CONN_REQUESTS && conn_room(c);
 }
 
@@ -195,9 +207,45 @@ static size_t conn_parse(struct conn *c, struct bytes in)
 	return taken;
 }
 
+/*
+ * No message of the native protocol begins with a letter, all of HTTP's do; and only HTTP/2's
+ * preface has this for its method. False: more must come.
+ */
+static bool conn_tell(struct conn *c, struct bytes in)
+{
+	const struct conn_set *s = c->set;
+	static const char preface[] = {'P', 'R', 'I', ' '};
+	size_t n = in.len < sizeof preface ? in.len : sizeof preface;
+
+	if (s->http2 != NULL && in.data[0] >= 'A' && in.data[0] <= 'Z') {
+		if (memcmp(in.data, preface, n) != 0)
+			c->proto = s->http1;
+		else if (n < sizeof preface)
+			return false;
+		else
+			c->proto = s->http2;
+	}
+	c->told = true;
+	if (c->proto != NULL && !c->proto->open(c)) {
+		c->proto = NULL;
+		conn_abort(c, "refused");
+	}
+	return true;
+}
+
+/* How much was used up. */
+static size_t conn_use(struct conn *c, struct bytes in)
+{
+	if (!c->told && !conn_tell(c, in))
+		return 0;
+	if (c->state == CONN_DEAD)
+		return in.len;
+	return c->proto != NULL ? c->proto->take(c, in) : conn_parse(c, in);
+}
+
 static void conn_parse_kept(struct conn *c)
 {
-	size_t taken = conn_parse(c, buf_bytes(&c->in));
+	size_t taken = conn_use(c, buf_bytes(&c->in));
 
 	if (c->state != CONN_OPEN)
 		return;                       /* the buffer is gone */
@@ -205,6 +253,25 @@ static void conn_parse_kept(struct conn *c)
 		conn_drop_input(c);
 	else
 		buf_consume(&c->in, taken);
+}
+
+bool conn_drop_hog(struct conn_set *s, const struct conn *but)
+{
+	struct conn *most = NULL;
+
+	for (struct list *l = s->all.next; l != &s->all; l = l->next) {
+		struct conn *c = container_of(l, struct conn, node);
+
+		if (c != but && c->extra_in > 0 && (most == NULL || c->extra_in > most->extra_in))
+			most = c;
+	}
+	if (most == NULL)
+		return false;
+	counter_inc(&s->counters->clients_malformed_total);
+	conn_complain(s, "client holds too many half-come requests, dropped peer=%s bytes=%zu", most->peer,
+		      most->extra_in);
+	conn_abort(most, "too many half-come requests");
+	return true;
 }
 
 /* The memory for half-come requests is full: whose has been coming for the longest time, goes. */
@@ -216,6 +283,8 @@ static bool conn_make_room(struct conn *c, size_t n)
 	while (s->in_bytes + n > s->max_in_bytes && (l = list_first(&s->partial)) != NULL &&
 	       l != &c->in_partial)
 		conn_bad_bytes(container_of(l, struct conn, in_partial), ERR_TOO_MANY_REQUESTS);
+	while (s->in_bytes + n > s->max_in_bytes && conn_drop_hog(s, c))
+		;
 	return s->in_bytes + n <= s->max_in_bytes;
 }
 
@@ -243,7 +312,7 @@ static void conn_take(struct conn *c, struct bytes got)
 			conn_parse_kept(c);
 		return;
 	}
-	taken = conn_parse(c, got);           /* most requests are parsed where they were read to */
+	taken = conn_use(c, got);             /* most requests are parsed where they were read to */
 	if (c->state == CONN_OPEN && taken < got.len)
 		(void)conn_keep(c, bytes_of(got.data + taken, got.len - taken));
 }
@@ -304,7 +373,7 @@ void conn_drop_stalled(struct conn *c)
 {
 	counter_inc(&c->set->counters->clients_stalled_total);
 	conn_complain(c->set, "client does not read its answers, dropped peer=%s waiting_bytes=%zu", c->peer,
-		      c->out.len - c->out_pos);
+		      c->out.len - c->out_pos + c->extra_out);
 	conn_abort(c, "stalled");
 }
 
@@ -327,8 +396,7 @@ struct conn *conn_new(struct conn_set *s, int fd, const char *peer)
 	struct conn *c = mem_alloc(sizeof *c);
 
 	c->set = s;
-	list_init(&c->requests);
-	list_init(&c->parked);
+	caller_init(&c->caller, s->ops->caller);
 	list_init(&c->dirty);
 	list_init(&c->in_partial);
 	list_init(&c->in_blocked);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Connections of clients: bytes in, requests out; answers in, bytes out. What requests mean is the
- * owner's business (struct conn_ops).
+ * owner's business (struct conn_ops). One port for all: the first bytes tell the native protocol
+ * (which conn.c speaks itself) from HTTP (struct conn_proto).
  *
  *   OPEN ----bad bytes, end of input, stop----> ENDING --all answered and written--> LINGER --> DEAD
  *     \__________________ error, stalled, aborted _______________________________________________/
@@ -26,6 +27,7 @@
 
 #include "base/buf.h"
 #include "base/list.h"
+#include "gatewayd/caller.h"
 #include "gatewayd/counters.h"
 #include "gatewayd/rpc.h"
 #include "rt/loop.h"
@@ -42,12 +44,33 @@ struct conn_ops {
 	void (*room)(void *arg, struct conn *c);
 	/* It is closed: the owner forgets its requests, and answers none of them. */
 	void (*gone)(void *arg, struct conn *c);
+	const struct caller_ops *caller;      /* of every connection's `caller` */
 };
+
+/*
+ * Another protocol than the native one. It may append to c->out only in `fill`, and counts other
+ * memory in extra_in, extra_out (conn_count).
+ */
+struct conn_proto {
+	const char *name;
+	bool (*open)(struct conn *c);                 /* false: close it */
+	size_t (*take)(struct conn *c, struct bytes in);      /* how much was used up */
+	bool (*wants_input)(const struct conn *c);
+	void (*fill)(struct conn *c);                 /* what may be written now, into c->out */
+	void (*end)(struct conn *c);                  /* no more requests */
+	bool (*quiet)(const struct conn *c);          /* all is answered */
+	void (*gone)(struct conn *c);                 /* closed */
+	void (*free)(struct conn *c);                 /* nobody looks at it any more */
+};
+
+struct h2_ops;
 
 struct conn_set {
 	struct loop *loop;
 	const struct conn_ops *ops;
 	void *arg;
+	const struct conn_proto *http1, *http2;   /* NULL: only the native protocol is spoken */
+	const struct h2_ops *h2_ops;  /* whose streams are; their `arg` is the set's */
 	struct gatewayd_counters *counters;
 	struct list all, dirty, dead;
 	struct list partial;          /* have input that is kept, the oldest first */
@@ -55,6 +78,7 @@ struct conn_set {
 	size_t n;
 	size_t in_bytes, out_bytes;   /* capacity of all buffers */
 	size_t max_in_bytes, max_out_bytes;
+	size_t session_bytes, max_session_bytes;   /* what HTTP/2's sessions hold of their own */
 	bool stopping;
 	uint8_t *scratch;             /* LIMIT_CONN_READ_BYTES, for reading */
 	int64_t stall_ms, linger_ms;
@@ -66,10 +90,8 @@ enum conn_state { CONN_OPEN, CONN_ENDING, CONN_LINGER, CONN_DEAD };
 
 struct conn {
 	/* for the owner */
-	struct list requests;
-	struct list parked;           /* reads that wait for room or for the stream's end */
+	struct caller caller;         /* of the native protocol */
 	size_t in_flight;
-	void *watches;                /* the owner's; NULL: none */
 	/* conn.c's own */
 	struct list node, dirty;
 	struct list in_partial, in_blocked;   /* of the set's lists */
@@ -77,6 +99,10 @@ struct conn {
 	struct loop_io io;
 	struct loop_timer timer;
 	enum conn_state state;
+	const struct conn_proto *proto;   /* NULL while not told, or native */
+	void *session;                /* proto's */
+	bool told;                    /* which protocol */
+	bool more_out;                /* `fill` has stopped for want of room */
 	bool eof;                     /* the client has shut down its side */
 	bool wants_room;
 	bool streaming;
@@ -87,6 +113,7 @@ struct conn {
 	bool more_in;                 /* `in` may hold a complete message */
 	struct buf out, held;         /* held: answers that wait for a stream's end */
 	size_t out_pos;               /* written of out */
+	size_t extra_in, extra_out;   /* proto's memory */
 	size_t counted_in, counted_out;       /* of set->in_bytes, out_bytes */
 	size_t lingered;
 	char peer[64];

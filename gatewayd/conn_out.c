@@ -214,17 +214,30 @@ static void conn_watch(struct conn *c)
 		conn_touch(c);
 }
 
+static bool conn_answered(const struct conn *c)
+{
+	if (conn_pending(c) > 0)
+		return false;
+	return c->proto != NULL ? c->proto->quiet(c) : c->in_flight == 0;
+}
+
 static void conn_output(struct conn *c)
 {
 	if (c->out.err != ERR_OK || c->held.err != ERR_OK) {
 		conn_abort(c, "out of memory");
 		return;
 	}
+	if (c->proto != NULL && (c->state == CONN_OPEN || c->state == CONN_ENDING))
+		c->proto->fill(c);
+	if (c->state == CONN_DEAD)
+		return;
 	conn_count(c);                        /* a stream has appended */
 	conn_write(c);
+	if (c->more_out && !c->blocked)
+		conn_touch(c);
 	if (c->state == CONN_DEAD || c->state == CONN_LINGER)
 		return;
-	if (c->state == CONN_ENDING && c->in_flight == 0 && conn_pending(c) == 0) {
+	if (c->state == CONN_ENDING && conn_answered(c)) {
 		conn_linger(c);
 		return;
 	}
@@ -235,6 +248,23 @@ static void conn_output(struct conn *c)
 	}
 }
 
+/* Sockets are not all that can be blocked: of those whose windows are shut, the one with the most. */
+static bool conn_drop_deaf(struct conn_set *s)
+{
+	struct conn *most = NULL;
+
+	for (struct list *l = s->all.next; l != &s->all; l = l->next) {
+		struct conn *c = container_of(l, struct conn, node);
+
+		if (c->extra_out > 0 && (most == NULL || c->extra_out > most->extra_out))
+			most = c;
+	}
+	if (most == NULL)
+		return false;
+	conn_drop_stalled(most);
+	return true;
+}
+
 /* Too much waits to be taken: whoever has taken nothing for the longest time has to go. */
 static void conn_relieve(struct conn_set *s)
 {
@@ -242,6 +272,8 @@ static void conn_relieve(struct conn_set *s)
 
 	while (s->out_bytes > s->max_out_bytes && (l = list_first(&s->blocked)) != NULL)
 		conn_drop_stalled(container_of(l, struct conn, in_blocked));
+	while (s->out_bytes > s->max_out_bytes && conn_drop_deaf(s))
+		;
 }
 
 void conn_set_output(struct conn_set *s)
@@ -255,5 +287,6 @@ void conn_set_output(struct conn_set *s)
 	conn_relieve(s);
 	conn_bury(s);
 	counter_set(&s->counters->clients, (int64_t)s->n);
+	counter_set(&s->counters->session_bytes, (int64_t)s->session_bytes);
 	counter_set(&s->counters->client_buffer_bytes, (int64_t)(s->in_bytes + s->out_bytes));
 }

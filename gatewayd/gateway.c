@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "gatewayd/etcd/grpc.h"
 
 /* Does nothing: the turn it causes does. */
 static void gateway_timer(void *arg)
@@ -31,8 +32,8 @@ static void gateway_sleep(struct gateway *g)
 
 /*
  * Once a turn, after all that has come in: what was asked goes out to the daemons in one batch per
- * link, what has come is answered, what can be read is read, and everything is written. The links
- * write after this hook, since it was registered before theirs.
+ * link, what has come is answered, what can be read is read, and everything is written: first to raftd,
+ * whose disk it waits for; to the other daemons after this hook, since it was registered before the links'.
  */
 static void gateway_turn(void *arg)
 {
@@ -48,6 +49,7 @@ static void gateway_turn(void *arg)
 	request_expire(g, now);
 	if (raft_clnt_flush(&g->raft, now))
 		loop_again(g->loop);
+	g->io.flush_raft(g->io.arg);
 	if (lease_clnt_flush(&g->lease, now))
 		loop_again(g->loop);
 	store_clnt_flush(&g->store);
@@ -78,6 +80,7 @@ void gateway_init(struct gateway *g, struct loop *loop, const struct gateway_io 
 	list_init(&g->moves);
 	arena_init(&g->arena, GATEWAY_RESULT_ARENA);
 	read_init(g);
+	grpc_init(g);
 	loop_timer_init(&g->timer, gateway_timer, g);
 	loop_hook_add(loop, &g->hook, gateway_turn, g);
 }
@@ -87,6 +90,7 @@ void gateway_free(struct gateway *g)
 	loop_hook_del(g->loop, &g->hook);
 	loop_timer_clear(g->loop, &g->timer);
 	conn_set_free(&g->conns);
+	grpc_free(g);
 	CHECK(g->n_requests == 0);
 	map_close(g);
 	read_free(g);

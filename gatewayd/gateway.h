@@ -5,13 +5,16 @@
  * in one process with models of the daemons.
  *
  *   gateway.c   the turn of the loop, deadlines, the links' events
- *   request.c   which method is which handler; answers
+ *   native.c    the native protocol: which method is which handler; how answers are written
+ *   request.c   the life of a request
  *   write.c     put, delete, txn, compact: by way of the log
  *   read.c      range and reading txn: from the mapped store
  *   lease.c     keepalive, time to live, list of leases
  *   watch.c     watches: by way of watchd; notifications
  *   info.c      version, status, members, hash, move_leader
  *   map.c       the mapped store and its generations
+ *   h2/         HTTP/2: the only includer of nghttp2
+ *   etcd/       gRPC, and what of etcd's API is not simply another form of the above
  */
 #ifndef QUORATE_GATEWAY_H
 #define QUORATE_GATEWAY_H
@@ -25,6 +28,7 @@
 #include "clnt/raft_clnt.h"
 #include "clnt/store_clnt.h"
 #include "clnt/watch_clnt.h"
+#include "gatewayd/caller.h"
 #include "gatewayd/conn.h"
 #include "gatewayd/counters.h"
 #include "mvcc/mvcc.h"
@@ -43,6 +47,8 @@ struct gateway_io {
 	int (*send_store)(void *arg, uint32_t number, const struct msg_desc *d, const void *msg);
 	int (*send_lease)(void *arg, uint32_t number, const struct msg_desc *d, const void *msg);
 	int (*send_watch)(void *arg, uint32_t number, const struct msg_desc *d, const void *msg);
+	/* What raftd was sent is written now. */
+	void (*flush_raft)(void *arg);
 	/* A new random incarnation, not 0. */
 	uint64_t (*incarnation)(void *arg);
 	/* The incarnation has changed: both links must say hello again. */
@@ -69,8 +75,8 @@ struct request_kind {
 
 /* The beginning of every request's own struct. */
 struct request {
-	struct list by_conn, by_deadline;
-	struct conn *conn;
+	struct list by_caller, by_deadline;
+	struct caller *caller;
 	uint32_t id;
 	const struct request_kind *kind;
 	mono_t deadline;
@@ -115,6 +121,10 @@ struct gateway {
 	struct reads reads;
 	struct list deadlines, short_deadlines;   /* each in the order of its deadlines */
 	struct list moves;                     /* begun transfers of leadership */
+	struct list leader_streams;            /* gRPC streams that end when there is no leader */
+	struct loop_timer leader_timer;
+	struct caller errands;                 /* whose requests nobody waits for */
+	mono_t leader_seen;
 	size_t n_requests;
 	struct loop_hook hook;
 	struct loop_timer timer;
@@ -144,20 +154,21 @@ int gateway_watch_msg(struct gateway *g, const struct msg_in *in);
 /* ---- between the files ---- */
 
 /* request.c. A request lives from request_new to one of the answers (or until its client is gone). */
-void *request_new(struct gateway *g, struct conn *c, uint32_t id, const struct request_kind *kind, size_t size);
+void *request_new(struct gateway *g, struct caller *k, uint32_t id, const struct request_kind *kind, size_t size);
 void request_short(struct gateway *g, struct request *r, int64_t ms);   /* another deadline */
 void request_error(struct gateway *g, struct request *r, int err);
 void request_result(struct gateway *g, struct request *r, const struct msg_desc *d, const void *result);
 void request_forget(struct gateway *g, struct request *r);      /* without an answer */
 void request_expire(struct gateway *g, mono_t now);
+/* The caller goes: none of its requests is answered. */
+void request_drop(struct gateway *g, struct caller *k);
 struct kv_header gateway_header(const struct gateway *g, int64_t revision);
-extern const struct conn_ops gateway_conn_ops;
 
-typedef void method_fn(struct gateway *g, struct conn *c, const struct rpc_request *rpc, void *params);
+/* A method: params is what its row says, decoded from rpc->params and valid for the call only. */
+typedef void method_fn(struct gateway *g, struct caller *k, const struct rpc_request *rpc, void *params);
 method_fn write_put, write_delete, write_txn, write_compact, write_grant, write_revoke;
 method_fn lease_keepalive, lease_time_to_live, lease_list;
 method_fn read_range;
-method_fn watch_create_method, watch_cancel_method, watch_progress_method;
 method_fn info_version, info_status, info_members, info_hash, info_move_leader;
 
 /* write.c */
@@ -165,12 +176,12 @@ void write_result(struct gateway *g, const struct store_result *res);
 void write_poll(struct gateway *g);            /* what has failed, what has been compacted */
 
 /* read.c */
-void read_txn(struct gateway *g, struct conn *c, const struct rpc_request *rpc, const struct kv_txn *txn);
+void read_txn(struct gateway *g, struct caller *k, const struct rpc_request *rpc, const struct kv_txn *txn);
 void read_init(struct gateway *g);
 void read_free(struct gateway *g);
 void read_poll(struct gateway *g);             /* indexes that have come, applies that have happened */
 void read_turn(struct gateway *g);             /* reads, for about a millisecond */
-void read_room(struct gateway *g, struct conn *c);
+void read_room(struct gateway *g, struct caller *k);         /* it may be answered again */
 void read_mapped(struct gateway *g);           /* another store is mapped, or none */
 
 /* lease.c */
@@ -179,13 +190,14 @@ void lease_indexed(struct gateway *g, struct raft_read *index);
 void lease_applied(struct gateway *g, struct store_wait *applied);
 /* watch.c */
 void watch_flush(struct gateway *g, mono_t now);
-void watch_conn_room(struct gateway *g, struct conn *c);    /* the client has taken what it was sent */
-void watch_conn_gone(struct gateway *g, struct conn *c);    /* with all its watches */
+void watch_caller_room(struct gateway *g, struct caller *k);       /* it has taken what it was sent */
+void watch_caller_gone(struct gateway *g, struct caller *k);       /* with all its watches */
 
 /* info.c */
 void info_poll(struct gateway *g);
-/* An answer that needs no request. */
-void info_answer(struct conn *c, uint32_t id, const struct msg_desc *d, const void *result);
+
+/* native.c */
+extern const struct conn_ops gateway_conn_ops;
 
 /* map.c */
 void map_poll(struct gateway *g, mono_t now);

@@ -7,26 +7,16 @@
 #include "gatewayd/gateway.h"
 #include "proto/native.h"
 
-void info_answer(struct conn *c, uint32_t id, const struct msg_desc *d, const void *result)
-{
-	size_t mark;
-	struct buf *b = conn_answer_begin(c, &mark);
-
-	rpc_result_head(b, id);
-	(void)msg_encode(b, d, result);
-	conn_answer_end(c, b, mark, id, ERR_TOO_MANY_REQUESTS);
-}
-
-void info_version(struct gateway *g, struct conn *c, const struct rpc_request *rpc, void *params)
+void info_version(struct gateway *g, struct caller *k, const struct rpc_request *rpc, void *params)
 {
 	struct native_version_result r = {bytes_str(QUORATE_VERSION), 1};
 
 	(void)g;
 	(void)params;
-	info_answer(c, rpc->id, &native_version_result_desc, &r);
+	caller_result(k, rpc->id, &native_version_result_desc, &r, ERR_TOO_MANY_REQUESTS);
 }
 
-void info_members(struct gateway *g, struct conn *c, const struct rpc_request *rpc, void *params)
+void info_members(struct gateway *g, struct caller *k, const struct rpc_request *rpc, void *params)
 {
 	struct kv_header header = gateway_header(g, g->store.progress.revision);
 	struct native_member members[LIMIT_NODES];
@@ -39,7 +29,7 @@ void info_members(struct gateway *g, struct conn *c, const struct rpc_request *r
 		members[i] = (struct native_member){m->id, bytes_str(m->name), bytes_str(m->peer_addr),
 						    bytes_str(m->client_addr)};
 	}
-	info_answer(c, rpc->id, &native_members_result_desc, &r);
+	caller_result(k, rpc->id, &native_members_result_desc, &r, ERR_TOO_MANY_REQUESTS);
 }
 
 /* ---- status: what the other daemons say within half a second ---- */
@@ -120,9 +110,9 @@ static void status_expire(struct gateway *g, struct request *r)
 
 static const struct request_kind status_kind = {"status", status_give_up, status_expire};
 
-void info_status(struct gateway *g, struct conn *c, const struct rpc_request *rpc, void *params)
+void info_status(struct gateway *g, struct caller *k, const struct rpc_request *rpc, void *params)
 {
-	struct status *s = request_new(g, c, rpc->id, &status_kind, sizeof *s);
+	struct status *s = request_new(g, k, rpc->id, &status_kind, sizeof *s);
 
 	(void)params;
 	request_short(g, &s->r, GATEWAY_STATUS_MS);
@@ -152,10 +142,10 @@ static int hash_give_up(struct gateway *g, struct request *r)
 
 static const struct request_kind hash_kind = {"hash", hash_give_up, NULL};
 
-void info_hash(struct gateway *g, struct conn *c, const struct rpc_request *rpc, void *params)
+void info_hash(struct gateway *g, struct caller *k, const struct rpc_request *rpc, void *params)
 {
 	const struct native_hash *p = params;
-	struct hash *h = request_new(g, c, rpc->id, &hash_kind, sizeof *h);
+	struct hash *h = request_new(g, k, rpc->id, &hash_kind, sizeof *h);
 
 	store_clnt_hash(&g->store, &h->ask, p->revision);
 }
@@ -200,10 +190,10 @@ static int move_give_up(struct gateway *g, struct request *r)
 
 static const struct request_kind move_kind = {"move_leader", move_give_up, NULL};
 
-void info_move_leader(struct gateway *g, struct conn *c, const struct rpc_request *rpc, void *params)
+void info_move_leader(struct gateway *g, struct caller *k, const struct rpc_request *rpc, void *params)
 {
 	const struct native_move_leader *p = params;
-	struct move *m = request_new(g, c, rpc->id, &move_kind, sizeof *m);
+	struct move *m = request_new(g, k, rpc->id, &move_kind, sizeof *m);
 	int err;
 
 	m->target = p->target;

@@ -28,15 +28,15 @@ static int keepalive_give_up(struct gateway *g, struct request *r)
 
 static const struct request_kind keepalive_kind = {"lease_keepalive", keepalive_give_up, NULL};
 
-void lease_keepalive(struct gateway *g, struct conn *c, const struct rpc_request *rpc, void *params)
+void lease_keepalive(struct gateway *g, struct caller *k, const struct rpc_request *rpc, void *params)
 {
 	const struct native_lease *p = params;
-	struct lease_request *k = request_new(g, c, rpc->id, &keepalive_kind, sizeof *k);
-	int err = lease_clnt_ask(&g->lease, &k->ask, LEASED_KEEPALIVE, p->id);
+	struct lease_request *q = request_new(g, k, rpc->id, &keepalive_kind, sizeof *q);
+	int err = lease_clnt_ask(&g->lease, &q->ask, LEASED_KEEPALIVE, p->id);
 
 	counter_inc(&g->counters.keepalives_total);
 	if (err != ERR_OK)
-		request_error(g, &k->r, err);
+		request_error(g, &q->r, err);
 }
 
 static void keepalive_answer(struct gateway *g, struct lease_request *k)
@@ -74,10 +74,10 @@ static int ttl_give_up(struct gateway *g, struct request *r)
 
 static const struct request_kind ttl_kind = {"lease_time_to_live", ttl_give_up, NULL};
 
-void lease_time_to_live(struct gateway *g, struct conn *c, const struct rpc_request *rpc, void *params)
+void lease_time_to_live(struct gateway *g, struct caller *k, const struct rpc_request *rpc, void *params)
 {
 	const struct native_time_to_live *p = params;
-	struct ttl *t = request_new(g, c, rpc->id, &ttl_kind, sizeof *t + p->after.len);
+	struct ttl *t = request_new(g, k, rpc->id, &ttl_kind, sizeof *t + p->after.len);
 	int err;
 
 	t->keys = p->keys;
@@ -118,6 +118,8 @@ static void ttl_asked(struct gateway *g, struct ttl *t)
 static void ttl_read(struct gateway *g, struct ttl *t)
 {
 	struct native_time_to_live_result r = {.more = false};
+	bool all = t->q.r.caller->ops->unpaged;
+	size_t max = all ? LIMIT_LEASE_KEYS : LIMIT_LEASE_PAGE_ROWS;
 	struct bytes *keys;
 	struct mvcc_view *v;
 	size_t n = 0;
@@ -129,11 +131,13 @@ static void ttl_read(struct gateway *g, struct ttl *t)
 	}
 	arena_reset(&g->arena);
 	g->arena.max = GATEWAY_RESULT_ARENA;
-	keys = arena_array(&g->arena, LIMIT_LEASE_PAGE_ROWS, sizeof *keys);
-	r.keys.v = arena_array(&g->arena, LIMIT_LEASE_PAGE_ROWS, sizeof *r.keys.v);
+	keys = arena_array(&g->arena, max, sizeof *keys);
+	r.keys.v = arena_array(&g->arena, max, sizeof *r.keys.v);
 	CHECK(keys != NULL && r.keys.v != NULL);
-	rc = mvcc_view_lease_keys(v, t->q.ask.id, t->after, LIMIT_LEASE_PAGE_BYTES, keys, LIMIT_LEASE_PAGE_ROWS,
-				  &n, &r.more);
+	rc = mvcc_view_lease_keys(v, t->q.ask.id, t->after,
+				  all ? LIMIT_TXN_RESPONSE_BYTES : LIMIT_LEASE_PAGE_BYTES, keys, max, &n, &r.more);
+	if (rc == ERR_OK && all && r.more)
+		rc = ERR_RESPONSE_TOO_LARGE;
 	for (size_t i = 0; i < n; i++)
 		r.keys.v[i].key = keys[i];
 	r.keys.n = n;
@@ -160,38 +164,72 @@ void lease_applied(struct gateway *g, struct store_wait *applied)
 
 /* ---- list ---- */
 
-void lease_list(struct gateway *g, struct conn *c, const struct rpc_request *rpc, void *params)
+static int list_page(struct gateway *g, struct mvcc_view *v, int64_t after, size_t max,
+		     struct native_lease_list_result *r)
+{
+	struct mvcc_lease *rows = arena_array(&g->arena, max + 1, sizeof *rows);
+	size_t n = 0;
+	int rc;
+
+	r->leases.v = arena_array(&g->arena, max, sizeof *r->leases.v);
+	CHECK(rows != NULL && r->leases.v != NULL);
+	rc = mvcc_view_leases(v, after, rows, max + 1, &n);
+	r->more = n > max;
+	r->leases.n = n > max ? max : n;
+	for (size_t i = 0; i < r->leases.n; i++)
+		r->leases.v[i].id = rows[i].id;
+	return rc;
+}
+
+/* Page by page, then all in one list. */
+static int list_all(struct gateway *g, struct mvcc_view *v, struct native_lease_list_result *r)
+{
+	struct native_lease_list_result pages[LIMIT_LEASES / LIMIT_LEASE_PAGE_ROWS + 1] = {{.more = true}};
+	size_t n = 0, total = 0;
+	int64_t after = 0;
+	int rc = ERR_OK;
+
+	do {
+		rc = list_page(g, v, after, LIMIT_LEASE_PAGE_ROWS, &pages[n]);
+		if (rc != ERR_OK)
+			return rc;
+		total += pages[n].leases.n;
+		if (pages[n].leases.n > 0)
+			after = pages[n].leases.v[pages[n].leases.n - 1].id;
+	} while (pages[n++].more && n < ARRAY_LEN(pages));
+	r->leases.v = arena_array(&g->arena, total, sizeof *r->leases.v);
+	CHECK(r->leases.v != NULL);
+	for (size_t i = 0; i < n; i++) {
+		if (pages[i].leases.n > 0)
+			memcpy(r->leases.v + r->leases.n, pages[i].leases.v,
+			       pages[i].leases.n * sizeof *r->leases.v);
+		r->leases.n += pages[i].leases.n;
+	}
+	return ERR_OK;
+}
+
+void lease_list(struct gateway *g, struct caller *k, const struct rpc_request *rpc, void *params)
 {
 	struct kv_header header = gateway_header(g, g->store.progress.revision);
 	const struct native_lease_list *p = params;
 	struct native_lease_list_result r = {&header, .more = false};
-	size_t max = LIMIT_LEASE_PAGE_ROWS, n = 0;
-	struct mvcc_lease *rows;
+	size_t max = LIMIT_LEASE_PAGE_ROWS;
 	struct mvcc_view *v;
-	int64_t after = p->after;
-	bool limited = p->limit > 0 && p->limit < (int64_t)max;
 	int rc = g->map.env != NULL ? mvcc_view_begin(g->map.env, &v) : ERR_STORE_DOWN;
 
-	if (limited)
+	if (p->limit > 0 && p->limit < (int64_t)max)
 		max = (size_t)p->limit;
 	arena_reset(&g->arena);
 	g->arena.max = GATEWAY_RESULT_ARENA;
-	rows = arena_array(&g->arena, max + 1, sizeof *rows);
-	r.leases.v = arena_array(&g->arena, max, sizeof *r.leases.v);
-	CHECK(rows != NULL && r.leases.v != NULL);
 	if (rc == ERR_OK) {
-		rc = mvcc_view_leases(v, after, rows, max + 1, &n);
+		rc = k->ops->unpaged ? list_all(g, v, &r) : list_page(g, v, p->after, max, &r);
 		mvcc_view_end(&v);
 	}
 	if (rc != ERR_OK) {
-		conn_answer_error(c, rpc->id, rc);
+		caller_error(k, rpc->id, rc);
 		return;
 	}
-	r.more = n > max;
-	r.leases.n = n > max ? max : n;
-	for (size_t i = 0; i < r.leases.n; i++)
-		r.leases.v[i].id = rows[i].id;
-	info_answer(c, rpc->id, &native_lease_list_result_desc, &r);
+	caller_result(k, rpc->id, &native_lease_list_result_desc, &r, ERR_TOO_MANY_REQUESTS);
 }
 
 /* ---- the turn ---- */

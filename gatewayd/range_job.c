@@ -39,11 +39,11 @@ static int range_still(const struct range_job *j, const struct mvcc_view *v)
 	return j->at < info->compact_revision || j->at > info->revision ? ERR_COMPACTED : ERR_OK;
 }
 
-static void range_plan(struct range_job *j, const struct kv_range *r)
+static void range_plan(struct range_job *j, const struct kv_range *r, const struct form *form)
 {
 	bool by_key = r->sort_target == KV_SORT_KEY;
 
-	*j = (struct range_job){.r = r, .phase = RANGE_FIRST};
+	*j = (struct range_job){.r = r, .form = form, .phase = RANGE_FIRST};
 	buf_init(&j->last, 0);
 	j->filtered = r->min_mod_revision != 0 || r->max_mod_revision != 0 ||
 		      r->min_create_revision != 0 || r->max_create_revision != 0;
@@ -54,17 +54,19 @@ static void range_plan(struct range_job *j, const struct kv_range *r)
 	j->first_rows = !by_key && r->sort_order == KV_ORDER_NONE && !j->filtered && r->limit > 0;
 }
 
-int range_job_begin(struct range_job *j, const struct kv_range *r, const struct mvcc_view *v)
+int range_job_begin(struct range_job *j, const struct kv_range *r, const struct form *form,
+		    const struct mvcc_view *v)
 {
-	range_plan(j, r);
+	range_plan(j, r, form);
+	j->sized = form->pair_size != NULL;
 	j->latest = mvcc_view_info(v)->revision;
 	return mvcc_view_revision(v, r->revision, &j->at);
 }
 
-int range_job_begin_in_txn(struct range_job *j, const struct kv_range *r, const struct mvcc_view *v,
-			   int64_t latest)
+int range_job_begin_in_txn(struct range_job *j, const struct kv_range *r, const struct form *form,
+			   const struct mvcc_view *v, int64_t latest)
 {
-	range_plan(j, r);
+	range_plan(j, r, form);
 	j->latest = latest;
 	j->at = r->revision > 0 ? r->revision : latest;
 	if (r->revision > latest)
@@ -159,7 +161,7 @@ static void range_ready(struct range_job *j)
 	if (j->more)
 		j->n = (uint64_t)j->r->limit;
 	range_rewind(j);
-	j->phase = RANGE_READY;
+	j->phase = j->sized && !j->fast && j->n > 0 ? RANGE_SIZE : RANGE_READY;
 }
 
 static void range_put_pair(const struct range_job *j, struct buf *out, const struct kv_pair *pair)
@@ -168,7 +170,26 @@ static void range_put_pair(const struct range_job *j, struct buf *out, const str
 
 	if (j->r->keys_only)
 		p.value = bytes_of(NULL, 0);
-	(void)msg_encode(out, &kv_pair_desc, &p);
+	j->form->pair(out, &p);
+}
+
+/* The next pair of the answer: written, or only measured. */
+static void range_send(struct range_job *j, struct step *s, struct buf *out, const struct kv_pair *pair)
+{
+	struct kv_pair p = *pair;
+	size_t bytes = 0;
+
+	if (j->r->keys_only)
+		p.value = bytes_of(NULL, 0);
+	if (out == NULL) {
+		j->pair_bytes += j->form->pair_size(&p);
+	} else {
+		bytes = out->len;
+		j->form->pair(out, &p);
+		bytes = out->len - bytes;
+	}
+	j->sent++;
+	step_spend(s, 1, bytes);
 }
 
 /* A row of the range. Is it one of the answer? */
@@ -193,8 +214,8 @@ static int range_one_key(struct range_job *j, struct step *s, struct buf *kept)
 		range_put_pair(j, kept, &pair);
 	if (err != ERR_OK && err != ERR_NOT_FOUND)
 		return err;
-	range_ready(j);
 	j->fast = true;
+	range_ready(j);
 	return kept->err;
 }
 
@@ -216,8 +237,8 @@ static int range_first(struct range_job *j, struct step *s, struct buf *kept)
 	}
 	err = range_pause(j, s, &scan, err, pair.key);
 	if (err == ERR_NOT_FOUND) {
-		range_ready(j);
 		j->fast = true;
+		range_ready(j);
 		return kept->err;
 	}
 	j->phase = RANGE_COUNT;
@@ -327,6 +348,60 @@ static int range_order(struct range_job *j, struct step *s)
 	return ERR_OK;
 }
 
+/* ---- the pairs ---- */
+
+static int range_emit_sorted(struct range_job *j, struct step *s, struct buf *out)
+{
+	int err = ERR_OK;
+
+	while (!step_over(s) && j->sent < j->n && err == ERR_OK) {
+		struct kv_pair pair;
+
+		err = mvcc_get(s->view, sorter_key(j->sort, (size_t)j->sent), j->at, &pair);
+		if (err == ERR_OK)
+			range_send(j, s, out, &pair);
+	}
+	return err;
+}
+
+static int range_emit_plain(struct range_job *j, struct step *s, struct buf *out)
+{
+	struct mvcc_scan *scan;
+	struct kv_pair pair = {.lease = 0};
+	int err = range_scan(j, s, &scan);
+
+	if (err != ERR_OK)
+		return err;
+	while (!step_over(s) && j->sent < j->n && (err = mvcc_scan_next(scan, &pair)) == ERR_OK) {
+		if (!j->filtered || range_keeps(j->r, &pair))
+			range_send(j, s, out, &pair);
+		else
+			step_spend(s, 1, 0);
+	}
+	return range_pause(j, s, &scan, err, pair.key);
+}
+
+/* The pairs once, as they will be written; `out` is NULL while they are only measured. */
+static int range_pass(struct range_job *j, struct step *s, struct buf *out)
+{
+	int err = j->sorted ? range_emit_sorted(j, s, out) : range_emit_plain(j, s, out);
+
+	/* fewer rows than were counted at the same revision */
+	return err == ERR_NOT_FOUND ? ERR_CORRUPT : err;
+}
+
+static int range_measure(struct range_job *j, struct step *s)
+{
+	int err = range_pass(j, s, NULL);
+
+	if (err != ERR_OK || j->sent < j->n)
+		return err;
+	j->sent = 0;
+	range_rewind(j);
+	j->phase = RANGE_READY;
+	return ERR_OK;
+}
+
 /* All keys at the latest revision: the store knows how many. */
 static bool range_counts_all(const struct range_job *j, const struct mvcc_info *info)
 {
@@ -342,8 +417,8 @@ static int range_begin(struct range_job *j, struct step *s, struct buf *kept)
 
 	if (range_counts_all(j, info)) {
 		j->count = (int64_t)info->keys;
-		range_ready(j);
 		j->fast = true;
+		range_ready(j);
 		return ERR_OK;
 	}
 	if (j->r->range_end.len == 0)
@@ -370,6 +445,9 @@ int range_job_prepare(struct range_job *j, struct step *s, struct buf *kept)
 		case RANGE_GATHER:
 			err = range_gather(j, s);
 			break;
+		case RANGE_SIZE:
+			err = range_measure(j, s);
+			break;
 		default:
 			err = range_order(j, s);
 			break;
@@ -380,56 +458,22 @@ int range_job_prepare(struct range_job *j, struct step *s, struct buf *kept)
 
 /* ---- answering ---- */
 
+size_t range_job_total(const struct range_job *j, const struct kv_header *header)
+{
+	CHECK(j->phase == RANGE_READY && !j->fast);
+	return j->sized ? j->form->range_size(header, j->count, j->more, j->pair_bytes) : 0;
+}
+
 void range_job_head(struct range_job *j, struct buf *out, const struct kv_header *header,
 		    const struct buf *kept)
 {
 	CHECK(j->phase == RANGE_READY);
-	wire_array(out, 4);
-	(void)msg_encode(out, &kv_header_desc, header);
-	wire_i64(out, j->count);
-	wire_bool(out, j->more);
-	wire_array(out, (size_t)j->n);
+	j->form->range_head(out, header, j->count, j->more, j->n);
 	if (j->fast)
 		buf_add_bytes(out, buf_bytes(kept));
 	j->phase = j->fast || j->n == 0 ? RANGE_DONE : RANGE_EMIT;
-}
-
-static int range_emit_sorted(struct range_job *j, struct step *s, struct buf *out)
-{
-	int err = ERR_OK;
-
-	while (!step_over(s) && j->sent < j->n && err == ERR_OK) {
-		struct kv_pair pair;
-		size_t before = out->len;
-
-		err = mvcc_get(s->view, sorter_key(j->sort, (size_t)j->sent), j->at, &pair);
-		if (err == ERR_OK) {
-			range_put_pair(j, out, &pair);
-			j->sent++;
-		}
-		step_spend(s, 1, out->len - before);
-	}
-	return err;
-}
-
-static int range_emit_plain(struct range_job *j, struct step *s, struct buf *out)
-{
-	struct mvcc_scan *scan;
-	struct kv_pair pair = {.lease = 0};
-	int err = range_scan(j, s, &scan);
-
-	if (err != ERR_OK)
-		return err;
-	while (!step_over(s) && j->sent < j->n && (err = mvcc_scan_next(scan, &pair)) == ERR_OK) {
-		size_t before = out->len;
-
-		if (!j->filtered || range_keeps(j->r, &pair)) {
-			range_put_pair(j, out, &pair);
-			j->sent++;
-		}
-		step_spend(s, 1, out->len - before);
-	}
-	return range_pause(j, s, &scan, err, pair.key);
+	if (j->phase == RANGE_DONE)
+		j->form->range_tail(out, j->count, j->more);
 }
 
 int range_job_emit(struct range_job *j, struct step *s, struct buf *out)
@@ -438,10 +482,10 @@ int range_job_emit(struct range_job *j, struct step *s, struct buf *out)
 
 	CHECK(j->phase == RANGE_EMIT);
 	if (err == ERR_OK && !step_over(s))
-		err = j->sorted ? range_emit_sorted(j, s, out) : range_emit_plain(j, s, out);
-	if (err == ERR_NOT_FOUND)
-		err = ERR_CORRUPT;            /* fewer rows than were counted at the same revision */
-	if (err == ERR_OK && j->sent == j->n)
+		err = range_pass(j, s, out);
+	if (err == ERR_OK && j->sent == j->n) {
 		j->phase = RANGE_DONE;
+		j->form->range_tail(out, j->count, j->more);
+	}
 	return err != ERR_OK ? err : out->err;
 }

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "base/mono.h"
+#include "gatewayd/form.h"
 #include "gatewayd/sort.h"
 #include "mvcc/mvcc.h"
 #include "proto/kv.h"
@@ -32,19 +33,22 @@ struct step {
 void step_begin(struct step *s, struct mvcc_view *view, mono_t until);
 bool step_over(struct step *s);
 
-enum range_phase { RANGE_FIRST, RANGE_COUNT, RANGE_GATHER, RANGE_ORDER, RANGE_READY, RANGE_EMIT,
-		   RANGE_DONE };
+enum range_phase { RANGE_FIRST, RANGE_COUNT, RANGE_GATHER, RANGE_ORDER, RANGE_SIZE, RANGE_READY,
+		   RANGE_EMIT, RANGE_DONE };
 
 struct range_job {
 	const struct kv_range *r;     /* the owner's; checked by kv_check_range */
+	const struct form *form;
 	enum range_phase phase;
 	int64_t at;                   /* the revision it reads */
 	int64_t latest;               /* the store's revision when it began */
 	bool fast;                    /* READY, and the pairs are in `kept` */
 	bool filtered, sorted, first_rows;   /* first_rows: only the first limit + 1 are sorted */
+	bool sized;                   /* unless it is fast, its bytes are counted before the first is written */
 	int64_t count;
 	uint64_t matched;             /* rows that pass the filters; counted up to limit + 1 */
 	uint64_t n, sent;             /* pairs of the answer */
+	uint64_t pair_bytes;          /* of all of them, if `sized` */
 	bool more;
 	bool moved;                   /* `last` is set */
 	struct buf last;              /* the last key looked at */
@@ -55,9 +59,10 @@ struct range_job {
  * Begins in this view. ERR_OK, ERR_COMPACTED, ERR_FUTURE_REV. in_txn: only a revision of 0 means
  * the latest, and that is `latest`, the transaction's.
  */
-int range_job_begin(struct range_job *j, const struct kv_range *r, const struct mvcc_view *v);
-int range_job_begin_in_txn(struct range_job *j, const struct kv_range *r, const struct mvcc_view *v,
-			   int64_t latest);
+int range_job_begin(struct range_job *j, const struct kv_range *r, const struct form *form,
+		    const struct mvcc_view *v);
+int range_job_begin_in_txn(struct range_job *j, const struct kv_range *r, const struct form *form,
+			   const struct mvcc_view *v, int64_t latest);
 
 /*
  * One step towards READY. `kept` is cleared and used; if j->fast, it holds the pairs, and the
@@ -65,7 +70,9 @@ int range_job_begin_in_txn(struct range_job *j, const struct kv_range *r, const 
  * ERR_SORT_TOO_LARGE, ERR_COMPACTED (the revision was lost between two steps), ERR_CORRUPT.
  */
 int range_job_prepare(struct range_job *j, struct step *s, struct buf *kept);
-/* READY: the beginning of a kv_range_result; everything if it is fast or empty (then DONE). */
+/* READY, and not fast: the bytes of the whole answer, if the form knows sizes; else 0. */
+size_t range_job_total(const struct range_job *j, const struct kv_header *header);
+/* READY: the beginning of a range's result; everything if it is fast or empty (then DONE). */
 void range_job_head(struct range_job *j, struct buf *out, const struct kv_header *header,
 		    const struct buf *kept);
 /* EMIT: one step of pairs. As range_job_prepare; an error leaves the answer in the middle. */

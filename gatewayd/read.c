@@ -91,16 +91,16 @@ void read_fail(struct gateway *g, struct read *rd, int err)
 }
 
 /* The parameters are copied: bytes of the decoded request are moved over into the copy. */
-static struct read *read_new(struct gateway *g, struct conn *c, const struct rpc_request *rpc)
+static struct read *read_new(struct gateway *g, struct caller *k, const struct rpc_request *rpc)
 {
 	struct reads *rs = &g->reads;
 	struct read *rd;
 
 	if (rs->n >= LIMIT_GATEWAY_READS || rs->bytes + rpc->params.len > LIMIT_GATEWAY_READ_BYTES) {
-		conn_answer_error(c, rpc->id, ERR_TOO_MANY_REQUESTS);
+		caller_error(k, rpc->id, ERR_TOO_MANY_REQUESTS);
 		return NULL;
 	}
-	rd = request_new(g, c, rpc->id, &read_kind, sizeof *rd + rpc->params.len);
+	rd = request_new(g, k, rpc->id, &read_kind, sizeof *rd + rpc->params.len);
 	list_init(&rd->run);
 	arena_init(&rd->arena, GATEWAY_REQUEST_ARENA);
 	rd->params_len = rpc->params.len;
@@ -128,10 +128,10 @@ struct bytes read_move(const struct read *rd, const struct rpc_request *rpc, str
 	return b.len == 0 ? b : bytes_of(rd->params + (b.data - rpc->params.data), b.len);
 }
 
-struct read *read_fence(struct gateway *g, struct conn *c, const struct rpc_request *rpc,
+struct read *read_fence(struct gateway *g, struct caller *k, const struct rpc_request *rpc,
 			void (*ready)(struct gateway *g, struct read *rd))
 {
-	struct read *rd = read_new(g, c, rpc);
+	struct read *rd = read_new(g, k, rpc);
 
 	if (rd == NULL)
 		return NULL;
@@ -140,17 +140,17 @@ struct read *read_fence(struct gateway *g, struct conn *c, const struct rpc_requ
 	return rd;
 }
 
-void read_range(struct gateway *g, struct conn *c, const struct rpc_request *rpc, void *params)
+void read_range(struct gateway *g, struct caller *k, const struct rpc_request *rpc, void *params)
 {
 	const struct kv_range *r = params;
 	int err = kv_check_range(r);
 	struct read *rd;
 
 	if (err != ERR_OK) {
-		conn_answer_error(c, rpc->id, err);
+		caller_error(k, rpc->id, err);
 		return;
 	}
-	rd = read_new(g, c, rpc);
+	rd = read_new(g, k, rpc);
 	if (rd == NULL)
 		return;
 	rd->range = *r;
@@ -181,16 +181,15 @@ static bool txn_serializable(const struct kv_txn *t)
 					  ops_have_range(t->failure.v, t->failure.n, 0));
 }
 
-void read_txn(struct gateway *g, struct conn *c, const struct rpc_request *rpc, const struct kv_txn *txn)
+void read_txn(struct gateway *g, struct caller *k, const struct rpc_request *rpc, const struct kv_txn *txn)
 {
-	struct read *rd = read_new(g, c, rpc);
-	struct wire w;
+	struct read *rd = read_new(g, k, rpc);
 
 	if (rd == NULL)
 		return;
 	rd->is_txn = true;
-	w = wire_of(bytes_of(rd->params, rd->params_len), WIRE_LENIENT);
-	CHECK(msg_decode(&w, &kv_txn_desc, &rd->arena, &rd->txn) == ERR_OK);   /* as it was before */
+	/* as it was before */
+	CHECK(k->ops->take_txn(bytes_of(rd->params, rd->params_len), &rd->arena, &rd->txn) == ERR_OK);
 	read_begin(g, rd, txn_serializable(txn));
 }
 
@@ -254,15 +253,15 @@ void read_poll(struct gateway *g)
 void read_park(struct read *rd)
 {
 	rd->state = READ_PARKED;
-	list_push(&rd->r.conn->parked, &rd->run);
+	list_push(&rd->r.caller->parked, &rd->run);
 }
 
-void read_room(struct gateway *g, struct conn *c)
+void read_room(struct gateway *g, struct caller *k)
 {
 	struct list todo, *l;
 
 	list_init(&todo);
-	list_splice(&todo, &c->parked);
+	list_splice(&todo, &k->parked);
 	while ((l = list_pop(&todo)) != NULL)
 		read_queue(g, READ_OF_RUN(l));
 }

@@ -41,7 +41,7 @@ struct read {
  * A request that only wants to know that the store has come as far as every write that had been
  * answered when it came. NULL: refused, and answered.
  */
-struct read *read_fence(struct gateway *g, struct conn *c, const struct rpc_request *rpc,
+struct read *read_fence(struct gateway *g, struct caller *k, const struct rpc_request *rpc,
 			void (*ready)(struct gateway *g, struct read *rd));
 struct bytes read_move(const struct read *rd, const struct rpc_request *rpc, struct bytes b);
 void read_end(struct gateway *g, struct read *rd);

@@ -86,13 +86,11 @@ static void read_complain(struct gateway *g, int err)
 /* In the middle of an answer there is no other way to say it. */
 static void read_break_off(struct gateway *g, struct read *rd, int err)
 {
-	struct conn *c = rd->r.conn;
+	struct caller *k = rd->r.caller;
 
 	if (err == ERR_COMPACTED)
 		counter_inc(&g->counters.read_compacted_total);
-	conn_complain(&g->conns, "answer broken off, client closed peer=%s revision=%lld error=\"%s\"", c->peer,
-		      (long long)rd->header.revision, err_text(err));
-	conn_abort(c, "answer broken off");      /* which forgets the read */
+	k->ops->broken(k, err, rd->header.revision);     /* which forgets the read */
 }
 
 /* Was it the revision chosen for it that was lost, and not one it asked for? */
@@ -123,19 +121,20 @@ static void read_failed(struct gateway *g, struct read *rd, struct mvcc_view *v,
 
 static void read_done(struct gateway *g, struct read *rd)
 {
-	struct conn *c = rd->r.conn;
+	struct caller *k = rd->r.caller;
 	bool streamed = rd->streaming;
 
 	read_end(g, rd);
 	request_forget(g, &rd->r);
 	if (streamed)
-		conn_stream_end(c);
+		k->ops->stream_end(k);
 }
 
 /* ---- one step ---- */
 
 static int read_start(struct gateway *g, struct read *rd, struct mvcc_view *v)
 {
+	const struct form *form = rd->r.caller->ops->form;
 	int err = ERR_OK;
 
 	rd->header = gateway_header(g, mvcc_view_info(v)->revision);
@@ -143,9 +142,9 @@ static int read_start(struct gateway *g, struct read *rd, struct mvcc_view *v)
 	rd->begun = true;
 	if (rd->is_txn) {
 		rd->txn_job = mem_alloc(sizeof *rd->txn_job);
-		txn_job_begin(rd->txn_job, &rd->txn, v, &rd->header);
+		txn_job_begin(rd->txn_job, &rd->txn, form, v, &rd->header);
 	} else {
-		err = range_job_begin(&rd->range_job, &rd->range, v);
+		err = range_job_begin(&rd->range_job, &rd->range, form, v);
 	}
 	return err;
 }
@@ -153,30 +152,30 @@ static int read_start(struct gateway *g, struct read *rd, struct mvcc_view *v)
 /* The whole answer at once. */
 static void read_answer(struct gateway *g, struct read *rd)
 {
-	struct conn *c = rd->r.conn;
+	struct caller *k = rd->r.caller;
 	uint32_t id = rd->r.id;
 	size_t mark;
-	struct buf *b = conn_answer_begin(c, &mark);
+	struct buf *b = k->ops->begin(k, id, &mark);
 
-	rpc_result_head(b, id);
 	if (rd->is_txn)
 		buf_add_bytes(b, buf_bytes(&rd->txn_job->out));
 	else
 		range_job_head(&rd->range_job, b, &rd->header, &g->reads.kept);
 	read_done(g, rd);
-	conn_answer_end(c, b, mark, id, ERR_TOO_MANY_REQUESTS);
+	k->ops->end(k, id, b, mark, ERR_TOO_MANY_REQUESTS);
 }
 
-/* The answer is going to be written in pieces. False: another one is just being written. */
-static bool read_stream(struct gateway *g, struct read *rd)
+/* `total` bytes are going to be written in pieces. False: another answer is just being written. */
+static bool read_stream(struct gateway *g, struct read *rd, size_t total)
 {
-	if (!conn_stream_begin(rd->r.conn)) {
+	struct caller *k = rd->r.caller;
+
+	if (!k->ops->stream_begin(k, rd->r.id, total)) {
 		read_park(rd);
 		return false;
 	}
 	rd->streaming = true;
 	counter_inc(&g->counters.read_streams_total);
-	rpc_result_head(conn_stream(rd->r.conn), rd->r.id);
 	return true;
 }
 
@@ -194,6 +193,7 @@ static void read_more(struct gateway *g, struct read *rd)
 static void read_step_range(struct gateway *g, struct read *rd, struct step *s)
 {
 	struct range_job *j = &rd->range_job;
+	struct caller *k = rd->r.caller;
 	int err = ERR_OK;
 
 	if (j->phase < RANGE_READY)
@@ -203,13 +203,17 @@ static void read_step_range(struct gateway *g, struct read *rd, struct step *s)
 			read_answer(g, rd);
 			return;
 		}
-		if (!read_stream(g, rd))
+		if (range_job_total(j, &rd->header) > INT32_MAX) {
+			read_fail(g, rd, ERR_RESPONSE_TOO_LARGE);
 			return;
-		range_job_head(j, conn_stream(rd->r.conn), &rd->header, &g->reads.kept);
+		}
+		if (!read_stream(g, rd, range_job_total(j, &rd->header)))
+			return;
+		range_job_head(j, k->ops->stream(k), &rd->header, &g->reads.kept);
 	}
 	if (err == ERR_OK && j->phase == RANGE_EMIT) {
-		err = range_job_emit(j, s, conn_stream(rd->r.conn));
-		conn_touch(rd->r.conn);
+		err = range_job_emit(j, s, k->ops->stream(k));
+		k->ops->touch(k);
 	}
 	if (err != ERR_OK)
 		read_failed(g, rd, s->view, err);
@@ -223,13 +227,14 @@ static void read_step_range(struct gateway *g, struct read *rd, struct step *s)
 static void read_drain_txn(struct gateway *g, struct read *rd)
 {
 	const struct buf *out = &rd->txn_job->out;
+	struct caller *k = rd->r.caller;
 	size_t n = out->len - rd->drained;
 
 	if (n > LIMIT_GATEWAY_STEP_BYTES)
 		n = LIMIT_GATEWAY_STEP_BYTES;
-	buf_add(conn_stream(rd->r.conn), out->data + rd->drained, n);
+	buf_add(k->ops->stream(k), out->data + rd->drained, n);
 	rd->drained += n;
-	conn_touch(rd->r.conn);
+	k->ops->touch(k);
 	if (rd->drained == out->len)
 		read_done(g, rd);
 	else
@@ -251,19 +256,19 @@ static void read_step_txn(struct gateway *g, struct read *rd, struct step *s)
 		read_more(g, rd);
 	else if (!rd->streaming && j->out.len <= LIMIT_CONN_OUT_HIGH)
 		read_answer(g, rd);
-	else if (rd->streaming || read_stream(g, rd))
+	else if (rd->streaming || read_stream(g, rd, j->out.len))
 		read_drain_txn(g, rd);
 }
 
 static void read_step(struct gateway *g, struct read *rd, struct mvcc_view *v, mono_t until)
 {
-	struct conn *c = rd->r.conn;
+	struct caller *k = rd->r.caller;
 	struct step s;
 	int err;
 
-	if (!(rd->streaming ? conn_stream_room(c) : conn_room(c))) {
+	if (!(rd->streaming ? k->ops->stream_room(k) : k->ops->room(k))) {
 		read_park(rd);
-		conn_want_room(c);
+		k->ops->want_room(k);
 		return;
 	}
 	if (!rd->begun) {

@@ -98,13 +98,10 @@ static void frame_decide(struct txn_job *j, bool taken)
 
 	f->decided = true;
 	f->taken = taken;
-	if (j->depth > 1) {
-		wire_array(&j->out, 3);
-		(void)msg_encode(&j->out, &kv_header_desc, &header);
-	}
-	wire_bool(&j->out, taken);
+	if (j->depth > 1)
+		j->form->txn_head(&j->out, &header, true);
 	(void)frame_ops(f, &n);
-	wire_array(&j->out, n);
+	j->form->txn_taken(&j->out, taken, n);
 }
 
 static int frame_compare(struct txn_job *j, struct step *s)
@@ -135,45 +132,46 @@ static int frame_compare(struct txn_job *j, struct step *s)
 
 /* ---- operations ---- */
 
-static void op_head(struct txn_job *j, bool range)
+/* The branch is done: so is the operation of the transaction around it. */
+static void op_end_txn(struct txn_job *j)
 {
-	wire_array(&j->out, 4);
-	if (range)
-		return;                       /* the range comes first; the nils are added after it */
-	wire_nil(&j->out);
-	wire_nil(&j->out);
-	wire_nil(&j->out);
+	size_t mark = frame_top(j)->mark;
+
+	j->depth--;
+	if (j->depth > 0)
+		j->form->op_tail(&j->out, FORM_TXN, mark);
 }
 
 static int op_next(struct txn_job *j, struct step *s)
 {
 	struct txn_frame *f = frame_top(j);
 	const struct kv_op *ops, *op;
-	size_t n;
+	size_t n, mark;
 
 	ops = frame_ops(f, &n);
 	if (f->op == n) {
-		j->depth--;
+		op_end_txn(j);
 		return ERR_OK;
 	}
 	op = &ops[f->op++];
-	op_head(j, op->range != NULL);
+	mark = j->out.len;
+	j->form->op_head(&j->out, op->range != NULL ? FORM_RANGE : FORM_TXN);
 	if (op->txn != NULL) {
 		frame_push(j, op->txn);
+		frame_top(j)->mark = mark;
 		return ERR_OK;
 	}
 	CHECK(op->range != NULL);
 	j->in_range = true;
-	return range_job_begin_in_txn(&j->range, op->range, s->view, j->at);
+	j->range_mark = mark;
+	return range_job_begin_in_txn(&j->range, op->range, j->form, s->view, j->at);
 }
 
 static void op_end_range(struct txn_job *j, struct sorter **spent)
 {
 	*spent = range_job_end(&j->range);
 	j->in_range = false;
-	wire_nil(&j->out);
-	wire_nil(&j->out);
-	wire_nil(&j->out);
+	j->form->op_tail(&j->out, FORM_RANGE, j->range_mark);
 }
 
 static int op_range(struct txn_job *j, struct step *s, struct buf *kept, struct sorter **spent)
@@ -195,15 +193,15 @@ static int op_range(struct txn_job *j, struct step *s, struct buf *kept, struct 
 
 /* ---- */
 
-void txn_job_begin(struct txn_job *j, const struct kv_txn *txn, const struct mvcc_view *v,
-		   struct kv_header *header)
+void txn_job_begin(struct txn_job *j, const struct kv_txn *txn, const struct form *form,
+		   const struct mvcc_view *v, struct kv_header *header)
 {
 	memset(j, 0, sizeof *j);
+	j->form = form;
 	j->at = header->revision = mvcc_view_info(v)->revision;
 	buf_init(&j->last, 0);
 	buf_init(&j->out, LIMIT_TXN_RESPONSE_BYTES + LIMIT_REQUEST_BYTES);
-	wire_array(&j->out, 3);
-	(void)msg_encode(&j->out, &kv_header_desc, header);
+	form->txn_head(&j->out, header, false);
 	frame_push(j, txn);
 }
 

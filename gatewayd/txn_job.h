@@ -14,26 +14,29 @@ struct txn_frame {
 	size_t compare;               /* the one being evaluated */
 	bool decided, taken;
 	size_t op;                    /* of the branch taken */
+	size_t mark;                  /* where its result begins, of a nested one */
 };
 
 struct txn_job {
 	int64_t at;                   /* the revision it sees */
+	const struct form *form;
 	struct txn_frame frames[LIMIT_TXN_DEPTH];
 	size_t depth;                 /* frames in use; 0: done */
 	bool in_range;
 	struct range_job range;
+	size_t range_mark;            /* where its result begins */
 	bool any;                     /* of a compare's range: a key has been seen */
 	struct buf last;              /* how far a compare over a range has got */
 	bool moved;
-	struct buf out;               /* a kv_txn_result */
+	struct buf out;               /* the result, in its form */
 };
 
 /*
  * `txn` is the owner's; it has passed kv_check_txn and only reads. `header` is complete but for the
  * revision, which is set.
  */
-void txn_job_begin(struct txn_job *j, const struct kv_txn *txn, const struct mvcc_view *v,
-		   struct kv_header *header);
+void txn_job_begin(struct txn_job *j, const struct kv_txn *txn, const struct form *form,
+		   const struct mvcc_view *v, struct kv_header *header);
 /*
  * One step. ERR_OK: done if j->depth is 0, and j->out is the result. ERR_COMPACTED,
  * ERR_FUTURE_REV, ERR_SORT_TOO_LARGE, ERR_RESPONSE_TOO_LARGE, ERR_CORRUPT: the answer.

@@ -55,16 +55,16 @@ static int write_give_up(struct gateway *g, struct request *r)
 
 static const struct request_kind write_kind = {"write", write_give_up, NULL};
 
-static void write_begin(struct gateway *g, struct conn *c, uint32_t id, enum write_kind kind,
+static void write_begin(struct gateway *g, struct caller *k, uint32_t id, enum write_kind kind,
 			struct command *cmd, int err)
 {
 	struct write *w;
 
 	if (err != ERR_OK) {
-		conn_answer_error(c, id, err);
+		caller_error(k, id, err);
 		return;
 	}
-	w = request_new(g, c, id, &write_kind, sizeof *w);
+	w = request_new(g, k, id, &write_kind, sizeof *w);
 	w->kind = kind;
 	if (cmd->compact != NULL) {
 		w->physical = cmd->compact->physical;
@@ -75,19 +75,19 @@ static void write_begin(struct gateway *g, struct conn *c, uint32_t id, enum wri
 		request_error(g, &w->r, err);
 }
 
-void write_put(struct gateway *g, struct conn *c, const struct rpc_request *rpc, void *params)
+void write_put(struct gateway *g, struct caller *k, const struct rpc_request *rpc, void *params)
 {
-	write_begin(g, c, rpc->id, WRITE_PUT, &(struct command){.put = params}, kv_check_put(params));
+	write_begin(g, k, rpc->id, WRITE_PUT, &(struct command){.put = params}, kv_check_put(params));
 }
 
-void write_delete(struct gateway *g, struct conn *c, const struct rpc_request *rpc, void *params)
+void write_delete(struct gateway *g, struct caller *k, const struct rpc_request *rpc, void *params)
 {
-	write_begin(g, c, rpc->id, WRITE_DELETE, &(struct command){.del = params}, kv_check_delete(params));
+	write_begin(g, k, rpc->id, WRITE_DELETE, &(struct command){.del = params}, kv_check_delete(params));
 }
 
-void write_compact(struct gateway *g, struct conn *c, const struct rpc_request *rpc, void *params)
+void write_compact(struct gateway *g, struct caller *k, const struct rpc_request *rpc, void *params)
 {
-	write_begin(g, c, rpc->id, WRITE_COMPACT, &(struct command){.compact = params}, ERR_OK);
+	write_begin(g, k, rpc->id, WRITE_COMPACT, &(struct command){.compact = params}, ERR_OK);
 }
 
 /* As etcd: long enough for a keepalive to find the next leader. */
@@ -98,7 +98,7 @@ static int64_t write_min_ttl(const struct gateway *g)
 	return (ms + 999) / 1000;
 }
 
-void write_grant(struct gateway *g, struct conn *c, const struct rpc_request *rpc, void *params)
+void write_grant(struct gateway *g, struct caller *k, const struct rpc_request *rpc, void *params)
 {
 	struct lease_grant *grant = params;
 	int64_t min = write_min_ttl(g);
@@ -107,22 +107,22 @@ void write_grant(struct gateway *g, struct conn *c, const struct rpc_request *rp
 		grant->id = (int64_t)(g->io.incarnation(g->io.arg) & INT64_MAX);
 	if (grant->ttl < min)
 		grant->ttl = min;
-	write_begin(g, c, rpc->id, WRITE_GRANT, &(struct command){.lease_grant = grant}, kv_check_grant(grant));
+	write_begin(g, k, rpc->id, WRITE_GRANT, &(struct command){.lease_grant = grant}, kv_check_grant(grant));
 }
 
-void write_revoke(struct gateway *g, struct conn *c, const struct rpc_request *rpc, void *params)
+void write_revoke(struct gateway *g, struct caller *k, const struct rpc_request *rpc, void *params)
 {
-	write_begin(g, c, rpc->id, WRITE_REVOKE, &(struct command){.lease_revoke = params}, ERR_OK);
+	write_begin(g, k, rpc->id, WRITE_REVOKE, &(struct command){.lease_revoke = params}, ERR_OK);
 }
 
-void write_txn(struct gateway *g, struct conn *c, const struct rpc_request *rpc, void *params)
+void write_txn(struct gateway *g, struct caller *k, const struct rpc_request *rpc, void *params)
 {
 	int err = kv_check_txn(params);
 
 	if (err == ERR_OK && kv_txn_reads_only(params))
-		read_txn(g, c, rpc, params);
+		read_txn(g, k, rpc, params);
 	else
-		write_begin(g, c, rpc->id, WRITE_TXN, &(struct command){.txn = params}, err);
+		write_begin(g, k, rpc->id, WRITE_TXN, &(struct command){.txn = params}, err);
 }
 
 /* `part` is what the store answered, whose header names only a revision. */

@@ -11,6 +11,14 @@
 
 /* ---- errors ---- */
 
+void lib_error_at(struct quorate_error *e, const char *endpoint)
+{
+	size_t len = strnlen(endpoint, sizeof e->endpoint - 1);
+
+	memcpy(e->endpoint, endpoint, len);
+	e->endpoint[len] = 0;
+}
+
 void lib_error_clear(struct quorate_error *e)
 {
 	if (e == NULL)
@@ -104,9 +112,30 @@ void core_wake(struct core *c)
 
 /* ---- lives ---- */
 
+/* Of this process: a child has a higher number than its parent, whatever their ids are. */
+static atomic_uint core_forks;
+
+static void core_fork_child(void)
+{
+	atomic_fetch_add(&core_forks, 1);
+}
+
+static void core_fork_watch(void)
+{
+	(void)pthread_atfork(NULL, NULL, core_fork_child);
+}
+
+unsigned core_generation(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	(void)pthread_once(&once, core_fork_watch);
+	return atomic_load(&core_forks);
+}
+
 bool core_forked(const struct core *c)
 {
-	return getpid() != c->pid;
+	return atomic_load_explicit(&core_forks, memory_order_relaxed) != c->generation;
 }
 
 void view_hold(struct quorate *q)

@@ -13,7 +13,6 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <sys/types.h>
 
 #include "base/err.h"
 #include "base/list.h"
@@ -39,7 +38,7 @@ struct call_slot {
 
 struct core {
 	struct core_options o;
-	pid_t pid;                     /* that opened it: a child must not go on with it */
+	unsigned generation;           /* of the process that opened it: a child must not go on with it */
 	pthread_t thread;
 	int wake_fd;
 	struct io *io;                 /* the thread's own */
@@ -102,6 +101,7 @@ int lib_error(struct quorate_error *e, int code, enum err_again again, const cha
 	__attribute__((format(printf, 4, 5)));
 int lib_error_of(struct quorate_error *e, int code);     /* text and again of base/err.h */
 void lib_error_clear(struct quorate_error *e);
+void lib_error_at(struct quorate_error *e, const char *endpoint);   /* who said so */
 /* QUORATE_OK, or BAD_ARGUMENT after a fork, CANCELED of a view. */
 int view_usable(const struct quorate *q, struct quorate_error *e);
 
@@ -123,6 +123,7 @@ mono_t wait_deadline(int64_t timeout_ms);
 /* Waits on a condition of lib_cond_init(); false: the deadline has passed. */
 void lib_cond_init(pthread_cond_t *cond);
 bool lib_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, mono_t deadline);
+unsigned core_generation(void);
 bool core_forked(const struct core *c);
 
 /* ---- call.c ---- */

@@ -68,7 +68,7 @@ void flight_end(struct io *io, struct call *c, int code, enum err_again again, c
 		(void)lib_error(&c->error, code, again, "%s", text != NULL ? text : err_text(code));
 	else
 		lib_error_clear(&c->error);
-	(void)snprintf(c->error.endpoint, sizeof c->error.endpoint, "%s", endpoint);
+	lib_error_at(&c->error, endpoint);
 	list_remove(&c->item.node);
 	list_push(&io->ended, &c->item.node);
 }
@@ -92,7 +92,7 @@ void flight_move(struct io *io, struct call *c)
 	struct line *l = c->shot->line;
 
 	(void)lib_error(&c->error, ERR_TIMEOUT, ERR_AGAIN_UNSURE, "no answer in time");
-	(void)snprintf(c->error.endpoint, sizeof c->error.endpoint, "%s", l->at.text);
+	lib_error_at(&c->error, l->at.text);
 	flight_forget(c);
 	if (l == io->main)
 		line_leave(l, true);
@@ -160,7 +160,7 @@ static void flight_failed(struct shot *s, struct call *c, const struct client_re
 		return;
 	}
 	(void)lib_error(&c->error, reply->err, reply->again, "%s", text[0] != 0 ? text : err_text(reply->err));
-	(void)snprintf(c->error.endpoint, sizeof c->error.endpoint, "%s", l->at.text);
+	lib_error_at(&c->error, l->at.text);
 	if (broke) {                   /* the endpoint rests, which is pause enough */
 		list_remove(&c->item.node);
 		list_push(&io->waiting, &c->item.node);

@@ -81,7 +81,7 @@ static struct core *core_make(const struct core_options *o)
 	if (c == NULL)
 		return NULL;
 	c->o = *o;
-	c->pid = getpid();
+	c->generation = core_generation();
 	c->users = 1;
 	c->first_free = UINT32_MAX;
 	list_init(&c->incoming);
@@ -112,6 +112,7 @@ static int core_start(struct core *c, struct quorate_error *e)
 	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (rc != 0)
 		return lib_error(e, ERR_IO, ERR_AGAIN_SAFE, "no thread: %s", strerrordesc_np(rc));
+	(void)pthread_setname_np(c->thread, "quorate");
 	return ERR_OK;
 }
 

@@ -114,6 +114,8 @@ static struct queue_item *queue_pop(struct quorate_queue *q)
 
 int quorate_queue_fd(struct quorate_queue *q)
 {
+	if (core_forked(q->core))
+		return -1;
 	(void)pthread_mutex_lock(&q->core->lock);
 	q->fd_wanted = true;
 	queue_signal(q);

@@ -8,6 +8,8 @@
 /* Nested transactions with all their keys prefixed: no more than a request can be, and the lists. */
 #define REQUEST_ARENA_BYTES (8u * MIB)
 
+enum { REQUEST_SMALL = 64 * KIB };     /* parts of a size for which room is made at once */
+
 struct request_maker {
 	struct arena arena;
 	struct bytes prefix;
@@ -364,6 +366,8 @@ int request_encode(const struct quorate_op *op, struct bytes prefix, struct requ
 		r->method = native_method_find(bytes_str(request_kinds[op->kind].method));
 		CHECK(r->method != NULL);
 		r->read = client_is_read(r->method->name, &params);
+		if (op->key.size < REQUEST_SMALL && op->value.size < REQUEST_SMALL && prefix.len < REQUEST_SMALL)
+			(void)buf_reserve(&r->params, prefix.len + op->key.size + op->value.size + 64);
 		rc = msg_encode(&r->params, r->method->params, &params);
 		rc = rc == ERR_LIMIT ? ERR_REQUEST_TOO_LARGE : rc;
 	}

@@ -72,7 +72,7 @@ bool watch_put(struct quorate_watch *w, struct news_box *box)
 }
 
 /* With the lock held. */
-static void watch_end_locked(struct quorate_watch *w, int code, enum err_again again, const char *text,
+static void watch_finish_locked(struct quorate_watch *w, int code, enum err_again again, const char *text,
 			     int64_t compact_revision)
 {
 	if (w->over)
@@ -83,11 +83,11 @@ static void watch_end_locked(struct quorate_watch *w, int code, enum err_again a
 	watch_come(w);
 }
 
-void watch_end(struct quorate_watch *w, int code, enum err_again again, const char *text,
+void watch_finish(struct quorate_watch *w, int code, enum err_again again, const char *text,
 	       int64_t compact_revision)
 {
 	(void)pthread_mutex_lock(&w->core->lock);
-	watch_end_locked(w, code, again, text, compact_revision);
+	watch_finish_locked(w, code, again, text, compact_revision);
 	(void)pthread_mutex_unlock(&w->core->lock);
 }
 
@@ -102,9 +102,19 @@ static bool watch_ask_io(struct quorate_watch *w, unsigned work)
 
 void watch_cut(struct quorate_watch *w, int code, const char *text)
 {
-	watch_end_locked(w, code, ERR_AGAIN_NO, text, 0);
+	watch_finish_locked(w, code, ERR_AGAIN_NO, text, 0);
 	if (watch_ask_io(w, WATCH_STOP))
 		core_wake(w->core);
+}
+
+bool watch_is_over(struct quorate_watch *w)
+{
+	bool over;
+
+	(void)pthread_mutex_lock(&w->core->lock);
+	over = w->over;
+	(void)pthread_mutex_unlock(&w->core->lock);
+	return over;
 }
 
 /* ---- opened ---- */
@@ -187,7 +197,7 @@ static void watch_begin(struct quorate_watch *w, struct quorate_session *s)
 	if (w->queue != NULL)
 		queue_hold(w->queue);
 	if (s != NULL && !session_tie(s, &w->session_node))
-		watch_end_locked(w, ERR_LEASE_NOT_FOUND, ERR_AGAIN_NO, "the session was lost", 0);
+		watch_finish_locked(w, ERR_LEASE_NOT_FOUND, ERR_AGAIN_NO, "the session was lost", 0);
 	wake = watch_ask_io(w, WATCH_OPEN);
 	(void)pthread_mutex_unlock(&core->lock);
 	if (wake)
@@ -223,7 +233,7 @@ int quorate_watch_open(struct quorate *q, const struct quorate_watch_options *gi
 
 /* ---- read ---- */
 
-/* The last news, of what watch_end() has left. It stays to be told if there is no memory now. */
+/* The last news, of what watch_finish() has left. It stays to be told if there is no memory now. */
 static struct news_box *watch_last(struct quorate_watch *w)
 {
 	struct news_box *b = news_make(w->end.code == ERR_COMPACTED ? QUORATE_COMPACTED : QUORATE_ENDED, 0);

@@ -27,7 +27,7 @@ static void wio_remove(struct wset *s, struct quorate_watch *w)
 
 static void wio_no_memory(struct wset *s, struct quorate_watch *w)
 {
-	watch_end(w, ERR_NO_MEMORY, ERR_AGAIN_SAFE, err_text(ERR_NO_MEMORY), 0);
+	watch_finish(w, ERR_NO_MEMORY, ERR_AGAIN_SAFE, err_text(ERR_NO_MEMORY), 0);
 	wio_remove(s, w);
 }
 
@@ -99,7 +99,7 @@ static bool wio_events(void *arg, int64_t id, void *owner, const struct native_w
 		return true;
 	}
 	pool_drop(b);
-	watch_end(w, rc, err_again(rc), err_text(rc), 0);
+	watch_finish(w, rc, err_again(rc), err_text(rc), 0);
 	wio_remove(arg, w);
 	return true;
 }
@@ -130,7 +130,7 @@ static void wio_ended(void *arg, int64_t id, void *owner, int code, struct bytes
 	(void)id;
 	(void)snprintf(words, sizeof words, "%.*s", (int)text.len, (const char *)text.data);
 	w->id = 0;
-	watch_end(w, code, err_again(code), words, compact_revision);
+	watch_finish(w, code, err_again(code), words, compact_revision);
 }
 
 /* ---- made and freed ---- */
@@ -175,10 +175,10 @@ void watch_io_free(struct io *io)
 static void wio_open(struct wset *s, struct quorate_watch *w)
 {
 	list_push(&s->all, &w->io_node);
-	if (atomic_load(&w->view->canceled)) {
-		watch_end(w, ERR_CANCELED, ERR_AGAIN_NO, err_text(ERR_CANCELED), 0);
+	if (atomic_load(&w->view->canceled))
+		watch_finish(w, ERR_CANCELED, ERR_AGAIN_NO, err_text(ERR_CANCELED), 0);
+	if (watch_is_over(w))
 		return;
-	}
 	if (client_watches_add(s->watches, &w->params, w, &w->id) != ERR_OK) {
 		w->id = 0;
 		wio_no_memory(s, w);
@@ -229,7 +229,7 @@ void watch_io_canceled(struct io *io)
 
 		if (!atomic_load(&w->view->canceled))
 			continue;
-		watch_end(w, ERR_CANCELED, ERR_AGAIN_NO, err_text(ERR_CANCELED), 0);
+		watch_finish(w, ERR_CANCELED, ERR_AGAIN_NO, err_text(ERR_CANCELED), 0);
 		wio_remove(s, w);
 	}
 }

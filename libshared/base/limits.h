@@ -26,7 +26,8 @@
 #define LIMIT_FRAME_BYTES (4u * MIB)           /* one message: batches stay far below */
 #define LIMIT_BATCH_BYTES (1u * MIB)           /* a batch is closed at this size... */
 #define LIMIT_BATCH_ITEMS 1024u                /* ...or at this many items; one item may exceed the bytes */
-#define LIMIT_APPLY_WINDOW_BYTES (8u * MIB)   /* sent to stored and not yet applied */
+#define LIMIT_APPLY_WINDOW_BYTES (8u * MIB)   /* sent to stored and not yet answered... */
+#define LIMIT_APPLY_WINDOW_BATCHES 256u       /* ...and in so many batches */
 #define LIMIT_LINK_QUEUE_BYTES (16u * MIB)     /* waiting to be written on one link */
 #define LIMIT_LINK_ARENA_BYTES (64u * MIB)     /* lists of one decoded message */
 #define LIMIT_LINK_HELLO_BYTES 256u            /* the first frame of a link */
@@ -81,6 +82,25 @@
 #define LIMIT_CONN_STALL_MS 30000u             /* a client takes no byte of its answers: dropped */
 #define LIMIT_CONN_LINGER_MS 2000u             /* for the last words to reach a client */
 #define LIMIT_REQUEST_TIMEOUT_MS 7000u         /* as etcd: 5 s + 2 election timeouts of 1 s */
+
+/* HTTP/1.1. */
+#define LIMIT_HTTP_HEAD_BYTES (16u * KIB)      /* request line and header fields */
+#define LIMIT_HTTP_BODY_BYTES (3u * MIB)       /* of a request, as JSON: base64 is a third longer */
+
+/* HTTP/2. */
+#define LIMIT_H2_STREAMS 1024u                 /* open at a time on one connection */
+#define LIMIT_H2_STREAM_WINDOW (1u * MIB)      /* bytes a client may send ahead on one stream... */
+#define LIMIT_H2_WINDOW (4u * MIB)             /* ...and on one connection */
+#define LIMIT_H2_IN_BYTES (16u * MIB)          /* half-come requests of one connection */
+#define LIMIT_H2_HEADER_BYTES (16u * KIB)      /* header fields of one request... */
+#define LIMIT_H2_HEADER_EXTRA 32u              /* ...each counted as so much longer (RFC 9113, 6.5.2) */
+#define LIMIT_H2_CONTINUATIONS 8u              /* frames that go on with one header block */
+#define LIMIT_H2_RESETS 10000u                 /* streams that a client may cancel at once... */
+#define LIMIT_H2_RESETS_S 1000u                /* ...and so many more each second */
+#define LIMIT_H2_PING_MS 5000                  /* pings closer than this are strikes, as etcd has it... */
+#define LIMIT_H2_PING_STRIKES 2u               /* ...of which so many are borne */
+#define LIMIT_H2_GOODBYE_MS 100                /* from "no more streams" to "that was the last one" */
+#define LIMIT_GATEWAY_SESSION_BYTES (256u * MIB)   /* what the sessions of all connections hold */
 
 /* The store. */
 #define LIMIT_KEY_INLINE_BYTES 480u            /* escaped key bytes that one row's key holds */
@@ -173,6 +193,9 @@ _Static_assert(LIMIT_DEDUP_ROWS >= 8 * LIMIT_GATEWAY_PROPOSALS,
 	       "the commands in flight of 8 gateways are all remembered");
 _Static_assert(LIMIT_REQUEST_BYTES + 64u * KIB <= LIMIT_CONN_MESSAGE_BYTES,
 	       "a request a little too large is told so");
+_Static_assert(2 * LIMIT_CONN_MESSAGE_BYTES + LIMIT_H2_STREAM_WINDOW <= LIMIT_H2_IN_BYTES,
+	       "a connection can hold two of the largest requests");
+_Static_assert(LIMIT_CONN_WATCHES + LIMIT_H2_STREAMS <= LIMIT_GATEWAY_WATCHES, "one connection does not use up all");
 _Static_assert(LIMIT_CONN_OUT_LOW < LIMIT_CONN_OUT_HIGH && LIMIT_CONN_OUT_HIGH < LIMIT_CONN_OUT_MAX,
 	       "water marks");
 _Static_assert(LIMIT_FRAME_BYTES < LIMIT_CONN_OUT_MAX, "one result always fits");

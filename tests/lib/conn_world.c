@@ -107,7 +107,7 @@ static void on_turn_end(void *arg)
 	conn_set_output(&w->set);
 }
 
-static const struct conn_ops ops = {on_request, on_room, on_gone};
+static const struct conn_ops ops = {on_request, on_room, on_gone, NULL};
 
 struct conn_world *conn_world_new(void)
 {

@@ -18,6 +18,8 @@ MANUAL_HEADER, MANUAL_LINES = "client/quorate.h", 1000   # the one public header
 ONE_INCLUDER = {
     "nng": (r"<nng/", ("libshared/rt/stream.c",)),
     "msgpack": (r"<msgpack", ("libshared/proto/wire.c",)),
+    "jansson": (r"<jansson\.h>", ("gatewayd/http/pbjson_in.c",)),
+    "nghttp2": (r"<nghttp2/", ("gatewayd/h2/", "tests/", "bench/")),
     "lmdb": (r"<lmdb\.h>", ("libshared/mvcc/okv_lmdb.c", "bench/")),
     "sodium": (r"<sodium", ("raftd/noise", "libshared/rt/keyfile.c", "libshared/mvcc/",
                             "stored/core/", "tests/")),

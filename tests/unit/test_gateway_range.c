@@ -129,7 +129,7 @@ static int in_steps(struct small_store *s, const struct kv_range *r, struct buf 
 	int err, steps = 0;
 
 	EQ_INT(mvcc_view_begin(s->env, &v), ERR_OK);
-	err = range_job_begin(&j, r, v);
+	err = range_job_begin(&j, r, &form_native, v);
 	mvcc_view_end(&v);
 	header.revision = j.latest;
 	while (err == ERR_OK && j.phase != RANGE_DONE) {
@@ -215,7 +215,7 @@ TEST(a_compaction_between_the_steps_is_noticed)
 	small_store_open(&s);
 	fill(&s, &seed, 300);
 	EQ_INT(mvcc_view_begin(s.env, &v), ERR_OK);
-	EQ_INT(range_job_begin(&j, &r, v), ERR_OK);
+	EQ_INT(range_job_begin(&j, &r, &form_native, v), ERR_OK);
 	step = small_step(v, &seed);
 	EQ_INT(range_job_prepare(&j, &step, &kept), ERR_OK);
 	OK(j.phase < RANGE_READY);
@@ -246,7 +246,7 @@ TEST(a_step_looks_at_no_more_rows_than_it_may)
 	small_store_open(&s);
 	fill(&s, &seed, 2000);
 	EQ_INT(mvcc_view_begin(s.env, &v), ERR_OK);
-	EQ_INT(range_job_begin(&j, &r, v), ERR_OK);
+	EQ_INT(range_job_begin(&j, &r, &form_native, v), ERR_OK);
 	while (j.phase != RANGE_DONE) {
 		size_t before = out.len;
 
@@ -265,7 +265,7 @@ TEST(a_step_looks_at_no_more_rows_than_it_may)
 	OK((size_t)steps >= 2 * mvcc_view_info(v)->keys / 10);
 	step = (struct step){v, 1000, 1000, (mono_t){0}, 0};       /* out of time */
 	(void)range_job_end(&j);
-	EQ_INT(range_job_begin(&j, &r, v), ERR_OK);
+	EQ_INT(range_job_begin(&j, &r, &form_native, v), ERR_OK);
 	EQ_INT(range_job_prepare(&j, &step, &kept), ERR_OK);
 	OK(step.looked <= 64);
 	(void)range_job_end(&j);
@@ -362,7 +362,7 @@ static int txn_in_steps(struct small_store *s, const struct kv_txn *txn, struct 
 	int err = ERR_OK, steps = 0;
 
 	EQ_INT(mvcc_view_begin(s->env, &v), ERR_OK);
-	txn_job_begin(&j, txn, v, &header);
+	txn_job_begin(&j, txn, &form_native, v, &header);
 	mvcc_view_end(&v);
 	while (err == ERR_OK && j.depth > 0) {
 		struct step step;
@@ -440,7 +440,7 @@ TEST(a_transaction_that_answers_too_much_is_refused)
 	for (size_t i = 0; i < 30; i++)
 		ops[i].range = &all;
 	EQ_INT(mvcc_view_begin(s.env, &v), ERR_OK);
-	txn_job_begin(&j, &txn, v, &header);
+	txn_job_begin(&j, &txn, &form_native, v, &header);
 	while (err == ERR_OK && j.depth > 0) {
 		step_begin(&step, v, MONO_NEVER);
 		err = txn_job_step(&j, &step, &kept, &sort);

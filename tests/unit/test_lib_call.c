@@ -142,55 +142,6 @@ TEST(what_makes_no_sense_is_refused_before_it_is_sent)
 	play_stop(&p);
 }
 
-TEST(a_dead_endpoint_and_a_name_that_is_not_found_are_passed_over)
-{
-	struct play p = {.acts = {ACT_OK}, .revision = 5};
-	char dead[80], list[160];
-	struct quorate_error e;
-	struct quorate *q;
-
-	play_start(&p);
-	fake_dead_endpoint(dead, sizeof dead);
-	(void)snprintf(list, sizeof list, "no-such-host.invalid:1,%s", dead);
-	q = world_open(list, play_endpoint(&p), NULL);
-	EQ_INT(world_put(q, 0, 0, &e), QUORATE_OK);
-	EQ_STR(e.endpoint, play_endpoint(&p));
-	quorate_close(q);
-	play_stop(&p);
-}
-
-TEST(who_cannot_be_reached_is_said_with_the_reason)
-{
-	char dead[64];
-	struct quorate_error e;
-	struct quorate *q;
-
-	fake_dead_endpoint(dead, sizeof dead);
-	q = world_open(dead, NULL, NULL);
-	EQ_INT(world_put(q, 120, 0, &e), QUORATE_ERR_CLOSED);
-	EQ_INT(e.again, QUORATE_AGAIN_SAFE);
-	EQ_STR(e.endpoint, dead);
-	EQ_STR(e.text, "Connection refused");
-	quorate_close(q);
-}
-
-TEST(a_server_that_never_says_who_it_is_gets_no_write)
-{
-	struct fake_setup deaf = {.deaf = true};
-	struct fake_server *f = fake_start(&deaf);
-	struct play p = {.acts = {ACT_OK}, .revision = 5};
-	struct quorate_error e;
-	struct quorate *q;
-
-	play_start(&p);
-	q = world_open(fake_endpoint(f), play_endpoint(&p), NULL);
-	EQ_INT(world_put(q, 0, 0, &e), QUORATE_OK);
-	EQ_STR(e.endpoint, play_endpoint(&p));
-	quorate_close(q);
-	play_stop(&p);
-	fake_stop(&f);
-}
-
 TEST(an_error_has_code_text_again_and_who_said_it)
 {
 	struct play p = {.acts = {ACT_ERROR}, .code = ERR_COMPACTED, .again = 0};
@@ -295,25 +246,6 @@ TEST(a_deadline_ends_a_write_that_is_not_answered)
 	play_stop(&p);
 }
 
-TEST(a_server_that_has_gone_silent_is_left)
-{
-	struct play a = {.acts = {ACT_SILENT}, .dead_pings = true};
-	struct play b = {.acts = {ACT_OK}, .revision = 9};
-	struct quorate_error e;
-	struct quorate *q;
-	int64_t rev;
-
-	play_start(&a);
-	play_start(&b);
-	q = world_open(play_endpoint(&a), play_endpoint(&b), NULL);
-	EQ_INT(world_get(q, QUORATE_FOREVER, &rev, &e), QUORATE_OK);
-	EQ_INT(rev, 9);
-	EQ_STR(e.endpoint, play_endpoint(&b));
-	quorate_close(q);
-	play_stop(&a);
-	play_stop(&b);
-}
-
 TEST(a_result_that_is_too_large_costs_nobody_else_anything)
 {
 	struct quorate_options o = QUORATE_OPTIONS_INIT;
@@ -370,53 +302,6 @@ TEST(a_namespace_is_all_that_a_view_sees)
 	quorate_close(view);
 	quorate_close(outer);
 	play_stop(&p);
-}
-
-TEST(an_endpoint_can_be_chosen)
-{
-	struct play a = {.acts = {ACT_OK}, .revision = 1}, b = {.acts = {ACT_OK}, .revision = 2};
-	struct quorate_op op = quorate_op(QUORATE_STATUS);
-	struct quorate_result *r;
-	struct quorate_error e;
-	struct quorate *q;
-
-	play_start(&a);
-	play_start(&b);
-	q = world_open(play_endpoint(&a), play_endpoint(&b), NULL);
-	op.endpoint = play_endpoint(&b);
-	EQ_INT(quorate_call(q, &op, 0, &r, &e), QUORATE_OK);
-	EQ_INT(r->header.revision, 2);
-	EQ_STR(r->status->role, "leader");
-	quorate_result_free(r);
-	EQ_INT(fake_requests(a.server), 0);
-	quorate_close(q);
-	play_stop(&a);
-	play_stop(&b);
-}
-
-TEST(the_leaders_node_is_found_and_used)
-{
-	struct play a = {.acts = {ACT_OK}, .revision = 1, .member_id = 7};
-	struct play b = {.acts = {ACT_OK}, .revision = 2};
-	struct quorate_options o = QUORATE_OPTIONS_INIT;
-	struct quorate_error e;
-	struct quorate *q;
-	int64_t rev;
-
-	play_start(&a);
-	play_start(&b);
-	q = world_open(play_endpoint(&a), play_endpoint(&b), &o);
-	EQ_INT(world_get(q, 0, &rev, &e), QUORATE_OK);
-	EQ_INT(rev, 1);
-	WORLD_UNTIL(world_get(q, 0, &rev, &e) == QUORATE_OK && rev == 2);
-	EQ_STR(e.endpoint, play_endpoint(&b));
-	EQ_INT(world_put(q, 0, 0, &e), QUORATE_OK);
-	EQ_STR(e.endpoint, play_endpoint(&b));
-	EQ_INT(fake_accepted(a.server), 1);
-	EQ_INT(fake_accepted(b.server), 1);
-	quorate_close(q);
-	play_stop(&a);
-	play_stop(&b);
 }
 
 /* ---- threads ---- */
@@ -529,19 +414,13 @@ TESTS = {
 	T(puts_and_gets_say_what_was_answered),
 	T(a_transaction_is_one_struct_of_ops_and_compares),
 	T(what_makes_no_sense_is_refused_before_it_is_sent),
-	T(a_dead_endpoint_and_a_name_that_is_not_found_are_passed_over),
-	T(who_cannot_be_reached_is_said_with_the_reason),
-	T(a_server_that_never_says_who_it_is_gets_no_write),
 	T(an_error_has_code_text_again_and_who_said_it),
 	T(what_was_not_done_is_repeated_elsewhere),
 	T(a_write_that_may_have_been_done_is_not_repeated),
 	T(a_read_and_a_write_that_may_be_done_twice_are_repeated),
 	T(a_deadline_ends_a_write_that_is_not_answered),
-	T(a_server_that_has_gone_silent_is_left),
 	T(a_result_that_is_too_large_costs_nobody_else_anything),
 	T(a_namespace_is_all_that_a_view_sees),
-	T(an_endpoint_can_be_chosen),
-	T(the_leaders_node_is_found_and_used),
 	T(a_thousand_threads_share_one_client),
 	T(a_view_can_be_cancelled_under_a_thread_that_waits),
 	T(a_child_is_refused_and_its_parent_works_on),

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A gRPC client in one process with a gateway (tests/lib/gateway_world.h): nghttp2's other side, and
+ * etcd's messages by the codec under test.
+ */
+#ifndef QUORATE_TEST_H2_PEER_H
+#define QUORATE_TEST_H2_PEER_H
+
+#include <nghttp2/nghttp2.h>
+
+#include "proto/etcd.h"
+#include "tests/lib/gateway_world.h"
+
+enum { H2_PEER_STREAMS = 4096, H2_PEER_TAIL = 17 };
+
+struct h2_peer_stream {
+	struct buf in, out;           /* what came; what is to go */
+	size_t out_pos, in_pos;       /* in_pos: messages taken */
+	bool ends;                    /* nothing more goes behind `out` */
+	char http[8], status[8], text[256];
+	bool closed;
+	uint32_t error_code;          /* of a reset, if closed */
+};
+
+struct h2_peer {
+	struct world *w;
+	struct rpc_peer p;
+	nghttp2_session *session;
+	struct h2_peer_stream streams[H2_PEER_STREAMS];      /* by stream id / 2 */
+	bool goaway;
+	uint32_t goaway_code;
+	int32_t goaway_last;
+	char goaway_text[64];
+	uint8_t tail[H2_PEER_TAIL];   /* the last bytes that came: nghttp2 ignores what follows a GOAWAY */
+	bool deaf;                    /* reads nothing */
+};
+
+/* `window` is what the server may send ahead on a stream. */
+struct h2_peer *h2_peer_new(struct world *w, uint32_t window);
+void h2_peer_free(struct h2_peer *h);
+
+/* A turn: what is to be sent goes, the world turns, what has come is read. */
+void h2_peer_turn(struct h2_peer *h);
+/* Turns until the stream has ended, or the connection. */
+void h2_peer_wait(struct h2_peer *h, int32_t id);
+
+/* A request with one message; `more`: name, value, ..., NULL. Its stream. */
+int32_t h2_peer_call(struct h2_peer *h, const char *path, const struct pb_desc *d, const void *msg,
+		     const char *const *more);
+/* A stream whose messages come by h2_peer_say. */
+int32_t h2_peer_open(struct h2_peer *h, const char *path);
+void h2_peer_say(struct h2_peer *h, int32_t id, const struct pb_desc *d, const void *msg);
+struct h2_peer_stream *h2_peer_of(struct h2_peer *h, int32_t id);
+/* The next message, turning for it; its bytes live until the next call of the kind. */
+void h2_peer_next(struct h2_peer *h, int32_t id, const struct pb_desc *d, void *msg);
+/* It ends with this status, and these words. */
+void h2_peer_ends(struct h2_peer *h, int32_t id, const char *status, const char *text);
+
+#endif

@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* gRPC through a gateway, with the daemons' models around it: statuses, deadlines, limits, the end. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/err.h"
+#include "tests/lib/h2_peer.h"
+#include "tests/lib/tap.h"
+
+enum { WINDOW = 1 << 20, PATIENCE = 20000 };
+#define KV "/etcdserverpb.KV/"
+
+static void setup(struct world **w, struct h2_peer **h, uint32_t window)
+{
+	*w = world_new(7000);
+	*h = h2_peer_new(*w, window);
+}
+
+static void teardown(struct world *w, struct h2_peer *h)
+{
+	h2_peer_free(h);
+	world_turns(w, 3);
+	EQ_INT(w->g.conns.n, 0);
+	EQ_INT(w->g.conns.in_bytes + w->g.conns.out_bytes + w->g.conns.session_bytes, 0);
+	world_free(w);
+}
+
+static int32_t put(struct h2_peer *h, const char *key, struct bytes value)
+{
+	struct kv_put p = {.key = bytes_str(key), .value = value};
+
+	return h2_peer_call(h, KV "Put", &kv_put_pb, &p, NULL);
+}
+
+static int32_t get(struct h2_peer *h, const char *key, const char *end, const char *const *more)
+{
+	struct kv_range r = {.key = bytes_str(key), .range_end = bytes_str(end)};
+
+	return h2_peer_call(h, KV "Range", &kv_range_pb, &r, more);
+}
+
+/* Turns until it holds. */
+#define UNTIL(cond) \
+	do { \
+		for (int turns_ = 0; turns_ < PATIENCE && !(cond); turns_++) \
+			h2_peer_turn(h); \
+		OK(cond); \
+	} while (0)
+
+static void fill(struct world *w, struct h2_peer *h, int n, size_t bytes)
+{
+	uint8_t *value = calloc(1, bytes);
+	char key[16];
+
+	(void)w;
+	for (int i = 0; i < n; i++) {
+		(void)snprintf(key, sizeof key, "k%05d", i);
+		h2_peer_wait(h, put(h, key, bytes_of(value, bytes)));
+	}
+	free(value);
+}
+
+TEST(a_put_and_a_range_are_answered_with_trailers)
+{
+	struct kv_range_result r;
+	struct kv_put_result p;
+	struct h2_peer *h;
+	struct world *w;
+	int32_t id;
+
+	setup(&w, &h, WINDOW);
+	id = put(h, "a", bytes_str("1"));
+	h2_peer_next(h, id, &kv_put_result_pb, &p);
+	EQ_INT(p.header->revision, 2);
+	h2_peer_ends(h, id, "0", "");
+	EQ_STR(h2_peer_of(h, id)->http, "200");
+	id = get(h, "a", "", NULL);
+	h2_peer_next(h, id, &kv_range_result_pb, &r);
+	EQ_INT(r.count, 1);
+	OK(bytes_eq(r.kvs.v[0].value, bytes_str("1")));
+	h2_peer_ends(h, id, "0", "");
+	id = get(h, "", "", NULL);
+	h2_peer_ends(h, id, "3", "etcdserver: key is not provided");
+	teardown(w, h);
+}
+
+TEST(what_is_no_grpc_gets_an_http_status)
+{
+	nghttp2_nv nv[5];
+	struct h2_peer *h;
+	struct world *w;
+	int32_t id;
+
+	setup(&w, &h, WINDOW);
+#define NV(name, value) {(uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value, sizeof name - 1, sizeof value - 1, 0}
+	nv[0] = (nghttp2_nv)NV(":method", "GET");
+	nv[1] = (nghttp2_nv)NV(":scheme", "http");
+	nv[2] = (nghttp2_nv)NV(":path", "/health");
+	nv[3] = (nghttp2_nv)NV(":authority", "x");
+	id = nghttp2_submit_request(h->session, NULL, nv, 4, NULL, NULL);
+	h2_peer_wait(h, id);
+	EQ_STR(h2_peer_of(h, id)->http, "405");
+	nv[0] = (nghttp2_nv)NV(":method", "POST");
+	nv[4] = (nghttp2_nv)NV("content-type", "application/grpc-web");
+	id = nghttp2_submit_request(h->session, NULL, nv, 5, NULL, NULL);
+	h2_peer_wait(h, id);
+	EQ_STR(h2_peer_of(h, id)->http, "415");
+	teardown(w, h);
+}
+
+TEST(a_caller_s_deadline_ends_its_work)
+{
+	const char *const soon[] = {"grpc-timeout", "20m", NULL};
+	struct h2_peer *h;
+	struct world *w;
+	int32_t id;
+
+	setup(&w, &h, WINDOW);
+	w->forgets = true;
+	id = get(h, "a", "", soon);
+	UNTIL(w->g.n_requests == 1);
+	h2_peer_ends(h, id, "4", "context deadline exceeded");
+	EQ_INT(w->g.n_requests, 0);
+	id = get(h, "a", "", NULL);
+	UNTIL(w->g.n_requests == 1);
+	(void)nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, id, NGHTTP2_CANCEL);
+	UNTIL(w->g.n_requests == 0);
+	(void)put(h, "a", bytes_str("1"));
+	UNTIL(w->g.n_requests == 1);
+	rpc_peer_close(&h->p);                /* and so does the end of its connection */
+	for (int i = 0; i < 10; i++)
+		world_turn(w);
+	EQ_INT(w->g.n_requests, 0);
+	h->p.closed = true;
+	teardown(w, h);
+}
+
+TEST(who_wants_a_leader_is_told_that_there_is_none)
+{
+	const char *const wants[] = {"hasleader", "true", NULL};
+	struct h2_peer *h;
+	struct world *w;
+
+	setup(&w, &h, WINDOW);
+	h2_peer_wait(h, put(h, "a", bytes_str("1")));
+	world_leader(w, 0);
+	UNTIL(w->g.raft.state.leader == 0);
+	h2_peer_ends(h, get(h, "a", "", wants), "14", "etcdserver: no leader");
+	teardown(w, h);
+}
+
+TEST(a_large_answer_comes_whole_through_a_small_window)
+{
+	struct kv_range_result r;
+	struct h2_peer *h;
+	struct world *w;
+	int32_t id, other;
+
+	setup(&w, &h, 1000);
+	fill(w, h, 300, 4000);
+	id = get(h, "k", "l", NULL);
+	UNTIL(w->g.counters.read_streams_total.value == 1);
+	other = put(h, "z", bytes_str("1"));          /* nobody waits for it */
+	h2_peer_wait(h, other);
+	OK(!h2_peer_of(h, id)->closed);
+	OK(w->g.conns.out_bytes < 2 * MIB);
+	h2_peer_next(h, id, &kv_range_result_pb, &r);
+	EQ_INT(r.count, 300);
+	EQ_INT(r.kvs.n, 300);
+	OK(bytes_eq(r.kvs.v[299].key, bytes_str("k00299")));
+	h2_peer_ends(h, id, "0", "");
+	teardown(w, h);
+}
+
+TEST(a_compaction_in_the_middle_of_an_answer_resets_only_its_stream)
+{
+	struct h2_peer *h;
+	struct world *w;
+	int32_t id;
+
+	setup(&w, &h, 1000);
+	fill(w, h, 300, 4000);
+	h->deaf = true;
+	id = get(h, "k", "l", NULL);
+	for (int i = 0; i < 50; i++)
+		h2_peer_turn(h);
+	EQ_INT(w->g.counters.read_streams_total.value, 1);
+	OK(!h2_peer_of(h, id)->closed);
+	h->deaf = false;
+	{
+		struct kv_compact c = {302, false};
+		struct kv_compact_result compacted;
+		int32_t other;
+
+		h2_peer_wait(h, put(h, "k00000", bytes_str("new")));
+		other = h2_peer_call(h, KV "Compact", &kv_compact_pb, &c, NULL);
+		h2_peer_next(h, other, &kv_compact_result_pb, &compacted);
+		h2_peer_ends(h, other, "0", "");
+	}
+	h2_peer_wait(h, id);
+	EQ_INT(h2_peer_of(h, id)->error_code, NGHTTP2_INTERNAL_ERROR);
+	EQ_INT(w->g.counters.read_compacted_total.value, 1);
+	h2_peer_wait(h, put(h, "z", bytes_str("1")));
+	teardown(w, h);
+}
+
+TEST(a_window_that_stays_shut_ends_the_connection)
+{
+	struct h2_peer *h;
+	struct world *w;
+
+	setup(&w, &h, 0);
+	w->g.conns.stall_ms = 50;
+	(void)get(h, "a", "", NULL);
+	UNTIL(h->p.closed);
+	EQ_INT(w->g.counters.clients_stalled_total.value, 1);
+	teardown(w, h);
+}
+
+TEST(full_memory_costs_those_who_hold_the_most)
+{
+	struct etcd_watch_create c = {.key = bytes_str("a")};
+	struct etcd_watch_request create = {.create = &c};
+	struct h2_peer *h, *hog, *late;
+	struct world *w;
+	int32_t id;
+
+	setup(&w, &h, WINDOW);
+	hog = h2_peer_new(w, WINDOW);
+	id = h2_peer_open(hog, KV "Put");
+	buf_u8(&h2_peer_of(hog, id)->out, 0);
+	buf_u32be(&h2_peer_of(hog, id)->out, 1000000);
+	(void)buf_reserve(&h2_peer_of(hog, id)->out, 200000);
+	memset(h2_peer_of(hog, id)->out.data + 5, 'x', 199995);
+	h2_peer_of(hog, id)->out.len = 200000;
+	for (int i = 0; i < 100; i++)
+		h2_peer_turn(hog);
+	OK(w->g.conns.in_bytes >= 200000);
+	w->g.conns.max_in_bytes = 100000;
+	id = h2_peer_open(h, KV "Put");
+	buf_add(&h2_peer_of(h, id)->out, "\0\0\0\0\5\n", 6);
+	UNTIL(w->g.conns.n == 1);
+	h2_peer_turn(hog);
+	OK(hog->p.closed);
+	buf_add(&h2_peer_of(h, id)->out, "\1a\22\0", 4);
+	h2_peer_of(h, id)->ends = true;
+	(void)nghttp2_session_resume_data(h->session, id);
+	UNTIL(h2_peer_of(h, id)->closed);
+	EQ_STR(h2_peer_of(h, id)->status, "0");
+	/* sessions: newcomers are refused, those that are there go on */
+	w->g.conns.max_session_bytes = 1000;
+	late = h2_peer_new(w, WINDOW);
+	for (int i = 0; i < 20 && !late->p.closed; i++)
+		h2_peer_turn(late);
+	OK(late->p.closed);
+	id = h2_peer_open(h, "/etcdserverpb.Watch/Watch");
+	h2_peer_say(h, id, &etcd_watch_request_pb, &create);
+	h2_peer_wait(h, id);
+	EQ_INT(h2_peer_of(h, id)->error_code, NGHTTP2_REFUSED_STREAM);
+	h2_peer_free(hog);
+	h2_peer_free(late);
+	teardown(w, h);
+}
+
+TEST(a_stop_answers_what_is_under_way_and_ends_what_goes_on_for_ever)
+{
+	struct etcd_watch_create c = {.key = bytes_str("a")};
+	struct etcd_watch_request create = {.create = &c};
+	struct etcd_watch_response r;
+	struct h2_peer *h;
+	struct world *w;
+	int32_t watch, id;
+
+	setup(&w, &h, WINDOW);
+	watch = h2_peer_open(h, "/etcdserverpb.Watch/Watch");
+	h2_peer_say(h, watch, &etcd_watch_request_pb, &create);
+	h2_peer_next(h, watch, &etcd_watch_response_pb, &r);
+	OK(r.created);
+	w->commits = false;
+	id = put(h, "a", bytes_str("1"));
+	UNTIL(w->n_proposals > 0 && w->g.n_requests == 1);
+	gateway_stop(&w->g);
+	UNTIL(h->goaway);
+	EQ_INT(h->goaway_code, NGHTTP2_NO_ERROR);
+	h2_peer_ends(h, watch, "14", "etcdserver: server stopped");
+	OK(!h2_peer_of(h, id)->closed && !h->p.closed);
+	w->commits = true;
+	world_raft(w, false);
+	world_raft(w, true);                  /* it is proposed again */
+	h2_peer_wait(h, id);
+	EQ_STR(h2_peer_of(h, id)->status, "0");
+	UNTIL(h->p.closed);
+	EQ_INT(h->goaway_last, INT32_MAX);            /* first: no more streams */
+	EQ_INT(id, 3);                                /* then: that was the last one */
+	EQ_MEM(h->tail, "\0\0\10\7\0\0\0\0\0\0\0\0\3\0\0\0\0", H2_PEER_TAIL);
+	teardown(w, h);
+}
+
+TEST(one_watch_waits_for_the_other_and_answers_keep_their_order)
+{
+	struct etcd_watch_create now = {.key = bytes_str("a")}, past = {.key = bytes_str("a"), .start_revision = 1};
+	struct etcd_watch_request first = {.create = &now}, second = {.create = &past};
+	struct etcd_watch_response r;
+	struct h2_peer *h;
+	struct world *w;
+	int32_t id;
+
+	setup(&w, &h, WINDOW);
+	h2_peer_wait(h, put(h, "a", bytes_str("1")));
+	id = h2_peer_open(h, "/etcdserverpb.Watch/Watch");
+	h2_peer_say(h, id, &etcd_watch_request_pb, &first);
+	h2_peer_say(h, id, &etcd_watch_request_pb, &second);
+	h2_peer_next(h, id, &etcd_watch_response_pb, &r);
+	OK(r.created);
+	EQ_INT(r.watch_id, 0);
+	h2_peer_next(h, id, &etcd_watch_response_pb, &r);
+	OK(r.created);
+	EQ_INT(r.watch_id, 1);
+	h2_peer_next(h, id, &etcd_watch_response_pb, &r);
+	EQ_INT(r.watch_id, 1);
+	EQ_INT(r.events.n, 1);
+	teardown(w, h);
+}
+
+TESTS = {
+	T(a_put_and_a_range_are_answered_with_trailers),
+	T(what_is_no_grpc_gets_an_http_status),
+	T(a_caller_s_deadline_ends_its_work),
+	T(who_wants_a_leader_is_told_that_there_is_none),
+	T(a_large_answer_comes_whole_through_a_small_window),
+	T(a_compaction_in_the_middle_of_an_answer_resets_only_its_stream),
+	T(a_window_that_stays_shut_ends_the_connection),
+	T(full_memory_costs_those_who_hold_the_most),
+	T(a_stop_answers_what_is_under_way_and_ends_what_goes_on_for_ever),
+	T(one_watch_waits_for_the_other_and_answers_keep_their_order),
+};
+TAP_MAIN
