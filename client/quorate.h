@@ -606,7 +606,8 @@ void quorate_session_leave(struct quorate_session *s);
  *
  * What is held, is held by a session, and lost with it at once. Every name is one of the view that
  * the recipe was opened with; cancelling that view ends its waits, and what they had begun is
- * cleaned up nonetheless. The session must outlive the recipe.
+ * cleaned up nonetheless, if the session was opened through another one. View and session must
+ * outlive the recipe.
  */
 
 /*
