@@ -47,6 +47,8 @@ struct gateway_io {
 	int (*send_store)(void *arg, uint32_t number, const struct msg_desc *d, const void *msg);
 	int (*send_lease)(void *arg, uint32_t number, const struct msg_desc *d, const void *msg);
 	int (*send_watch)(void *arg, uint32_t number, const struct msg_desc *d, const void *msg);
+	/* What raftd was sent is written now. */
+	void (*flush_raft)(void *arg);
 	/* A new random incarnation, not 0. */
 	uint64_t (*incarnation)(void *arg);
 	/* The incarnation has changed: both links must say hello again. */

@@ -37,6 +37,7 @@ void snapshots_tell(struct stored *s)
 	};
 
 	/* Not taken is not lost: a link that takes nothing is dropped, and the next begins with it. */
+	stored_tell_raftd(s);
 	if (s->raftd != NULL)
 		(void)link_send(s->raftd, MSG_NO_apply_state, &apply_state_desc, &m);
 }
@@ -47,6 +48,7 @@ static void install_refused(struct stored *s, int error)
 	struct apply_installed m = {n->incoming.index, n->incoming.crc, (uint64_t)error};
 
 	n->installing = false;
+	stored_tell_raftd(s);
 	if (s->raftd != NULL)
 		(void)link_send(s->raftd, MSG_NO_apply_installed, &apply_installed_desc, &m);
 }

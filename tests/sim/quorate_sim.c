@@ -144,10 +144,11 @@ static int run_one(const struct line *l)
 	sim_run(&l->c.base, &r);
 	sim_command(&l->c.base, words, sizeof words);
 	printf("%s seed %llu: %u nodes, %s, %u ms, %u faults planned, %llu events, %llu entries committed, %llu writes "
-	       "acknowledged, %llu reads, %llu leaders, %llu snapshots, %llu ends of daemons, trace %016llx\n",
+	       "acknowledged, %llu reads, %llu events watched, %llu keepalives, %llu leases expired, %llu leaders, %llu snapshots, %llu ends of daemons, trace %016llx\n",
 	       r.failed ? "FAILED" : "passed", (unsigned long long)l->c.base.seed, r.nodes,
 	       r.lmdb ? "LMDB" : "memory", r.ms, r.faults, (unsigned long long)r.events,
-	       (unsigned long long)r.commits, (unsigned long long)r.acked, (unsigned long long)r.reads,
+	       (unsigned long long)r.commits, (unsigned long long)r.acked, (unsigned long long)r.reads, (unsigned long long)r.watched,
+	       (unsigned long long)r.kept, (unsigned long long)r.expired,
 	       (unsigned long long)r.elections, (unsigned long long)r.snapshots, (unsigned long long)r.crashes,
 	       (unsigned long long)r.trace_hash);
 	if (!r.failed)

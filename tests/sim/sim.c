@@ -126,6 +126,16 @@ mono_t sim_when(const struct sim_node *n, mono_t local)
 	return mono_add_ns(n->s->now, left + left / (1000000 + n->rate_ppm) * -n->rate_ppm + 2000);
 }
 
+/* Whoever waits for it looks at it anew. */
+void sim_clock_rate(struct sim_node *n, int64_t ppm)
+{
+	n->clock_base = sim_clock(n);
+	n->clock_at = n->s->now;
+	n->rate_ppm = ppm;
+	n->raftd.due = n->gateway.due = n->watchd.due = n->leased.due = n->s->now;
+	sim_rates_changed(n->s);
+}
+
 /* ---- the event heap ---- */
 
 static bool event_before(const struct sim_event *a, const struct sim_event *b)
@@ -190,6 +200,26 @@ static void connection_edge(struct sim_node *n, uint64_t peer, bool back)
 		(void)sim_step(n, (struct raft_event){.type = RAFT_EV_PEER_UP, .peer = peer});
 }
 
+/* It may get lost; the raftd that sends it goes on either way. */
+static void snapshot_send(struct sim_node *n, const struct sim_event *ev)
+{
+	struct sim *s = n->s;
+
+	if (n->snap.rows.data != NULL) {
+		struct sim_event data = {.kind = SIM_EV_SNAP_DATA, .node = (uint8_t)ev->a,
+			.daemon = SIM_STORED, .a = n->snap.index, .b = n->snap.term,
+			.at = sim_soon(s, SIM_CH_NET, 1000, 30000),
+			.data = bytes_of(mem_dup(n->snap.rows.data, n->snap.rows.len), n->snap.rows.len)};
+
+		if (s->cut[n->id][ev->a] || sim_chance(s, SIM_CH_NET, s->loss ? s->loss_permille : 0))
+			bytes_drop(&data.data);
+		else
+			sim_schedule(s, data);
+	}
+	sim_schedule(s, (struct sim_event){.kind = SIM_EV_SNAP_DONE, .node = ev->node,
+		.daemon = SIM_RAFTD, .a = ev->a, .b = ev->b, .at = sim_soon(s, SIM_CH_NET, 1000, 60000)});
+}
+
 static void node_event(struct sim *s, struct sim_event *ev)
 {
 	struct sim_node *n = &s->nodes[ev->node];
@@ -226,6 +256,9 @@ static void node_event(struct sim *s, struct sim_event *ev)
 	case SIM_EV_COMPACT:
 		sim_stored_compact(n);
 		break;
+	case SIM_EV_LEASE_LIST:
+		sim_stored_list(n, ev->b);
+		break;
 	case SIM_EV_SNAP_MAKE:
 		sim_snap_make(n, ev->a);
 		break;
@@ -237,26 +270,14 @@ static void node_event(struct sim *s, struct sim_event *ev)
 			(void)sim_step(n, (struct raft_event){.type = RAFT_EV_SNAPSHOT_DONE, .peer = ev->a});
 		break;
 	case SIM_EV_SNAP_SEND:
-		if (raftd && mine && n->snap.rows.data != NULL) {
-			struct sim_event data = {.kind = SIM_EV_SNAP_DATA, .node = (uint8_t)ev->a,
-				.daemon = SIM_STORED, .a = n->snap.index, .b = n->snap.term,
-				.at = sim_soon(s, SIM_CH_NET, 1000, 30000),
-				.data = bytes_of(mem_dup(n->snap.rows.data, n->snap.rows.len),
-						 n->snap.rows.len)};
-
-			if (s->cut[n->id][ev->a] || sim_chance(s, SIM_CH_NET, s->loss ? s->loss_permille : 0))
-				bytes_drop(&data.data);
-			else
-				sim_schedule(s, data);
-		}
 		if (raftd && mine)
-			sim_schedule(s, (struct sim_event){.kind = SIM_EV_SNAP_DONE, .node = ev->node,
-				.daemon = SIM_RAFTD, .a = ev->a, .b = ev->b,
-				.at = sim_soon(s, SIM_CH_NET, 1000, 60000)});
+			snapshot_send(n, ev);
 		break;
 	case SIM_EV_FAULT:
 	case SIM_EV_FAULT_END:
 	case SIM_EV_CLIENT:
+	case SIM_EV_WATCHER:
+	case SIM_EV_TRANSFER:
 		break;
 	}
 }
@@ -283,6 +304,10 @@ static void event_do(struct sim *s, struct sim_event *ev)
 		sim_fault_end(s, (uint32_t)ev->a);
 	else if (ev->kind == SIM_EV_CLIENT)
 		sim_client_wake(&s->clients[ev->a]);
+	else if (ev->kind == SIM_EV_WATCHER)
+		sim_watcher_wake(&s->watchers[ev->a]);
+	else if (ev->kind == SIM_EV_TRANSFER)
+		sim_transfer(s, ev->a);
 	else
 		node_event(s, ev);
 	if (ev->node != 0 && sim_is_up(n, SIM_GATEWAY))
@@ -295,10 +320,8 @@ struct due {
 	mono_t at;
 };
 
-static void due_consider(struct due *d, struct sim_node *n, enum sim_daemon daemon, mono_t local)
+static void due_consider(struct due *d, struct sim_node *n, enum sim_daemon daemon, mono_t at)
 {
-	mono_t at = sim_when(n, local);
-
 	if (mono_before(at, n->paused[daemon]))
 		at = n->paused[daemon];
 	if (mono_before(at, d->at))
@@ -316,14 +339,22 @@ static void sim_one(struct sim *s, mono_t end)
 		struct sim_node *n = &s->nodes[id];
 
 		if (n->raftd.r != NULL)
-			due_consider(&d, n, SIM_RAFTD, raft_deadline(n->raftd.r));
+			due_consider(&d, n, SIM_RAFTD, n->raftd.due);
 		if (n->gateway.up)
-			due_consider(&d, n, SIM_GATEWAY, sim_gateway_due(n));
+			due_consider(&d, n, SIM_GATEWAY, n->gateway.due);
+		if (n->watchd.core != NULL)
+			due_consider(&d, n, SIM_WATCHD, n->watchd.due);
+		if (n->leased.lessor != NULL)
+			due_consider(&d, n, SIM_LEASED, n->leased.due);
 	}
 	if (mono_before(s->now, d.at))
 		s->now = d.at;
 	if (d.node != NULL && d.daemon == SIM_RAFTD) {
 		sim_raftd_tick(d.node);
+	} else if (d.node != NULL && d.daemon == SIM_WATCHD) {
+		sim_watchd_turn(d.node);
+	} else if (d.node != NULL && d.daemon == SIM_LEASED) {
+		sim_leased_turn(d.node);
 	} else if (d.node != NULL) {
 		sim_gateway_flush(d.node);
 	} else if (s->n_events && !mono_before(end, s->events[0].at)) {
@@ -360,13 +391,15 @@ static void sim_open(struct sim *s)
 	s->n_plan = sim_plan(&s->o, s->plan);
 	for (uint64_t id = 1; id <= s->o.nodes; id++)
 		sim_node_open(s, id);
+	sim_rates_changed(s);
 	for (uint32_t i = 0; i < SIM_CLIENTS; i++) {
-		s->clients[i] = (struct sim_client){.id = i};
+		s->clients[i] = (struct sim_client){.id = i, .holder = i >= SIM_CLIENTS - SIM_HOLDERS};
 		list_init(&s->clients[i].proposal.node);
 		list_init(&s->clients[i].read.node);
 		sim_schedule(s, (struct sim_event){.kind = SIM_EV_CLIENT, .a = i,
 			.at = sim_soon(s, SIM_CH_LOAD, 100000, 600000)});
 	}
+	sim_watchers_open(s);
 	for (uint32_t i = 0; i < s->n_plan; i++)
 		if (!s->o.masked || s->o.keep[i])
 			sim_schedule(s, (struct sim_event){.kind = SIM_EV_FAULT, .a = i,
@@ -387,6 +420,8 @@ static void sim_close(struct sim *s)
 		bytes_drop(&s->old_frame[i]);
 	sim_oracle_free(s);
 	sim_check_free(s);
+	sim_watchers_free(s);
+	sim_lives_free(s);
 	arena_free(&s->arena);
 	arena_free(&s->model_arena);
 	buf_free(&s->frame);

@@ -12,6 +12,10 @@
  *   sim_calm.c      progress, or who waits      sim_stored.c   a stored; sim_okv.c its backend
  *   sim_oracle.c    what Raft promises          sim_gateway.c  a gatewayd
  *   sim_check.c     what clients are promised   sim_client.c   clients
+ *   sim_watchd.c    a watchd            sim_watch.c    clients that watch
+ *   sim_leased.c    a leased            sim_lease.c    clients that hold leases
+ *   sim_lessor.c    what raftd and stored do for leased
+ *   sim_stream.c    what watchers are promised;   sim_life.c   and holders of leases
  *   quorate_sim.c, sim_runner.c, sim_shrink.c   the program
  */
 #ifndef QUORATE_SIM_H
@@ -57,7 +61,12 @@ enum { SIM_NODES = 7, SIM_FAULTS_MAX = 160, SIM_WORDS = 512 };
 	F(BIT_ROT, "a bit of the log flips on disk") \
 	F(SNAPSHOT, "a snapshot is taken and the log cut") \
 	F(TRANSFER, "the leadership is handed over") \
-	F(REPLAY, "old messages between raftds come again")
+	F(REPLAY, "old messages between raftds come again") \
+	F(KILL_WATCHD, "watchd is killed") \
+	F(PAUSE_WATCHD, "watchd is stopped for a while") \
+	F(KILL_LEASED, "leased is killed") \
+	F(PAUSE_LEASED, "leased is stopped for a while, mostly the leader's") \
+	F(STALL_LESSOR, "a lessor stops with an end in its hands, and the lead goes away and comes back")
 enum sim_fault_kind {
 #define F(name, text) SIM_FAULT_##name,
 	SIM_FAULT_LIST(F)
@@ -91,7 +100,7 @@ struct sim_result {
 	uint64_t trace_hash;
 	uint32_t nodes, ms, faults;      /* as run; faults: of the plan, kept or not */
 	bool lmdb;
-	uint64_t events, commits, acked, reads, elections, snapshots, crashes;
+	uint64_t events, commits, acked, reads, watched, kept, expired, elections, snapshots, crashes;
 };
 
 void sim_run(const struct sim_options *o, struct sim_result *out);

@@ -60,13 +60,6 @@ static void cut_sides(struct sim *s, uint64_t sides, int by)
 				s->cut[a][b] = (uint32_t)((int)s->cut[a][b] + by);
 }
 
-static void clock_rate(struct sim_node *n, int64_t ppm)
-{
-	n->clock_base = sim_clock(n);
-	n->clock_at = n->s->now;
-	n->rate_ppm = ppm;
-}
-
 /* A minority may lose its disks: a node whose log is damaged never comes back. */
 static void rot(struct sim_node *n, uint64_t x)
 {
@@ -117,12 +110,44 @@ static void break_link(struct sim *s, uint64_t a, uint64_t b, bool back)
 	}
 }
 
-static void transfer(struct sim *s, uint64_t target)
+void sim_transfer(struct sim *s, uint64_t target)
 {
 	struct sim_node *n = sim_leader(s);
 
 	if (n != NULL && !mono_before(s->now, n->paused[SIM_RAFTD]))
 		(void)sim_step(n, (struct raft_event){.type = RAFT_EV_TRANSFER, .peer = target});
+}
+
+/* The lead goes to another node, and half of the time later back to this one. */
+void sim_fault_lead_round_trip(struct sim_node *n, uint32_t ms)
+{
+	sim_schedule(n->s, (struct sim_event){.kind = SIM_EV_TRANSFER, .at = mono_add_ms(n->s->now, 1)});
+	sim_schedule(n->s, (struct sim_event){.kind = SIM_EV_TRANSFER, .a = n->id,
+		.at = mono_add_ms(n->s->now, ms / 2)});
+}
+
+static void begin_on_viewer(const struct sim_fault *f, struct sim_node *n)
+{
+	switch (f->kind) {
+	case SIM_FAULT_KILL_WATCHD:
+		kill_one(n, SIM_WATCHD, f->for_ms);
+		break;
+	case SIM_FAULT_PAUSE_WATCHD:
+		pause(n, SIM_WATCHD, f->for_ms);
+		break;
+	case SIM_FAULT_KILL_LEASED:
+		kill_one(n, SIM_LEASED, f->for_ms);
+		break;
+	case SIM_FAULT_PAUSE_LEASED:
+		pause(f->x % 4 && sim_leader(n->s) != NULL ? sim_leader(n->s) : n, SIM_LEASED, f->for_ms);
+		break;
+	case SIM_FAULT_STALL_LESSOR:
+		n = sim_leader(n->s) != NULL ? sim_leader(n->s) : n;
+		n->leased.stall_ms = 200 + f->for_ms;
+		break;
+	default:
+		break;
+	}
 }
 
 static void begin_on_node(const struct sim_fault *f, struct sim_node *n)
@@ -166,7 +191,7 @@ static void begin_on_node(const struct sim_fault *f, struct sim_node *n)
 		pause(n, SIM_GATEWAY, f->for_ms);
 		break;
 	case SIM_FAULT_CLOCK:
-		clock_rate(n, (int64_t)(f->x % 400001) - 200000);
+		sim_clock_rate(n, (int64_t)(f->x % 400001) - 200000);
 		break;
 	case SIM_FAULT_SYNC_FAILS:
 		wal_disk_fail(n->disk, f->x & 1 ? WAL_DISK_FDATASYNC : WAL_DISK_PWRITE, 1 + (f->x >> 1) % 3, EIO,
@@ -189,6 +214,7 @@ static void begin_on_node(const struct sim_fault *f, struct sim_node *n)
 		sim_snap_make(n, f->x % 20);
 		break;
 	default:
+		begin_on_viewer(f, n);
 		break;
 	}
 }
@@ -236,7 +262,7 @@ void sim_fault_begin(struct sim *s, uint32_t i)
 		pause(n, SIM_RAFTD, f->for_ms);
 		break;
 	case SIM_FAULT_TRANSFER:
-		transfer(s, f->x % 3 ? f->a : 0);
+		sim_transfer(s, f->x % 3 ? f->a : 0);
 		break;
 	case SIM_FAULT_REPLAY:
 		replay(s);
@@ -293,7 +319,7 @@ void sim_fault_end(struct sim *s, uint32_t i)
 		break_link(s, f->a, f->b, true);
 		break;
 	case SIM_FAULT_CLOCK:
-		clock_rate(n, 0);
+		sim_clock_rate(n, 0);
 		break;
 	case SIM_FAULT_DISK_FULL:
 		if (--n->disk_full == 0)

@@ -170,7 +170,7 @@ static void state_machine_safety(struct sim_node *n, uint64_t index, uint64_t te
 	}
 	while (s->logs[index].v[i].hash != log->v[index].hash)
 		CHECK(++i < s->logs[index].n);
-	s->committed[index] = (struct sim_committed){i, term};
+	s->committed[index] = (struct sim_committed){i, term, sim_fastest(s)};
 	s->committed_last = index;
 	first_committed(s, index, term);
 }
@@ -270,6 +270,7 @@ void sim_oracle_applied(struct sim_node *n, const struct mvcc_state *st)
 		 memcmp(s->apply_hash[st->applied], st->apply_hash, 16) != 0)
 		sim_fail(s, "apply hash: node %llu differs at applied index %llu", (ull)n->id,
 			 (ull)st->applied);
+	sim_check_applied(n, st);
 }
 
 void sim_oracle_free(struct sim *s)

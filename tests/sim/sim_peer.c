@@ -207,6 +207,12 @@ void sim_peer_frame(struct sim_node *n, uint64_t from, struct bytes frame)
 	case MSG_NO_peer_refuse:
 		recv_refuse(n, in.msg);
 		break;
+	case MSG_NO_peer_lease_asks:
+		sim_raftd_lease_asks(n, from, in.msg);
+		break;
+	case MSG_NO_peer_lease_answers:
+		sim_raftd_lease_answers(n, in.msg);
+		break;
 	default:
 		recv_raft(n, &m, &in);
 		break;

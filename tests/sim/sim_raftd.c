@@ -128,6 +128,7 @@ static void core_make(struct sim_node *n)
 		sim_fail(s, "node %llu: its log does not look like a Raft log", (unsigned long long)n->id);
 	else
 		d->r = raft_create(&cfg, &st, sim_clock(n));
+	d->due = s->now;
 	free(runs);
 	d->term = d->log.hard.term;
 	d->commit = st.commit > st.base_index ? st.commit : st.base_index;
@@ -171,6 +172,7 @@ void sim_raftd_start(struct sim_node *n)
 	sim_peer_edges(n, true);
 	sim_local_connect(n, SIM_RAFTD_STORED);
 	sim_local_connect(n, SIM_GATEWAY_RAFTD);
+	sim_local_connect(n, SIM_RAFTD_LEASED);
 }
 
 /* write_ops: it dies in that write operation of the sync under way; 0: between two of them. */
@@ -321,6 +323,7 @@ void sim_raftd_state(struct sim_node *n)
 
 	n->raftd.state_dirty = false;
 	sim_local_send(n, SIM_GATEWAY_RAFTD, SIM_GATEWAY, MSG_NO_raftd_state, &raftd_state_desc, &m);
+	sim_raftd_tell_role(n);
 }
 
 static void propose_refuse(struct sim_node *n, uint64_t seq, uint64_t gateway, uint64_t from, int err)
@@ -358,20 +361,27 @@ void sim_raftd_propose(struct sim_node *n, const struct raftd_proposal *v, size_
 	}
 }
 
-void sim_raftd_gateway_msg(struct sim_node *n, const struct msg_in *in)
+/* For a gatewayd, or for leased, which asks whether we lead `term`. */
+void sim_raftd_read(struct sim_node *n, enum sim_link l, uint64_t asked, uint64_t term)
 {
 	struct sim_raftd *d = &n->raftd;
+	uint64_t ctx = d->read_next++;
 
+	d->reads[ctx % SIM_ROUNDS].ctx = asked;
+	d->reads[ctx % SIM_ROUNDS].epoch = n->link_epoch[l];
+	d->reads[ctx % SIM_ROUNDS].term = term;
+	d->reads[ctx % SIM_ROUNDS].link = l;
+	(void)sim_step(n, (struct raft_event){.type = RAFT_EV_READ, .ctx = ctx});
+}
+
+void sim_raftd_gateway_msg(struct sim_node *n, const struct msg_in *in)
+{
 	if (in->row->number == MSG_NO_raftd_propose) {
 		const struct raftd_propose *m = in->msg;
 
 		sim_raftd_propose(n, m->proposals.v, m->proposals.n, n->gateway.clnt.incarnation, 0);
 	} else if (in->row->number == MSG_NO_raftd_read) {
-		uint64_t ctx = d->read_next++;
-
-		d->reads[ctx % SIM_ROUNDS].ctx = ((const struct raftd_read *)in->msg)->ctx;
-		d->reads[ctx % SIM_ROUNDS].epoch = n->link_epoch[SIM_GATEWAY_RAFTD];
-		(void)sim_step(n, (struct raft_event){.type = RAFT_EV_READ, .ctx = ctx});
+		sim_raftd_read(n, SIM_GATEWAY_RAFTD, ((const struct raftd_read *)in->msg)->ctx, 0);
 	} else {
 		CHECK(in->row->number == MSG_NO_raftd_status_ask);
 		sim_raftd_state(n);
