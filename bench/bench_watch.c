@@ -259,7 +259,8 @@ int main(int argc, char **argv)
 {
 	char why[256];
 
-	if (argc < 4 || client_endpoints_parse(&bench.endpoints, argv[1], 1, why, sizeof why) != ERR_OK) {
+	if (argc < 4 || client_endpoints_parse(&bench.endpoints, argv[1], CLIENT_LOOKUP, 1, why,
+						sizeof why) != ERR_OK) {
 		fprintf(stderr, "usage: bench_watch ENDPOINT live CONNECTIONS WATCHES SECONDS INFLIGHT RATE\n"
 				"       bench_watch ENDPOINT catchup REVISIONS\n"
 				"       bench_watch ENDPOINT idle WATCHES\n");

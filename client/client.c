@@ -8,13 +8,13 @@
 #include <sys/random.h>
 
 #include "base/check.h"
+#include "client/hello.h"
 
 enum {
 	CLIENT_DIAL_MS = 2000,
 	CLIENT_DIAL_MIN_MS = 250,      /* a share of the time to dial is not below this */
 	CLIENT_READ_MIN_MS = 1000,     /* a read waits this long before another endpoint is tried */
-	CLIENT_FLIGHTS = 16,
-	CLIENT_PROTOCOL = 1
+	CLIENT_FLIGHTS = 16
 };
 
 struct client {
@@ -65,7 +65,7 @@ int client_open(const struct client_options *o, struct client **out, struct clie
 	if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) != (ssize_t)sizeof seed)
 		seed = (uint64_t)mono_now().ns;
 	rc = client_endpoints_parse(&c->endpoints, o->endpoints ? o->endpoints : "127.0.0.1:2379",
-				    seed, why, sizeof why);
+				    CLIENT_LOOKUP, seed, why, sizeof why);
 	if (rc != ERR_OK) {
 		free(c);
 		return error_set(e, rc, ERR_AGAIN_NO, "%s", why);
@@ -104,11 +104,10 @@ struct client_wait {
 	struct client_flight flight;
 	bool done;
 	struct client_error *e;
-	const struct client_request *request;   /* NULL: the hello */
+	const struct client_request *request;
 	bool began;                             /* the caller's sink has seen something... */
 	mono_t heard;                           /* ...last at this time */
 	struct client_sink sink;                /* stands before the caller's */
-	uint64_t protocol;                      /* of the hello */
 };
 
 static int wait_begin(void *arg, const struct kv_range_result *head)
@@ -161,12 +160,8 @@ static void wait_done(struct client_flight *f, const struct client_reply *reply)
 				(const char *)reply->text.data);
 	} else if (reply->err != ERR_OK) {
 		(void)error_set(w->e, reply->err, reply->again, "%s", err_text(reply->err));
-	} else if (w->request != NULL) {
-		wait_keep(w, reply);
 	} else {
-		const struct native_version_result *v = reply->result;
-
-		w->protocol = v->protocol;
+		wait_keep(w, reply);
 	}
 }
 
@@ -200,46 +195,29 @@ static void wait_on(struct client_conn *conn, struct client_wait *w, const char 
 	}
 }
 
-static const char *dial_why(int conn_err, const struct client_wait *w)
-{
-	if (conn_err == ERR_CLOSED)
-		return "the connection was closed before the server said who it is";
-	if (conn_err != ERR_OK)
-		return "what answers there does not speak this protocol";
-	if (!w->done)
-		return "no answer";
-	if (w->e->code != ERR_OK)
-		return NULL;
-	return w->protocol == CLIENT_PROTOCOL ? NULL :
-		"the server speaks another version of the protocol";
-}
-
-/* Connects to one endpoint and asks who is there: neither a listener that never answers nor some
- * other server must get a write. */
 static int client_dial(struct client *c, struct client_endpoint *at, mono_t deadline,
 		       struct client_error *e)
 {
-	struct native_empty hello = {0};
-	struct client_wait w = {.e = e};
+	struct client_hello hello;
 	struct client_conn *conn;
-	const char *why;
-	int sys, rc = client_conn_open((const struct sockaddr *)&at->addr, at->addr_len,
-				       c->max_flights, &conn);
+	char why[LIMIT_CLIENT_ERROR_BYTES];
+	int rc = client_conn_open((const struct sockaddr *)&at->addr, at->addr_len,
+				  c->max_flights, &conn);
 
 	if (rc != ERR_OK)
 		return error_set(e, rc, ERR_AGAIN_SAFE, "%s", err_text(rc));
-	wait_on(conn, &w, "version", &hello, deadline);
-	why = dial_why(client_conn_err(conn), &w);
-	sys = client_conn_errno(conn);
-	if (why == NULL && e->code == ERR_OK) {
+	rc = client_hello_send(conn, &hello);
+	(void)client_conn_turn(conn);
+	while (rc == ERR_OK && !hello.done && mono_before(mono_now(), deadline))
+		(void)client_conn_wait(conn, deadline);
+	if (rc == ERR_OK && client_hello_good(&hello)) {
 		c->conn = conn;
 		c->at = at;
 		return ERR_OK;
 	}
-	client_conn_close(&conn);   /* may still answer the hello; the reason comes after */
-	if (why != NULL)
-		(void)error_set(e, ERR_CLOSED, ERR_AGAIN_SAFE, "%s",
-				sys != 0 ? strerror(sys) : why);
+	client_hello_why(conn, &hello, why, sizeof why);
+	client_conn_close(&conn);
+	(void)error_set(e, ERR_CLOSED, ERR_AGAIN_SAFE, "%s", why);
 	e->dial = true;
 	return e->code;
 }
@@ -301,29 +279,6 @@ int client_connect(struct client *c, mono_t deadline, struct client_conn **conn,
 	return ERR_OK;
 }
 
-static bool txn_is_read(const struct kv_txn *t)
-{
-	for (size_t i = 0; i < t->success.n; i++)
-		if (t->success.v[i].range == NULL)
-			return false;
-	for (size_t i = 0; i < t->failure.n; i++)
-		if (t->failure.v[i].range == NULL)
-			return false;
-	return true;
-}
-
-bool client_is_read(const char *method, const void *params)
-{
-	static const char *const reads[] = {"version", "range", "status", "members", "hash",
-					    "lease_time_to_live", "lease_list",
-					    "lease_keepalive" /* twice is as good as once */};
-
-	for (size_t i = 0; i < ARRAY_LEN(reads); i++)
-		if (strcmp(method, reads[i]) == 0)
-			return true;
-	return strcmp(method, "txn") == 0 && txn_is_read(params);
-}
-
 /* A read need not wait for one silent server while there are others to ask. */
 static mono_t client_try_deadline(const struct client *c, bool read, mono_t deadline)
 {
@@ -345,13 +300,6 @@ static void client_try(struct client *c, const struct client_request *r, mono_t 
 	client_disconnect(c, true);   /* an answer that comes now finds nobody: said by wait_done */
 	w->e->code = ERR_TIMEOUT;
 	(void)snprintf(w->e->text, sizeof w->e->text, "no answer in time");
-}
-
-static bool client_may_repeat(const struct client_wait *w, bool read)
-{
-	if (w->began || w->e->code == ERR_NO_SPACE)
-		return false;
-	return w->e->again == ERR_AGAIN_SAFE || (read && w->e->again == ERR_AGAIN_UNSURE);
 }
 
 int client_call(struct client *c, const struct client_request *r, mono_t deadline,
@@ -377,7 +325,7 @@ int client_call(struct client *c, const struct client_request *r, mono_t deadlin
 		client_try(c, r, client_try_deadline(c, read, deadline), &w);
 		if (e->code == ERR_OK)
 			return ERR_OK;
-		if (!client_may_repeat(&w, read) || !mono_before(mono_now(), deadline))
+		if (w.began || !client_may_repeat(e->code, e->again, read) || !mono_before(mono_now(), deadline))
 			return e->code;
 		client_disconnect(c, true);
 	}

@@ -11,6 +11,7 @@
 #define QUORATE_CLIENT_H
 
 #include "base/mono.h"
+#include "client/again.h"
 #include "client/conn.h"
 #include "client/endpoints.h"
 
@@ -62,8 +63,5 @@ int client_connect(struct client *c, mono_t deadline, struct client_conn **conn,
 void client_disconnect(struct client *c, bool failed);
 /* Of the connection there is, else "". */
 const char *client_endpoint_text(const struct client *c);
-
-/* It changes nothing, or may be done twice: a txn is a read if it consists of ranges. */
-bool client_is_read(const char *method, const void *params);
 
 #endif

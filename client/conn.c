@@ -31,7 +31,7 @@ struct client_conn {
 	bool connecting;
 	struct buf in, out;
 	size_t out_pos;                 /* of out: written */
-	uint64_t queued_total, written_total;
+	uint64_t queued_total, written_total, read_total;
 	struct client_reader reader;
 	void (*notice)(void *arg, const struct native_notification *n, const void *params);
 	void *notice_arg;
@@ -190,17 +190,22 @@ static void conn_compact(struct client_conn *c)
 	}
 }
 
+/* The params as a struct, or encoded already. */
 static int conn_encode(struct client_conn *c, uint32_t id, const struct client_flight *f,
-		       const void *params)
+		       const void *params, struct bytes encoded)
 {
 	size_t start = c->out.len, len;
-	int rc;
+	int rc = ERR_OK;
 
 	wire_array(&c->out, 4);
 	wire_u64(&c->out, NATIVE_REQUEST);
 	wire_u64(&c->out, id);
 	wire_cstr(&c->out, f->method->name);
-	rc = msg_encode(&c->out, f->method->params, params);
+	if (params != NULL)
+		rc = msg_encode(&c->out, f->method->params, params);
+	else
+		buf_add_bytes(&c->out, encoded);
+	rc = rc == ERR_OK ? c->out.err : rc;
 	len = c->out.len - start;
 	if (rc == ERR_OK && len <= LIMIT_REQUEST_BYTES)
 		return ERR_OK;
@@ -212,7 +217,8 @@ static int conn_encode(struct client_conn *c, uint32_t id, const struct client_f
 	return rc == ERR_LIMIT && start > 0 ? ERR_FULL : ERR_REQUEST_TOO_LARGE;
 }
 
-int client_conn_send(struct client_conn *c, struct client_flight *f, const void *params)
+static int conn_queue(struct client_conn *c, struct client_flight *f, const void *params,
+		      struct bytes encoded)
 {
 	uint32_t slot, id;
 	size_t before;
@@ -228,7 +234,7 @@ int client_conn_send(struct client_conn *c, struct client_flight *f, const void 
 	CHECK(slot != CONN_NO_SLOT);
 	id = (uint32_t)c->slots[slot].uses << CONN_ID_BITS | slot;
 	c->flights++;
-	rc = conn_encode(c, id, f, params);
+	rc = conn_encode(c, id, f, params, encoded);
 	if (rc != ERR_OK) {
 		conn_free_slot(c, slot);
 		return rc;
@@ -238,6 +244,16 @@ int client_conn_send(struct client_conn *c, struct client_flight *f, const void 
 	f->slot = slot;
 	f->end = c->queued_total;
 	return ERR_OK;
+}
+
+int client_conn_send(struct client_conn *c, struct client_flight *f, const void *params)
+{
+	return conn_queue(c, f, params, bytes_of(NULL, 0));
+}
+
+int client_conn_send_encoded(struct client_conn *c, struct client_flight *f, struct bytes params)
+{
+	return conn_queue(c, f, NULL, params);
 }
 
 static int conn_connected(struct client_conn *c)
@@ -315,6 +331,7 @@ static int conn_read(struct client_conn *c)
 		if (n <= 0)
 			return conn_fail(c, ERR_CLOSED, n < 0 ? errno : 0);
 		c->in.len += (size_t)n;
+		c->read_total += (uint64_t)n;
 		rc = conn_parse(c);
 		if (rc != ERR_OK || n < CONN_READ_BYTES / 2)
 			return rc;
@@ -385,4 +402,9 @@ uint32_t client_conn_flights(const struct client_conn *c)
 size_t client_conn_queued(const struct client_conn *c)
 {
 	return c->out.len - c->out_pos;
+}
+
+uint64_t client_conn_heard(const struct client_conn *c)
+{
+	return c->read_total;
 }

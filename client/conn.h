@@ -28,6 +28,8 @@ void client_conn_close(struct client_conn **c);   /* not inside a done() or a si
  * ERR_REQUEST_TOO_LARGE, ERR_CLOSED, ERR_NO_MEMORY. The params are copied.
  */
 int client_conn_send(struct client_conn *c, struct client_flight *f, const void *params);
+/* The same with params that are encoded already. */
+int client_conn_send_encoded(struct client_conn *c, struct client_flight *f, struct bytes params);
 
 /* Where notifications go; it must not close the connection. Before that one that comes is an error. */
 void client_conn_notices(struct client_conn *c,
@@ -48,5 +50,6 @@ int client_conn_errno(const struct client_conn *c);   /* the system's reason, or
 bool client_conn_connected(const struct client_conn *c);
 uint32_t client_conn_flights(const struct client_conn *c);
 size_t client_conn_queued(const struct client_conn *c);   /* bytes not yet written */
+uint64_t client_conn_heard(const struct client_conn *c);  /* bytes that have come */
 
 #endif

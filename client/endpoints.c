@@ -3,7 +3,6 @@
 
 #include <arpa/inet.h>
 #include <netdb.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,43 +74,48 @@ static int endpoint_split(const char *text, struct endpoint_parts *p)
 }
 
 static void endpoint_append(struct client_endpoints *e, const struct endpoint_parts *p,
-			    const struct addrinfo *a)
+			    const struct sockaddr *addr, socklen_t addr_len)
 {
 	struct client_endpoint *to;
 	bool v6 = strchr(p->host, ':') != NULL;
 
-	if (e->n == LIMIT_CLIENT_ENDPOINTS || a->ai_addrlen > sizeof to->addr)
+	if (e->n == LIMIT_CLIENT_ENDPOINTS || addr_len > sizeof to->addr)
 		return;
 	to = &e->v[e->n++];
-	*to = (struct client_endpoint){.addr_len = a->ai_addrlen};
-	memcpy(&to->addr, a->ai_addr, a->ai_addrlen);
+	*to = (struct client_endpoint){.addr_len = addr_len};
+	if (addr_len > 0)
+		memcpy(&to->addr, addr, addr_len);
 	(void)snprintf(to->text, sizeof to->text, v6 ? "[%s]:%s" : "%s:%s", p->host, p->port);
 }
 
-static int endpoint_resolve(struct client_endpoints *e, const struct endpoint_parts *p, char *why,
-			    size_t why_len)
+static int endpoint_resolve(struct client_endpoints *e, const struct endpoint_parts *p,
+			    enum client_lookup how, char *why, size_t why_len)
 {
 	struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
 				 .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
 	struct addrinfo *list = NULL;
 	int rc = getaddrinfo(p->host, p->port, &hints, &list);
 
-	if (rc == EAI_NONAME) {
+	if (rc == EAI_NONAME && how != CLIENT_NO_LOOKUP) {
 		hints.ai_flags = AI_NUMERICSERV;
 		rc = getaddrinfo(p->host, p->port, &hints, &list);
 	}
 	if (rc != 0) {
 		(void)snprintf(why, why_len, "endpoint %s:%s: %s", p->host, p->port,
 			       gai_strerror(rc));
-		return ERR_BAD_ARGUMENT;
+		if (how == CLIENT_LOOKUP)
+			return ERR_BAD_ARGUMENT;
+		endpoint_append(e, p, NULL, 0);
+		return ERR_OK;
 	}
 	for (struct addrinfo *a = list; a != NULL; a = a->ai_next)
-		endpoint_append(e, p, a);
+		endpoint_append(e, p, a->ai_addr, a->ai_addrlen);
 	freeaddrinfo(list);
 	return ERR_OK;
 }
 
-static int endpoint_add(struct client_endpoints *e, char *text, char *why, size_t why_len)
+static int endpoint_add(struct client_endpoints *e, char *text, enum client_lookup how, char *why,
+			size_t why_len)
 {
 	struct endpoint_parts p;
 	size_t len;
@@ -130,11 +134,11 @@ static int endpoint_add(struct client_endpoints *e, char *text, char *why, size_
 		(void)snprintf(why, why_len, "bad endpoint \"%s\": want HOST:PORT", text);
 		return ERR_BAD_ARGUMENT;
 	}
-	return endpoint_resolve(e, &p, why, why_len);
+	return endpoint_resolve(e, &p, how, why, why_len);
 }
 
-int client_endpoints_parse(struct client_endpoints *e, const char *list, uint64_t seed, char *why,
-			   size_t why_len)
+int client_endpoints_parse(struct client_endpoints *e, const char *list, enum client_lookup how,
+			   uint64_t seed, char *why, size_t why_len)
 {
 	char copy[4096], *rest = copy, *text;
 	int rc = ERR_OK;
@@ -148,9 +152,31 @@ int client_endpoints_parse(struct client_endpoints *e, const char *list, uint64_
 	memcpy(copy, list, strlen(list) + 1);
 	/* One name that cannot be found must not stop the rest from being used. */
 	while ((text = strsep(&rest, ",")) != NULL)
-		if (endpoint_add(e, text, why, why_len) != ERR_OK)
+		if (endpoint_add(e, text, how, why, why_len) != ERR_OK)
 			rc = ERR_BAD_ARGUMENT;
-	return e->n > 0 ? ERR_OK : rc == ERR_OK ? ERR_BAD_ARGUMENT : rc;
+	if (how != CLIENT_LOOKUP && rc != ERR_OK)
+		return rc;
+	return e->n > 0 ? ERR_OK : ERR_BAD_ARGUMENT;
+}
+
+bool client_endpoint_named(const struct client_endpoint *e, const char *given)
+{
+	struct endpoint_parts p;
+	char text[CLIENT_ENDPOINT_TEXT];
+
+	if (strncmp(given, ENDPOINT_HTTP, strlen(ENDPOINT_HTTP)) == 0)
+		given += strlen(ENDPOINT_HTTP);
+	if (endpoint_split(given, &p) != ERR_OK)
+		return false;
+	(void)snprintf(text, sizeof text, strchr(p.host, ':') != NULL ? "[%s]:%s" : "%s:%s", p.host,
+		       p.port);
+	return strcmp(text, e->text) == 0;
+}
+
+bool client_endpoint_same(const struct client_endpoint *a, const struct client_endpoint *b)
+{
+	return strcmp(a->text, b->text) == 0 && a->addr_len == b->addr_len &&
+	       memcmp(&a->addr, &b->addr, a->addr_len) == 0;
 }
 
 struct client_endpoint *client_endpoints_next(struct client_endpoints *e, mono_t now,
@@ -161,6 +187,8 @@ struct client_endpoint *client_endpoints_next(struct client_endpoints *e, mono_t
 	for (size_t i = 0; i < e->n; i++) {
 		struct client_endpoint *p = &e->v[(e->next + i) % e->n];
 
+		if (p->addr_len == 0)
+			continue;
 		if (!mono_before(now, p->not_before))
 			return p;
 		first = mono_min(first, p->not_before);

@@ -1,43 +1,52 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Watches that resume by themselves: on one connection of a client, made again, on another
- * endpoint where there is one, whenever it fails. Each watch goes on from the place that the last
- * notification named, so its owner sees a pause: no event is missing, none comes twice.
+ * Watches that outlive their connection: a set of them, which is told of the connection there is
+ * and never waits. Each keeps the place that the last notification taken named, and goes on
+ * from there wherever it is registered next: no event is missing, none comes twice.
+ *
+ * A watch whose owner cannot take more just now is held: it is cancelled at the server, which costs
+ * nobody anything, and registered again from its place when it is let go.
  */
 #ifndef QUORATE_CLIENT_WATCHES_H
 #define QUORATE_CLIENT_WATCHES_H
 
-#include "client/client.h"
+#include "client/conn.h"
 
 struct client_watches;
 
+/* `owner` is what client_watches_add() was given. Callbacks may add, remove, hold and let go. */
 struct client_watches_ops {
 	/* It has begun, or gone on elsewhere (again): the header of the server's answer. */
-	void (*begun)(void *arg, int64_t id, const struct kv_header *h, bool again);
-	/* For one watch; valid until it returns. */
-	void (*events)(void *arg, int64_t id, const struct native_watch_events *m);
-	void (*progress)(void *arg, int64_t id, int64_t revision);
+	void (*begun)(void *arg, int64_t id, void *owner, const struct kv_header *h, bool again);
+	/* For one watch; valid until it returns. False: it was not taken, the watch is held now. */
+	bool (*events)(void *arg, int64_t id, void *owner, const struct native_watch_events *m);
+	void (*progress)(void *arg, int64_t id, void *owner, int64_t revision);
 	/* It has ended for good: refused or ended by the server. compact_revision: or 0. */
-	void (*ended)(void *arg, int64_t id, int code, struct bytes text, int64_t compact_revision);
-	/* The connection was lost, or none can be made yet; said once. May be NULL. */
-	void (*lost)(void *arg, const char *why);
+	void (*ended)(void *arg, int64_t id, void *owner, int code, struct bytes text,
+		      int64_t compact_revision);
 };
 
-/* Callbacks come from client_watches_turn only; they may add and ask. ERR_NO_MEMORY. */
-int client_watches_open(struct client *c, const struct client_watches_ops *ops, void *arg,
-			struct client_watches **out);
-void client_watches_close(struct client_watches **w);
+int client_watches_open(const struct client_watches_ops *ops, void *arg, struct client_watches **out);
+void client_watches_close(struct client_watches **w);    /* not while a connection is attached */
 
 /* The params are copied, watch_id is chosen: it comes back in *id. ERR_NO_MEMORY. */
-int client_watches_add(struct client_watches *w, const struct native_watch *params, int64_t *id);
-/* How far has each got? Answered by progress. */
+int client_watches_add(struct client_watches *w, const struct native_watch *params, void *owner,
+		       int64_t *id);
+void client_watches_remove(struct client_watches *w, int64_t id);   /* nothing is said of it any more */
+void client_watches_let_go(struct client_watches *w, int64_t id);   /* of one that is held */
+/* How far have all got? Answered by progress. */
 void client_watches_ask(struct client_watches *w);
 size_t client_watches_count(const struct client_watches *w);
 
-/*
- * Connects, registers, waits for something to come until the deadline, hands out what has come.
- * more_fd: it returns early when this can be read; -1: none.
- */
-void client_watches_turn(struct client_watches *w, int more_fd, mono_t deadline);
+/* A connection to register them on; its notifications come here. */
+void client_watches_attach(struct client_watches *w, struct client_conn *c);
+/* Before it is closed. Flights in the air still end here. */
+void client_watches_detach(struct client_watches *w);
+/* Sends what can be sent; to be called before the connection's turn. */
+void client_watches_work(struct client_watches *w);
+/* Something has happened since that calls for it again. */
+bool client_watches_dirty(const struct client_watches *w);
+/* Since attach: a watch was refused for now, and another endpoint may take it. */
+bool client_watches_refused(const struct client_watches *w);
 
 #endif

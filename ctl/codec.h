@@ -11,7 +11,6 @@
 #include "base/buf.h"
 
 void codec_base64(FILE *out, struct bytes v);
-int codec_base64_decode(struct bytes text, struct buf *out);          /* ERR_OK or ERR_MALFORMED */
 
 /* "like \"this\"\n": what is not printable is escaped, valid UTF-8 is left as it is. */
 void codec_quote(FILE *out, struct bytes v);

@@ -6,7 +6,7 @@
 #include "ctl/ctl.h"
 
 #define CTL_COMMANDS(C) \
-	C(get) C(put) C(del) C(txn) C(compaction) C(lease) C(watch) \
+	C(get) C(put) C(del) C(txn) C(compaction) C(lease) C(watch) C(lock) C(elect) \
 	C(status) C(members) C(member) C(hash) C(move_leader) C(admin) \
 	C(load) C(bench) \
 	C(init) C(up) \

@@ -144,6 +144,25 @@ static int ctl_format_parse(struct ctl *ctl)
 			ctl->globals.write_out);
 }
 
+/*
+ * Flags and one word, and what comes behind is a program's: `lock NAME ls -l`. ERR_OK, the index
+ * of the word and in *end that behind it.
+ */
+static int ctl_parse_leading(struct ctl *ctl, const struct flag_set *sets, size_t n_sets, int argc,
+			     char **argv, int *first, int *end, char why[FLAG_WHY])
+{
+	int more, rc = flags_parse(sets, n_sets, true, argc, argv, first, why);
+
+	*end = argc;
+	if (rc != ERR_OK || *first >= argc)
+		return rc;
+	rc = flags_parse(sets, n_sets, true, argc - *first, argv + *first, &more, why);
+	*end = *first + 1;
+	ctl->rest = argv + *first + more;
+	ctl->n_rest = argc - *first - more;
+	return rc;
+}
+
 static int ctl_run(struct ctl *ctl, const struct ctl_command *c, int argc, char **argv)
 {
 	static const struct flag none[] = {FLAG_END};
@@ -151,7 +170,7 @@ static int ctl_run(struct ctl *ctl, const struct ctl_command *c, int argc, char 
 	struct flag_set sets[] = {{c->flags ? c->flags : none, &options},
 				  {ctl_global_flags, &ctl->globals}};
 	char why[FLAG_WHY];
-	int first, code;
+	int first, rc, code;
 
 	CHECK(c->options_size <= sizeof options);
 	for (int i = 1; c->takes_program && i < argc; i++) {
@@ -162,7 +181,10 @@ static int ctl_run(struct ctl *ctl, const struct ctl_command *c, int argc, char 
 		argc = i;
 	}
 	flags_default(&sets[0]);
-	if (flags_parse(sets, ARRAY_LEN(sets), false, argc, argv, &first, why) != ERR_OK)
+	rc = c->program_is_second ?
+	     ctl_parse_leading(ctl, sets, ARRAY_LEN(sets), argc, argv, &first, &argc, why) :
+	     flags_parse(sets, ARRAY_LEN(sets), false, argc, argv, &first, why);
+	if (rc != ERR_OK)
 		return ctl_fail(ctl, CTL_ERROR, "%s; see `quorate help %s`", why, c->name);
 	if (ctl->globals.help) {
 		help_command(ctl->out, c);

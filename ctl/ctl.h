@@ -56,6 +56,7 @@ struct ctl_command {
 	const char *more;         /* paragraphs, or NULL */
 	const struct flag *flags;
 	bool takes_program;       /* words behind `--` are not argv's but ctl->rest */
+	bool program_is_second;   /* so are those from the second one on, whatever they look like */
 	size_t options_size;      /* of the struct that the flags fill; at most CTL_OPTIONS_MAX */
 	/* argv holds the words that are no flags. Returns an exit code. */
 	int (*run)(struct ctl *ctl, const void *options, int argc, char **argv);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ctl/load_parse.h"
 
+#include "base/base64.h"
 #include "base/err.h"
 #include "base/limits.h"
 #include "ctl/codec.h"
@@ -127,7 +128,7 @@ static int json_member(struct cur *c, struct buf *key, struct buf *value, unsign
 	*seen |= bit;
 	if (rc == ERR_OK && text.err != ERR_OK)
 		rc = text.err;
-	if (rc == ERR_OK && codec_base64_decode(buf_bytes(&text),
+	if (rc == ERR_OK && base64_decode(buf_bytes(&text),
 						bit == 1 ? key : value) == ERR_MALFORMED)
 		rc = load_bad(why, "bad base64");
 	buf_free(&name);

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "client/watches.h"
+#include "client/watching.h"
 #include "ctl/codec.h"
 #include "ctl/commands.h"
 #include "ctl/input.h"
@@ -45,7 +45,7 @@ struct watch_program {
 struct watch_session {
 	struct ctl *ctl;
 	const struct printer *printer;
-	struct client_watches *watches;
+	struct client_watching watching;
 	struct watch_program *programs;
 	struct kv_header header;      /* of the server that answered last */
 	bool interactive, over;       /* interactive: standard input is read */
@@ -61,11 +61,12 @@ static void run_end(struct watch_session *r, int code)
 
 /* ---- what comes ---- */
 
-static void run_begun(void *arg, int64_t id, const struct kv_header *h, bool again)
+static void run_begun(void *arg, int64_t id, void *owner, const struct kv_header *h, bool again)
 {
 	struct watch_session *r = arg;
 
 	(void)id;
+	(void)owner;
 	(void)again;
 	r->header = *h;
 }
@@ -85,22 +86,23 @@ static void run_flush(struct watch_session *r)
 		run_end(r, CTL_IO);
 }
 
-static void run_events(void *arg, int64_t id, const struct native_watch_events *m)
+static bool run_events(void *arg, int64_t id, void *owner, const struct native_watch_events *m)
 {
 	struct watch_session *r = arg;
 	const struct watch_program *p = run_program(r, id);
 
+	(void)owner;
 	r->header.revision = m->revision;
 	for (size_t i = 0; i < m->events.n; i++) {
 		if (m->events.v[i].kv == NULL) {
 			run_end(r, ctl_fail(r->ctl, CTL_ERROR, "the server sent an event without a key"));
-			return;
+			return true;
 		}
 	}
 	if (p == NULL) {
 		r->printer->watch(r->ctl, &r->header, m->events.v, m->events.n);
 		run_flush(r);
-		return;
+		return true;
 	}
 	for (size_t i = 0; i < m->events.n && !r->over; i++) {
 		r->printer->watch(r->ctl, &r->header, &m->events.v[i], 1);
@@ -108,13 +110,15 @@ static void run_events(void *arg, int64_t id, const struct native_watch_events *
 		if (watch_program_run(r->ctl, p->argv, &m->events.v[i]) != CTL_OK)
 			run_end(r, CTL_ERROR);
 	}
+	return true;
 }
 
-static void run_progress(void *arg, int64_t id, int64_t revision)
+static void run_progress(void *arg, int64_t id, void *owner, int64_t revision)
 {
 	struct watch_session *r = arg;
 
 	(void)id;
+	(void)owner;
 	r->header.revision = revision;
 	if (r->ctl->format == CTL_SIMPLE)
 		fprintf(r->ctl->out, "progress notify: %" PRId64 "\n", revision);
@@ -123,17 +127,19 @@ static void run_progress(void *arg, int64_t id, int64_t revision)
 	run_flush(r);
 }
 
-static void run_ended(void *arg, int64_t id, int code, struct bytes text, int64_t compact_revision)
+static void run_ended(void *arg, int64_t id, void *owner, int code, struct bytes text,
+		      int64_t compact_revision)
 {
 	struct watch_session *r = arg;
 
 	(void)id;
+	(void)owner;
 	(void)code;
 	(void)fflush(r->ctl->out);
 	fprintf(r->ctl->err, "watch was canceled (%.*s)\n", (int)text.len, (const char *)text.data);
 	if (compact_revision > 0)
 		fprintf(r->ctl->err, "the first revision that can be watched is %" PRId64 "\n", compact_revision);
-	if (client_watches_count(r->watches) <= 1 && !r->interactive)
+	if (client_watches_count(r->watching.watches) <= 1 && !r->interactive)
 		run_end(r, CTL_ERROR);        /* it was the last one */
 }
 
@@ -196,7 +202,7 @@ static int run_add(struct watch_session *r, const struct watch_options *o, int a
 		return ctl_fail(r->ctl, CTL_BAD_ARGS, "a revision to begin at is not negative");
 	arena_init(&arena, LIMIT_CLIENT_RESPONSE_BYTES);
 	code = op_range(r->ctl, &ctl_watch, o->prefix, o->from_key, argc, argv, &arena, &p.key, &p.range_end);
-	if (code == CTL_OK && client_watches_add(r->watches, &p, &id) != ERR_OK)
+	if (code == CTL_OK && client_watches_add(r->watching.watches, &p, NULL, &id) != ERR_OK)
 		code = ctl_fail(r->ctl, CTL_ERROR, "%s", err_text(ERR_NO_MEMORY));
 	if (code == CTL_OK && n_program > 0)
 		code = run_add_program(r, id, n_program, program, words);
@@ -226,7 +232,7 @@ static void run_line(struct watch_session *r, const char *line)
 	for (end = 1; end < argc && strcmp(argv[end], "--") != 0;)
 		end++;
 	if (argc == 2 && strcmp(argv[1], "progress") == 0)
-		client_watches_ask(r->watches);
+		client_watches_ask(r->watching.watches);
 	else if (argc > 1 && flags_parse(&set, 1, false, end, argv, &first, why) != ERR_OK)
 		(void)ctl_fail(r->ctl, CTL_INVALID_INPUT, "%s", why);
 	else if (argc > 1)
@@ -247,7 +253,7 @@ static void run_lines(struct watch_session *r, struct input *in)
 	while (!r->over && (rc = input_line(in, &line)) != ERR_TRUNCATED) {
 		if (rc == ERR_NOT_FOUND) {
 			r->interactive = false;       /* what is watched goes on */
-			if (client_watches_count(r->watches) == 0)
+			if (client_watches_count(r->watching.watches) == 0)
 				run_end(r, CTL_OK);
 			return;
 		}
@@ -272,15 +278,15 @@ static void run_loop(struct watch_session *r)
 		if (r->interactive && run_readable(&in))
 			run_lines(r, &in);
 		if (!r->over)
-			client_watches_turn(r->watches, r->interactive ? in.fd : -1,
-					    mono_add_ms(mono_now(), WATCH_TURN_MS));
+			client_watching_turn(&r->watching, r->interactive ? in.fd : -1,
+					     mono_add_ms(mono_now(), WATCH_TURN_MS));
 	}
 	input_free(&in);
 }
 
 static int watch_run(struct ctl *ctl, const void *options, int argc, char **argv)
 {
-	static const struct client_watches_ops ops = {run_begun, run_events, run_progress, run_ended, run_lost};
+	static const struct client_watches_ops ops = {run_begun, run_events, run_progress, run_ended};
 	const struct watch_options *o = options;
 	struct watch_session r = {.ctl = ctl, .interactive = o->interactive};
 	struct client *c;
@@ -291,13 +297,14 @@ static int watch_run(struct ctl *ctl, const void *options, int argc, char **argv
 		return r.code;
 	if (o->interactive && (argc > 0 || ctl->n_rest > 0))
 		return ctl_bad_args(ctl, &ctl_watch, "with -i the watches are read from standard input");
-	if (client_watches_open(c, &ops, &r, &r.watches) != ERR_OK)
+	r.watching = (struct client_watching){.client = c, .lost = run_lost, .arg = &r};
+	if (client_watches_open(&ops, &r, &r.watching.watches) != ERR_OK)
 		return ctl_fail(ctl, CTL_ERROR, "%s", err_text(ERR_NO_MEMORY));
 	if (!o->interactive)
 		r.code = run_add(&r, o, argc, argv, ctl->n_rest, ctl->rest, NULL);
 	if (r.code == CTL_OK)
 		run_loop(&r);
-	client_watches_close(&r.watches);
+	client_watching_end(&r.watching);
 	run_free_programs(&r);
 	return r.code;
 }

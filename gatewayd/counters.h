@@ -16,6 +16,7 @@
 	C(COUNTER, client_bytes_out_total, "bytes sent to clients") \
 	C(GAUGE,   client_buffer_bytes, "memory of the buffers of all connections") \
 	C(COUNTER, requests_total, "requests read") \
+	C(COUNTER, http1_clients_total, "of the connections, those that speak HTTP/1.1") \
 	C(COUNTER, http2_clients_total, "of the connections, those that speak HTTP/2") \
 	C(COUNTER, streams_total, "HTTP/2 streams opened") \
 	C(COUNTER, streams_refused_total, "of them, refused") \

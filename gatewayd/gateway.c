@@ -32,8 +32,8 @@ static void gateway_sleep(struct gateway *g)
 
 /*
  * Once a turn, after all that has come in: what was asked goes out to the daemons in one batch per
- * link, what has come is answered, what can be read is read, and everything is written. The links
- * write after this hook, since it was registered before theirs.
+ * link, what has come is answered, what can be read is read, and everything is written: first to raftd,
+ * whose disk it waits for; to the other daemons after this hook, since it was registered before the links'.
  */
 static void gateway_turn(void *arg)
 {
@@ -49,6 +49,7 @@ static void gateway_turn(void *arg)
 	request_expire(g, now);
 	if (raft_clnt_flush(&g->raft, now))
 		loop_again(g->loop);
+	g->io.flush_raft(g->io.arg);
 	if (lease_clnt_flush(&g->lease, now))
 		loop_again(g->loop);
 	store_clnt_flush(&g->store);

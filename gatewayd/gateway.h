@@ -15,6 +15,7 @@
  *   map.c       the mapped store and its generations
  *   h2/         HTTP/2: the only includer of nghttp2
  *   etcd/       gRPC, and what of etcd's API is not simply another form of the above
+ *   http/       HTTP/1.1: the JSON gateway, probes, metrics
  */
 #ifndef QUORATE_GATEWAY_H
 #define QUORATE_GATEWAY_H
@@ -47,6 +48,8 @@ struct gateway_io {
 	int (*send_store)(void *arg, uint32_t number, const struct msg_desc *d, const void *msg);
 	int (*send_lease)(void *arg, uint32_t number, const struct msg_desc *d, const void *msg);
 	int (*send_watch)(void *arg, uint32_t number, const struct msg_desc *d, const void *msg);
+	/* What raftd was sent is written now. */
+	void (*flush_raft)(void *arg);
 	/* A new random incarnation, not 0. */
 	uint64_t (*incarnation)(void *arg);
 	/* The incarnation has changed: both links must say hello again. */

@@ -175,6 +175,14 @@ static int io_send_raft(void *arg, uint32_t number, const struct msg_desc *d, co
 	return x->raft != NULL ? link_send(x->raft, number, d, msg) : ERR_CLOSED;
 }
 
+static void io_flush_raft(void *arg)
+{
+	struct gatewayd *x = arg;
+
+	if (x->raft != NULL)
+		link_flush(x->raft);
+}
+
 static int io_send_store(void *arg, uint32_t number, const struct msg_desc *d, const void *msg)
 {
 	struct gatewayd *x = arg;
@@ -272,8 +280,8 @@ static int gatewayd_dial(struct gatewayd *x, enum daemon_kind peer, const struct
 static int gatewayd_start(struct daemon *d)
 {
 	struct gatewayd *x = d->state;
-	struct gateway_io io = {io_send_raft, io_send_store, io_send_lease, io_send_watch, io_incarnation, io_hello_again,
-				io_map_open, io_map_close, x};
+	struct gateway_io io = {io_send_raft, io_send_store, io_send_lease, io_send_watch, io_flush_raft, io_incarnation,
+				io_hello_again, io_map_open, io_map_close, x};
 	int err;
 
 	gateway_init(&x->g, d->loop, &io, d->config, d->instance, x->incarnation);

@@ -178,7 +178,7 @@ static bool feed_batch(struct raftd *n)
 
 		entries[i] = (struct log_entry){
 			w->index, w->term, w->kind == WAL_NOOP ? LOG_ENTRY_NOOP : LOG_ENTRY_COMMAND, w->data};
-		bytes += w->data.len + 64;
+		bytes += w->data.len + APPLY_ENTRY_ROOM;
 	}
 	m.entries.v = entries;
 	m.entries.n = f->list.n;
@@ -205,6 +205,13 @@ void feed_more(struct raftd *n)
 			return;
 	n->feed.due = true;
 	loop_again(n->d->loop);
+}
+
+void feed_now(struct raftd *n)
+{
+	feed_more(n);
+	if (n->feed.link != NULL)
+		link_flush(n->feed.link);
 }
 
 int feed_open(struct raftd *n)

@@ -130,8 +130,8 @@ struct feed {
 	uint64_t next;            /* index to send */
 	uint64_t applied;         /* told by stored */
 	uint64_t ahead;           /* an applied index that our log has not, as last complained of */
-	size_t window;            /* bytes sent and not applied */
-	struct { uint64_t last_index; size_t bytes; } sent[256];
+	size_t window;            /* bytes sent and not answered */
+	struct { uint64_t last_index; size_t bytes; } sent[LIMIT_APPLY_WINDOW_BATCHES];
 	uint32_t head, count;
 	bool due;                 /* there may be more to send: at the end of the turn */
 	struct wal_list list;
@@ -214,6 +214,7 @@ void reads_forget(struct raftd *n, const struct link *link);
 /* feed.c */
 int feed_open(struct raftd *n);
 void feed_more(struct raftd *n);        /* at the end of a turn in which feed.due was set */
+void feed_now(struct raftd *n);         /* and writes it at once */
 
 /* peer_msg.c */
 extern const struct peers_ops raftd_peers_ops;          /* arg: the struct raftd */

@@ -38,12 +38,17 @@ static void on_durable(void *arg, uint32_t events)
 	peers_resume(n->peers);      /* the batch that was written left room for the next */
 }
 
-/* What the turn has gathered goes out together: one sync, one batch to stored, one write a peer. */
+/*
+ * What the turn has gathered goes out together: one sync, one batch to stored, one write a peer. A
+ * leader's clients wait for its store, a follower's acknowledgement is waited for by the leader.
+ */
 static void on_turn_end(void *arg)
 {
 	struct raftd *n = arg;
 
 	wal_kick(n->wal);
+	if (n->role == RAFT_LEADER && n->feed.due)
+		feed_now(n);
 	peers_flush(n->peers);       /* may step: a peer was lost */
 	wal_kick(n->wal);
 	if (n->feed.due)

@@ -162,15 +162,17 @@ void wal_mark(struct wal *w, uint64_t seq)
 void wal_kick(struct wal *w)
 {
 	struct wal_shared *sh = &w->sh;
+	bool due;
 
 	if (!w->threads)
 		return;
 	pthread_mutex_lock(&sh->lock);
-	if (sh->gather.records > 0 && !sh->pending) {
+	due = sh->gather.records > 0 && !sh->pending;
+	if (due)
 		sh->pending = true;
-		pthread_cond_signal(&sh->work);
-	}
 	pthread_mutex_unlock(&sh->lock);
+	if (due)                     /* the writer does not wake up to wait for our lock */
+		pthread_cond_signal(&sh->work);
 }
 
 int wal_event_fd(const struct wal *w)

@@ -89,12 +89,13 @@ int stored_start(struct daemon *d)
 	loop_timer_init(&s->compact, on_compact, s);
 	on_chores(s);
 	snapshots_open(s);
-	rc = stored_open_raftd(s);
+	/* In the order in which they are written to at the end of a turn: first who answers clients. */
+	rc = stored_open_gateways(s);
 	if (rc == ERR_OK)
-		rc = stored_open_gateways(s);
+		rc = stored_open_watchd(s);
 	if (rc == ERR_OK)
 		rc = stored_open_leased(s);
-	return rc == ERR_OK ? stored_open_watchd(s) : rc;
+	return rc == ERR_OK ? stored_open_raftd(s) : rc;
 }
 
 void stored_stop(struct daemon *d)
@@ -107,6 +108,7 @@ void stored_stop(struct daemon *d)
 	loop_timer_clear(d->loop, &s->chores);
 	loop_timer_clear(d->loop, &s->compact);
 	loop_timer_clear(d->loop, &s->leased_pause);
+	loop_timer_clear(d->loop, &s->tell);
 	loop_hook_del(d->loop, &s->turn_end);
 	store_close(&s->store);
 	daemon_stopped(d);

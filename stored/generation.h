@@ -4,8 +4,8 @@
  * it works. After the death of a process its file is whole, since the kernel keeps the pages; after
  * a crash of the operating system it may be torn, and nothing in it can tell. So STORE_DIR/STATE
  * says under which boot of the system the file was written, and whether it was synced and closed in
- * an orderly way. Same boot, or closed: it goes on. Else it is thrown away, and an empty new
- * generation is filled from the log.
+ * an orderly way. Same boot, or closed: it goes on. Else, and if it was found to be damaged, it is
+ * thrown away, and an empty new generation is filled from the log.
  *
  *   STORE_DIR/STATE          text, replaced whole; the last line is its checksum
  *   STORE_DIR/gen-<number>/  data.mdb, lock.mdb
@@ -19,6 +19,9 @@
 #include "base/buf.h"
 
 #define GENERATION_BOOT_ID_FILE "/proc/sys/kernel/random/boot_id"
+
+/* In the place of a boot id: no boot of any system has left this file in order. */
+#define GENERATION_DAMAGED "damaged"
 
 enum { GENERATION_BOOT_ID_MAX = 64 };
 

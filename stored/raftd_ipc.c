@@ -102,6 +102,7 @@ static int apply_entries(struct stored *s, const struct apply_batch *m)
 	uint64_t before = apply_state(s->store.apply)->applied;
 
 	s->commit = m->commit;
+	s->untold_batches++;
 	for (size_t i = 0; i < m->entries.n; i++) {
 		const struct log_entry *e = &m->entries.v[i];
 		uint64_t applied = apply_state(s->store.apply)->applied;
@@ -110,6 +111,7 @@ static int apply_entries(struct stored *s, const struct apply_batch *m)
 			log_error("raftd left entries out applied=%" PRIu64 " next=%" PRIu64, applied, e->index);
 			return ERR_MALFORMED;
 		}
+		s->untold_bytes += e->payload.len + APPLY_ENTRY_ROOM;
 		if (e->index <= applied)
 			counter_inc(&s->counters.entries_skipped);
 		else
@@ -139,15 +141,34 @@ static int apply_msg(void *arg, struct link *l, const struct msg_in *in)
 	}
 }
 
-static void tell_raftd(struct stored *s)
+void stored_tell_raftd(struct stored *s)
 {
 	struct apply_done m = {s->store.committed.applied, s->store.committed.revision};
 
+	loop_timer_clear(s->d->loop, &s->tell);
+	s->untold_bytes = s->untold_batches = 0;
 	if (s->raftd == NULL || m.index == s->told)
 		return;
 	/* Not sent is not lost: the next one says more, and a new link begins with a hello. */
 	if (link_send(s->raftd, MSG_NO_apply_done, &apply_done_desc, &m) == ERR_OK)
 		s->told = m.index;
+}
+
+static void on_tell(void *arg)
+{
+	stored_tell_raftd(arg);
+}
+
+/*
+ * No client waits for it: raftd makes room by it, and cuts its log behind it. Told after each
+ * commit, it would wake up on the cores where gatewayd is to answer.
+ */
+static void tell_raftd_soon(struct stored *s)
+{
+	if (s->untold_bytes >= LIMIT_APPLY_WINDOW_BYTES / 4 || s->untold_batches >= LIMIT_APPLY_WINDOW_BATCHES / 4)
+		stored_tell_raftd(s);
+	else if (s->tell.slot == 0 && s->store.committed.applied != s->told)
+		loop_timer_set(s->d->loop, &s->tell, mono_add_ms(loop_now(s->d->loop), APPLY_DONE_MS));
 }
 
 void stored_commit(struct stored *s)
@@ -161,10 +182,10 @@ void stored_commit(struct stored *s)
 	us = mono_sub_us(mono_now(), s->txn_began);
 	if (us > s->counters.commit_us_max.value)
 		counter_set(&s->counters.commit_us_max, us);
-	stored_tell_watchd(s);
 	stored_tell_gateways(s);
+	stored_commit_watchd(s);
 	stored_tell_leased(s);
-	tell_raftd(s);
+	tell_raftd_soon(s);
 }
 
 int stored_open_raftd(struct stored *s)
@@ -175,6 +196,7 @@ int stored_open_raftd(struct stored *s)
 				   .peer = DAEMON_RAFTD, .ops = &ops, .arg = s, .max_links = 2};
 	int rc = link_server_open(&setup, &s->raftd_server);
 
+	loop_timer_init(&s->tell, on_tell, s);
 	mem_free(path);
 	return rc;
 }

@@ -79,6 +79,18 @@ static void report_snapshot(void *arg, const char *args, struct admin_reply *r)
 	admin_u64(r, "index", s->store.committed.applied);
 }
 
+static void report_check(void *arg, const char *args, struct admin_reply *r)
+{
+	struct daemon *d = arg;
+	struct stored *s = d->state;
+
+	(void)args;
+	if (s->stopping)
+		return;
+	snapshots_check(s);
+	admin_str(r, "check", "begun");
+}
+
 static void report_gateways(void *arg, const char *args, struct admin_reply *r)
 {
 	struct daemon *d = arg;
@@ -104,6 +116,7 @@ static void report_gateways(void *arg, const char *args, struct admin_reply *r)
 
 const struct admin_command stored_commands[] = {
 	{"gateways", "", "linked gatewayds", report_gateways},
+	{"check", "", "look for damage in the whole store now; ends stored if there is any", report_check},
 	{"snapshot", "", "make a snapshot now; status tells of its end", report_snapshot},
 	{NULL, NULL, NULL, NULL},
 };

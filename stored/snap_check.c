@@ -59,15 +59,15 @@ static int check_table(struct okv_txn *t, enum okv_table table, uint64_t rows)
 	return rc == ERR_OK && n != rows ? ERR_CORRUPT : rc;
 }
 
-int snap_check(struct okv *db, struct okv_txn *t)
+int snap_check(struct okv_txn *t)
 {
-	struct okv_stat stat;
-	int rc = okv_stat(db, &stat);
+	uint64_t rows[OKV_TABLES];
+	int rc = okv_lmdb_rows(t, rows);
 
 	for (unsigned table = 0; table < OKV_TABLES && rc == ERR_OK; table++) {
-		rc = check_table(t, (enum okv_table)table, stat.rows[table]);
+		rc = check_table(t, (enum okv_table)table, rows[table]);
 		if (rc == ERR_CORRUPT)
-			log_error("the store is damaged: a row does not have its checksum, or not its place table=%s",
+			log_error("the store is damaged: a row does not have its checksum, is not in its place, or is missing table=%s",
 				  okv_table_name((enum okv_table)table));
 	}
 	return rc;

@@ -67,15 +67,17 @@ static int child_spawn(const char *program, char *const *argv, int end, pid_t *p
 int snap_child_begin(const char *program, enum snap_work work, const struct snap_job *j,
 		     const struct snapshot_id *id, pid_t *pid, int *end)
 {
+	static const char *const words[] = {"", "copy", "install", "check"};
 	char name[] = "stored", child[] = "--child", numbers[CHILD_NUMBERS][24];
-	char copy[] = "copy", install[] = "install", *dir = mem_strdup(j->data_dir);
-	char *argv[5 + CHILD_NUMBERS] = {name, child, work == SNAP_WORK_COPY ? copy : install, dir};
+	char *word = mem_strdup(words[work]), *dir = mem_strdup(j->data_dir);
+	char *argv[5 + CHILD_NUMBERS] = {name, child, word, dir};
 	int fd[2], rc;
 
 	child_numbers(j, id, numbers);
 	for (size_t i = 0; i < CHILD_NUMBERS; i++)
 		argv[4 + i] = numbers[i];
 	if (pipe2(fd, O_CLOEXEC) != 0) {
+		mem_free(word);
 		mem_free(dir);
 		return ERR_IO;
 	}
@@ -84,6 +86,7 @@ int snap_child_begin(const char *program, enum snap_work work, const struct snap
 	if (rc != ERR_OK)
 		(void)close(fd[0]);
 	*end = fd[0];
+	mem_free(word);
 	mem_free(dir);
 	return rc;
 }
@@ -96,7 +99,9 @@ int snap_child_end(pid_t pid, int end)
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return ERR_INTERNAL;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : ERR_CLOSED;
+	if (WIFSIGNALED(status))
+		return WTERMSIG(status) == SIGSEGV || WTERMSIG(status) == SIGBUS ? ERR_CORRUPT : ERR_CLOSED;
+	return WEXITSTATUS(status);
 }
 
 /* ---- the child's half ---- */
@@ -118,6 +123,16 @@ static bool child_settle(uint64_t parent)
 	(void)setpriority(PRIO_PROCESS, 0, CHILD_NICE);
 	(void)syscall(SYS_ioprio_set, 1, 0, CHILD_IO_IDLE);
 	return true;
+}
+
+static int child_check(const struct snap_job *j)
+{
+	mono_t began = mono_now();
+	int rc = snap_verify(j);
+
+	if (rc == ERR_OK)
+		log_info("the store is whole ms=%" PRId64, mono_sub_ms(mono_now(), began));
+	return rc;
 }
 
 static int child_work(bool install, const struct snap_job *j, const struct snapshot_id *id)
@@ -146,7 +161,7 @@ bool snap_child_main(int argc, char **argv, int *code)
 	uint64_t v[CHILD_NUMBERS];
 	struct snap_job j;
 	struct snapshot_id id;
-	bool install;
+	bool install, check;
 
 	if (argc < 2 || strcmp(argv[1], "--child") != 0)
 		return false;
@@ -157,12 +172,13 @@ bool snap_child_main(int argc, char **argv, int *code)
 		if (!child_number(argv[4 + i], &v[i]))
 			return true;
 	install = strcmp(argv[2], "install") == 0;
+	check = strcmp(argv[2], "check") == 0;
 	j = (struct snap_job){.data_dir = argv[3], .cluster_id = v[1], .node_id = v[2], .generation = v[3],
 			      .map_bytes = v[4], .bytes_per_s = v[5]};
 	id = (struct snapshot_id){v[6], v[7], v[8], v[9]};
 	log_open("stored.snapshot");
 	rights_begin();
 	if (child_settle(v[0]))
-		*code = child_work(install, &j, &id);
+		*code = check ? child_check(&j) : child_work(install, &j, &id);
 	return true;
 }

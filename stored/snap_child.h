@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The helper process of stored: this very program again, started with --child, that copies or
- * installs a snapshot and exits. It has its own view of the store, the lowest priority, and dies
+ * installs a snapshot, or looks for damage in the store, and exits. It has its own view of the store, the lowest priority, and dies
  * with its parent. (A bare fork is impossible: neither nng nor LMDB survives one.)
  */
 #ifndef QUORATE_SNAP_CHILD_H
@@ -12,11 +12,12 @@
 
 #include "stored/snap_file.h"
 
-enum snap_work { SNAP_WORK_NONE, SNAP_WORK_COPY, SNAP_WORK_INSTALL };
+enum snap_work { SNAP_WORK_NONE, SNAP_WORK_COPY, SNAP_WORK_INSTALL, SNAP_WORK_CHECK };
 
 /*
  * Starts it. *end becomes readable when it has ended, however it ended; then snap_child_end tells
- * the outcome, an enum err: ERR_CLOSED if it was killed. `id` for SNAP_WORK_INSTALL. ERR_IO.
+ * the outcome, an enum err: ERR_CLOSED if it was killed, ERR_CORRUPT also if it fell over what it
+ * read (LMDB follows pages that have no checksums). `id` for SNAP_WORK_INSTALL. ERR_IO.
  */
 int snap_child_begin(const char *program, enum snap_work work, const struct snap_job *j,
 		     const struct snapshot_id *id, pid_t *pid, int *end);

@@ -212,7 +212,7 @@ static int read_meta(const struct snap_job *j, const char *dir, bool adopt, stru
 	if (rc == ERR_OK)
 		rc = mvcc_state_read(t, state);
 	if (rc == ERR_OK && !adopt)
-		rc = snap_check(db, t);
+		rc = snap_check(t);
 	if (rc == ERR_OK && adopt) {
 		id.node_id = j->node_id;
 		id.generation = j->generation;
@@ -277,6 +277,22 @@ int snap_copy(const struct snap_job *j, struct snap_info *made)
 	mem_free(file);
 	mem_free(dir);
 	mem_free(snap);
+	return rc;
+}
+
+int snap_verify(const struct snap_job *j)
+{
+	char *store = config_path(j->data_dir, "store");
+	struct mvcc_state state;
+	struct buf dir;
+	int rc;
+
+	buf_init(&dir, 0);
+	mvcc_generation_dir(&dir, store, j->generation);
+	buf_u8(&dir, 0);
+	rc = read_meta(j, (const char *)dir.data, false, &state);
+	buf_free(&dir);
+	mem_free(store);
 	return rc;
 }
 

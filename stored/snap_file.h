@@ -52,6 +52,8 @@ struct snap_job {
 
 /* A durable snapshot of that generation, which others go on using. Errors of okv.h, ERR_NO_SPACE, ERR_IO. */
 int snap_copy(const struct snap_job *j, struct snap_info *made);
+/* Looks at every row of that generation, which others go on using: snap_check.h. */
+int snap_verify(const struct snap_job *j);
 /*
  * The store's generation from a snapshot, as a store of this node, synced. ERR_CORRUPT, ERR_VERSION
  * and ERR_CONFIG (another cluster's) are the snapshot's fault; the directory is there, its content

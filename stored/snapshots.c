@@ -37,6 +37,7 @@ void snapshots_tell(struct stored *s)
 	};
 
 	/* Not taken is not lost: a link that takes nothing is dropped, and the next begins with it. */
+	stored_tell_raftd(s);
 	if (s->raftd != NULL)
 		(void)link_send(s->raftd, MSG_NO_apply_state, &apply_state_desc, &m);
 }
@@ -47,6 +48,7 @@ static void install_refused(struct stored *s, int error)
 	struct apply_installed m = {n->incoming.index, n->incoming.crc, (uint64_t)error};
 
 	n->installing = false;
+	stored_tell_raftd(s);
 	if (s->raftd != NULL)
 		(void)link_send(s->raftd, MSG_NO_apply_installed, &apply_installed_desc, &m);
 }
@@ -110,6 +112,30 @@ static void install_done(struct stored *s)
 
 static void snapshots_next(void *arg);
 
+static void check_later(struct stored *s)
+{
+	uint64_t every_s = s->d->config->store_check_s;
+
+	if (every_s > 0)
+		loop_timer_set(s->d->loop, &s->snapshots.check, mono_add_ms(mono_now(), (int64_t)every_s * 1000));
+}
+
+/* Rows that a damaged page hides would be served as absent: nobody is to be served by this file. */
+static void check_done(struct stored *s, int rc)
+{
+	if (rc == ERR_CORRUPT || rc == EXIT_FATAL)   /* fatal: LMDB has met a page that cannot be */
+		store_damaged(&s->store);
+	if (rc == ERR_OK) {
+		counter_inc(&s->counters.checks);
+		counter_set(&s->counters.check_ms, mono_sub_ms(mono_now(), s->snapshots.began));
+	} else if (!s->snapshots.installing) {
+		log_error("the store could not be checked for damage, it is tried again later error=\"%s\"",
+			  err_text(rc));
+	}
+	s->snapshots.check_wanted = false;
+	check_later(s);
+}
+
 static void on_end(void *arg, uint32_t events)
 {
 	struct stored *s = arg;
@@ -120,6 +146,12 @@ static void on_end(void *arg, uint32_t events)
 	loop_timer_clear(s->d->loop, &n->deadline);
 	loop_io_del(s->d->loop, &n->io);
 	rc = snap_child_end(n->pid, n->end);
+	if (n->work == SNAP_WORK_CHECK) {
+		check_done(s, rc);
+		n->work = SNAP_WORK_NONE;
+		snapshots_next(s);
+		return;
+	}
 	if (rc != ERR_OK) {
 		snapshots_failed(s, rc);
 	} else if (n->work == SNAP_WORK_INSTALL) {
@@ -141,7 +173,8 @@ static void on_late(void *arg)
 {
 	struct stored *s = arg;
 
-	log_error("a snapshot takes too long and is given up: see snapshot_rate_mb s=%" PRId64,
+	log_error("%s takes too long and is given up: see snapshot_rate_mb s=%" PRId64,
+		  s->snapshots.work == SNAP_WORK_CHECK ? "looking for damage" : "a snapshot",
 		  mono_sub_ms(mono_now(), s->snapshots.began) / 1000);
 	(void)kill(s->snapshots.pid, SIGKILL);
 }
@@ -158,6 +191,7 @@ static mono_t deadline_of(const struct stored *s)
 
 static void work_begin(struct stored *s, enum snap_work work)
 {
+	static const char *const words[] = {"", "snapshot", "installing a snapshot", "looking for damage"};
 	struct snapshots *n = &s->snapshots;
 	struct snap_job j = job_of(s);
 
@@ -172,13 +206,15 @@ static void work_begin(struct stored *s, enum snap_work work)
 		j.bytes_per_s = 0;       /* nobody is served by this store until it is done */
 	}
 	if (snap_child_begin(n->program, work, &j, &n->incoming, &n->pid, &n->end) != ERR_OK) {
-		log_error("cannot start %s for a snapshot error=\"%s\"", n->program, strerror(errno));
-		snapshots_failed(s, ERR_IO);
+		log_error("cannot start %s for %s error=\"%s\"", n->program, words[work], strerror(errno));
+		if (work == SNAP_WORK_CHECK)
+			check_done(s, ERR_IO);
+		else
+			snapshots_failed(s, ERR_IO);
 		n->work = SNAP_WORK_NONE;
 		return;
 	}
-	log_info("%s begun applied=%" PRIu64 " pid=%ld", work == SNAP_WORK_COPY ? "snapshot" : "installing a snapshot",
-		 s->store.committed.applied, (long)n->pid);
+	log_info("%s begun applied=%" PRIu64 " pid=%ld", words[work], s->store.committed.applied, (long)n->pid);
 	loop_io_add(s->d->loop, &n->io, n->end, EPOLLIN, on_end, s);
 	loop_timer_set(s->d->loop, &n->deadline, deadline_of(s));
 }
@@ -194,6 +230,20 @@ static void snapshots_next(void *arg)
 		work_begin(s, SNAP_WORK_INSTALL);
 	else if (n->wanted && n->retry.slot == 0)
 		work_begin(s, SNAP_WORK_COPY);
+	else if (n->check_wanted)
+		work_begin(s, SNAP_WORK_CHECK);
+}
+
+static void on_check(void *arg)
+{
+	snapshots_check(arg);
+}
+
+void snapshots_check(struct stored *s)
+{
+	loop_timer_clear(s->d->loop, &s->snapshots.check);
+	s->snapshots.check_wanted = true;
+	snapshots_next(s);
 }
 
 void snapshots_want(struct stored *s, uint64_t index)
@@ -224,8 +274,8 @@ int snapshots_install(struct stored *s, const struct snapshot_id *id)
 		return ERR_OK;
 	}
 	n->installing = true;
-	/* A copy of what is about to be replaced is worth nothing; its end begins the install. */
-	if (n->work == SNAP_WORK_COPY)
+	/* A copy of what is about to be replaced, or a look at it, is worth nothing; its end begins the install. */
+	if (n->work == SNAP_WORK_COPY || n->work == SNAP_WORK_CHECK)
 		(void)kill(n->pid, SIGKILL);
 	snapshots_next(s);
 	return ERR_OK;
@@ -241,6 +291,8 @@ void snapshots_open(struct stored *s)
 		n->program = "/proc/self/exe";
 	loop_timer_init(&n->deadline, on_late, s);
 	loop_timer_init(&n->retry, snapshots_next, s);
+	loop_timer_init(&n->check, on_check, s);
+	check_later(s);
 	snapshots_look(s);
 	if (n->any)
 		log_info("newest snapshot index=%" PRIu64 " term=%" PRIu64 " revision=%" PRId64 " bytes=%" PRIu64,
@@ -253,6 +305,7 @@ void snapshots_close(struct stored *s)
 
 	loop_timer_clear(s->d->loop, &n->deadline);
 	loop_timer_clear(s->d->loop, &n->retry);
+	loop_timer_clear(s->d->loop, &n->check);
 	if (n->work == SNAP_WORK_NONE)
 		return;
 	(void)kill(n->pid, SIGKILL);
@@ -263,7 +316,7 @@ void snapshots_close(struct stored *s)
 
 void snapshots_report(const struct stored *s, struct admin_reply *r)
 {
-	static const char *const doing[] = {"nothing", "copy", "install"};
+	static const char *const doing[] = {"nothing", "copy", "install", "check"};
 	const struct snapshots *n = &s->snapshots;
 
 	admin_begin(r, "snapshot");
@@ -276,5 +329,6 @@ void snapshots_report(const struct stored *s, struct admin_reply *r)
 	admin_i64(r, "made", s->counters.snapshots_made.value);
 	admin_i64(r, "failed", s->counters.snapshots_failed.value);
 	admin_i64(r, "installed", s->counters.snapshots_installed.value);
+	admin_i64(r, "store_checks", s->counters.checks.value);
 	admin_end(r);
 }

@@ -6,6 +6,8 @@
  *
  *   IDLE -- one is wanted ---------> COPY ------ good: tell raftd, remove the older ---> IDLE
  *   IDLE -- raftd: install this ---> INSTALL --- good: switch the store, all links anew -> IDLE
+ *   IDLE -- nothing else to do, ---> CHECK ----- good: again after store_check_s ---------> IDLE
+ *           it is time                damage: stored ends, the next start begins a new store
  *           failed, killed or too slow: IDLE, and after a back-off again (a copy), or raftd is told
  */
 #ifndef QUORATE_SNAPSHOTS_H
@@ -31,6 +33,8 @@ struct snapshots {
 	uint64_t generation;             /* of the store that INSTALL makes */
 	struct loop_io io;
 	struct loop_timer deadline, retry;
+	struct loop_timer check;         /* runs: the store need not be looked at yet */
+	bool check_wanted;
 	mono_t began;
 	unsigned back_off_ms;
 };
@@ -41,6 +45,8 @@ void snapshots_close(struct stored *s);
 void snapshots_want(struct stored *s, uint64_t index);
 /* ERR_MALFORMED: nothing of this store's future. */
 int snapshots_install(struct stored *s, const struct snapshot_id *id);
+/* Looks for damage in the store as soon as nothing else is to be done. */
+void snapshots_check(struct stored *s);
 void snapshots_tell(struct stored *s);
 void snapshots_report(const struct stored *s, struct admin_reply *r);
 

@@ -72,6 +72,8 @@ static const char *store_distrust(struct store *s, const struct store_setup *set
 	if (g->cluster_id != setup->cluster_id || g->node_id != setup->node_id)
 		fatal("use the data_dir of this node",
 		      "%s belongs to node %" PRIu64 " of cluster %" PRIu64, s->dir, g->node_id, g->cluster_id);
+	if (!g->clean && strcmp(g->boot_id, GENERATION_DAMAGED) == 0)
+		return "it was found to be damaged";
 	if (!g->clean && strcmp(g->boot_id, boot_id) != 0)
 		return "the operating system has started anew and stored was not stopped in an orderly way before";
 	return generation_exists(s->dir, g->generation) ? NULL : "its file is gone";
@@ -120,6 +122,18 @@ static void store_mark_open(struct store *s, const char *boot_id)
 	g->clean = false;
 	memcpy(g->boot_id, boot_id, strlen(boot_id) + 1);
 	store_write_state(s, "mark the store as open");
+}
+
+_Noreturn void store_damaged(struct store *s)
+{
+	struct generation_state *g = &s->generation;
+
+	g->clean = false;
+	memcpy(g->boot_id, GENERATION_DAMAGED, sizeof GENERATION_DAMAGED);
+	store_write_state(s, "mark the store as damaged");
+	fatal("the disk or the memory of this machine is in doubt: test both. Nothing is lost: when stored is started "
+	      "again it builds the store anew from its newest snapshot and the log",
+	      "the store is damaged: see the line above");
 }
 
 /* A snapshot is newer than its store only if the store was to become it (snap_install). */

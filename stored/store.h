@@ -52,6 +52,9 @@ void store_apply(struct store *s, const struct log_entry *entry, struct apply_re
  */
 void store_switch(struct store *s, uint64_t generation);
 
+/* It has been found to be damaged: the process ends, and the next start begins a new store. */
+_Noreturn void store_damaged(struct store *s);
+
 /* One bounded step in a transaction of its own; false if there was nothing to do. */
 bool store_compact(struct store *s, size_t *removed);
 

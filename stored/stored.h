@@ -35,7 +35,9 @@
 	C(GAUGE,   snapshot_index, "index of the newest snapshot") \
 	C(GAUGE,   snapshot_bytes, "and its size") \
 	C(GAUGE,   snapshot_ms, "time that making the last one took") \
-	C(GAUGE,   snapshot_working, "1: one is being made, 2: installed") \
+	C(GAUGE,   snapshot_working, "1: one is being made, 2: installed, 3: the store is looked at for damage") \
+	C(COUNTER, checks, "times that the whole store was looked at, and found whole") \
+	C(GAUGE,   check_ms, "time that the last one took") \
 	C(GAUGE,   raftd_up, "raftd is linked") \
 	C(GAUGE,   leased_up, "leased is linked") \
 	C(GAUGE,   gateways, "gatewayds linked") \
@@ -98,6 +100,8 @@ struct stored {
 	struct link_server *raftd_server;
 	struct link *raftd;
 	uint64_t told;                   /* the applied index that raftd has been told */
+	size_t untold_bytes, untold_batches;   /* of its window, since then */
+	struct loop_timer tell;          /* it is told at the latest */
 	uint64_t commit;
 	uint64_t greeted;                /* the generation that its hello spoke of */
 	struct snapshots snapshots;
@@ -118,6 +122,8 @@ struct stored {
 	/* watchd */
 	struct link_server *watch_server;
 	struct link *watchd;
+	bool watch_follows;              /* it is told after each commit */
+	int64_t watch_compact;           /* the compact revision it was told */
 	int64_t watch_read;              /* history up to here has been read by it; -1: not told */
 	bool holding;                    /* compaction waits for it */
 	mono_t held_since;
@@ -138,6 +144,7 @@ void stored_stop(struct daemon *d);
 int stored_open_raftd(struct stored *s);
 /* Commits the transaction under way, if there is one, and tells everybody. */
 void stored_commit(struct stored *s);
+void stored_tell_raftd(struct stored *s);      /* at once, what it may not have been told yet */
 
 /* gateway_ipc.c: results, progress, status */
 int stored_open_gateways(struct stored *s);
@@ -153,6 +160,7 @@ bool stored_list_leases(struct stored *s);     /* the next page; true: another c
 /* watch_ipc.c: how far the store has come */
 int stored_open_watchd(struct stored *s);
 void stored_tell_watchd(struct stored *s);
+void stored_commit_watchd(struct stored *s);   /* after a commit, if it must know */
 /* Compacted history must stay a moment longer: watchd has still to read it. */
 bool stored_watch_holds(struct stored *s, mono_t now);
 

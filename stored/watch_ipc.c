@@ -27,8 +27,14 @@ void stored_tell_watchd(struct stored *s)
 	const struct mvcc_state *c = &s->store.committed;
 	struct store_news m = {s->store.generation.generation, c->revision, c->compact_revision};
 
-	if (s->watchd != NULL)
-		(void)link_send(s->watchd, MSG_NO_store_news, &store_news_desc, &m);
+	if (s->watchd != NULL && link_send(s->watchd, MSG_NO_store_news, &store_news_desc, &m) == ERR_OK)
+		s->watch_compact = c->compact_revision;
+}
+
+void stored_commit_watchd(struct stored *s)
+{
+	if (s->watch_follows || s->watch_compact != s->store.committed.compact_revision)
+		stored_tell_watchd(s);
 }
 
 static int watch_up(void *arg, struct link *l, const struct link_hello *peer)
@@ -43,6 +49,7 @@ static int watch_up(void *arg, struct link *l, const struct link_hello *peer)
 		link_drop(s->watchd, "a new watchd has come");
 	s->watchd = l;
 	s->watch_read = -1;
+	s->watch_follows = false;
 	log_info("watchd is there");
 	stored_tell_watchd(s);
 	return ERR_OK;
@@ -58,17 +65,30 @@ static void watch_down(void *arg, struct link *l, const char *reason)
 	log_info("watchd has gone reason=\"%s\"", reason);
 }
 
+/* What was committed before it began to follow, it may not have read. */
+static void watch_follow(struct stored *s, const struct store_news_follow *m)
+{
+	s->watch_follows = m->each;
+	if (m->each)
+		stored_tell_watchd(s);
+}
+
 static int watch_msg(void *arg, struct link *l, const struct msg_in *in)
 {
 	struct stored *s = arg;
-	const struct store_news_read *m = in->msg;
 
 	if (s->watchd != l || s->stopping)
 		return ERR_CLOSED;
-	if (in->row->number != MSG_NO_store_news_read)
+	switch (in->row->number) {
+	case MSG_NO_store_news_read:
+		s->watch_read = ((const struct store_news_read *)in->msg)->revision;
+		return ERR_OK;
+	case MSG_NO_store_news_follow:
+		watch_follow(s, in->msg);
+		return ERR_OK;
+	default:
 		return ERR_UNKNOWN_METHOD;
-	s->watch_read = m->revision;
-	return ERR_OK;
+	}
 }
 
 bool stored_watch_holds(struct stored *s, mono_t now)

@@ -65,6 +65,8 @@ static void read_history(struct watchd *w)
 	mono_t until = mono_add_us(mono_now(), LIMIT_WATCH_TURN_US), now = mono_now();
 	struct watch_stats stats;
 
+	watch_core_stats(w->core, &stats);
+	watchd_follow(w, stats.watches > 0);
 	if (!watchd_map(w)) {
 		if (w->generation != 0)
 			retry_in(w, WATCHD_MAP_RETRY_MS);

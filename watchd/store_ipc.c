@@ -27,6 +27,7 @@ static int stored_up(void *arg, struct link *l, const struct link_hello *peer)
 	w->stored = l;
 	w->generation = peer->resume;
 	w->read_told = -1;
+	w->follows = false;
 	return ERR_OK;
 }
 
@@ -61,6 +62,16 @@ void watchd_tell_read(struct watchd *w, int64_t head_rev)
 		return;
 	if (link_send(w->stored, MSG_NO_store_news_read, &store_news_read_desc, &m) == ERR_OK)
 		w->read_told = m.revision;
+}
+
+/* stored answers with news: what it has committed before it hears this is read all the same. */
+void watchd_follow(struct watchd *w, bool each)
+{
+	struct store_news_follow m = {each};
+
+	if (w->stored != NULL && w->follows != each &&
+	    link_send(w->stored, MSG_NO_store_news_follow, &store_news_follow_desc, &m) == ERR_OK)
+		w->follows = each;
 }
 
 static int map_open(struct watchd *w)

@@ -58,6 +58,7 @@ struct watchd {
 	struct link *stored;
 	uint64_t generation;             /* as stored says it; 0: not known yet */
 	int64_t compact_told, read_told; /* stored's compact revision; what it was told has been read */
+	bool follows;                    /* stored says each batch */
 	char *store_dir;
 	struct mvcc_env *env;            /* NULL: not mapped */
 	uint64_t mapped;
@@ -80,6 +81,7 @@ void watchd_drop_failed(struct watchd *w);
 /* store_ipc.c: news from stored, and the map */
 int watchd_dial_stored(struct watchd *w);
 void watchd_tell_read(struct watchd *w, int64_t head_rev);
+void watchd_follow(struct watchd *w, bool each);
 bool watchd_map(struct watchd *w);       /* the right generation is mapped */
 
 /* report.c: the admin socket */

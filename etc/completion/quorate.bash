@@ -4,7 +4,7 @@
 _quorate() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
 	local global="--endpoints --command-timeout --dial-timeout --write-out --hex --help"
-	local commands="get put del txn compaction lease watch status members member hash move-leader admin load bench init up version help"
+	local commands="get put del txn compaction lease watch lock elect status members member hash move-leader admin load bench init up version help"
 	local command= flags= i
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
@@ -20,6 +20,7 @@ _quorate() {
 	--consistency) COMPREPLY=($(compgen -W "l s" -- "$cur")); return ;;
 	--order) COMPREPLY=($(compgen -W "ASCEND DESCEND" -- "$cur")); return ;;
 	--sort-by) COMPREPLY=($(compgen -W "CREATE KEY MODIFY VALUE VERSION" -- "$cur")); return ;;
+	--signal) COMPREPLY=($(compgen -W "TERM INT HUP QUIT USR1 USR2 KILL STOP" -- "$cur")); return ;;
 	--format) COMPREPLY=($(compgen -W "tsv json length" -- "$cur")); return ;;
 	--dir|--bin-dir) COMPREPLY=($(compgen -d -- "$cur")); return ;;
 	--acked|--key) COMPREPLY=($(compgen -f -- "$cur")); return ;;
@@ -33,6 +34,8 @@ _quorate() {
 	txn) flags="--interactive" ;;
 	compaction|compact) flags="--physical" ;;
 	lease) flags="--keys --once" ;;
+	lock) flags="--ttl --try --wait --signal --no-kill --error-code" ;;
+	elect) flags="--listen --ttl" ;;
 	watch) flags="--interactive --prefix --from-key --rev --prev-kv --progress-notify" ;;
 	hash) flags="--rev" ;;
 	admin) flags="--dir --node" ;;
@@ -51,6 +54,7 @@ _quorate() {
 	case $command in
 	"") COMPREPLY=($(compgen -W "$commands" -- "$cur")) ;;
 	help) COMPREPLY=($(compgen -W "$commands" -- "$cur")) ;;
+	lock) COMPREPLY=($(compgen -c -- "$cur")) ;;
 	lease) COMPREPLY=($(compgen -W "grant revoke timetolive list keep-alive" -- "$cur")) ;;
 	member) COMPREPLY=($(compgen -W "list" -- "$cur")) ;;
 	admin) COMPREPLY=($(compgen -W "raftd stored leased watchd gatewayd help status metrics loglevel trace" -- "$cur")) ;;

@@ -8,7 +8,7 @@
 #include "base/err.h"
 #include "base/limits.h"
 #include "gatewayd/etcd/grpc_own.h"
-#include "gatewayd/http1.h"
+#include "gatewayd/http/http1.h"
 
 enum { GRPC_HEAD = 5, GRPC_PATH_BYTES = 256 };
 

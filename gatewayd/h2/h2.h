@@ -27,10 +27,27 @@
 #include "gatewayd/conn.h"
 
 struct h2_conn;
+struct h2_field;
+struct h2_stream;
+
+/*
+ * How what the owner says reaches the client: in HTTP/2's frames (h2_stream.c), or in another form
+ * (http/rpc.c: as JSON over HTTP/1.1). The functions below are calls of these.
+ */
+struct h2_wire {
+	void (*respond)(struct h2_stream *s, const struct h2_field *f, size_t n);
+	void (*respond_only)(struct h2_stream *s, const struct h2_field *f, size_t n);
+	void (*send)(struct h2_stream *s);
+	void (*finish)(struct h2_stream *s, const struct h2_field *f, size_t n);
+	void (*reset)(struct h2_stream *s);
+	void (*took)(struct h2_stream *s, size_t n);
+};
 
 struct h2_stream {
+	struct conn *c;
+	const struct h2_wire *wire;
 	struct list node;             /* of the connection's */
-	struct h2_conn *h;
+	struct h2_conn *h;            /* NULL: another wire's */
 	int32_t id;
 	/* the response */
 	struct buf out;               /* append, then h2_send */
@@ -71,14 +88,32 @@ struct conn *h2_conn_of(const struct h2_stream *s);
 
 /* The owner's buffers for requests are counted here; false: too much, and the caller refuses. */
 bool h2_count_in(struct h2_stream *s, size_t before, size_t after);
-void h2_took(struct h2_stream *s, size_t n);
+void h2_count_out(struct h2_stream *s);              /* for a wire: `out` has changed */
 
-void h2_respond(struct h2_stream *s, const struct h2_field *f, size_t n);
-void h2_send(struct h2_stream *s);                   /* `out` has grown */
-void h2_finish(struct h2_stream *s, const struct h2_field *f, size_t n);
-void h2_respond_only(struct h2_stream *s, const struct h2_field *f, size_t n);
-/* Ends it in the middle. */
-void h2_reset(struct h2_stream *s);
+static inline void h2_took(struct h2_stream *s, size_t n)
+{
+	s->wire->took(s, n);
+}
+static inline void h2_respond(struct h2_stream *s, const struct h2_field *f, size_t n)
+{
+	s->wire->respond(s, f, n);
+}
+static inline void h2_send(struct h2_stream *s)      /* `out` has grown */
+{
+	s->wire->send(s);
+}
+static inline void h2_finish(struct h2_stream *s, const struct h2_field *f, size_t n)
+{
+	s->wire->finish(s, f, n);
+}
+static inline void h2_respond_only(struct h2_stream *s, const struct h2_field *f, size_t n)
+{
+	s->wire->respond_only(s, f, n);
+}
+static inline void h2_reset(struct h2_stream *s)     /* ends it in the middle */
+{
+	s->wire->reset(s);
+}
 
 bool h2_room(const struct h2_stream *s);
 void h2_want_room(struct h2_stream *s);

@@ -11,14 +11,14 @@
 
 struct conn *h2_conn_of(const struct h2_stream *s)
 {
-	return s->h->c;
+	return s->c;
 }
 
 /* ---- memory ---- */
 
-static void h2_count_out(struct h2_stream *s)
+void h2_count_out(struct h2_stream *s)
 {
-	struct conn *c = s->h->c;
+	struct conn *c = s->c;
 
 	c->extra_out += s->out.cap - s->counted;
 	s->counted = s->out.cap;
@@ -27,7 +27,7 @@ static void h2_count_out(struct h2_stream *s)
 
 bool h2_count_in(struct h2_stream *s, size_t before, size_t after)
 {
-	struct conn *c = s->h->c;
+	struct conn *c = s->c;
 
 	c->extra_in += after - before;
 	conn_count(c);
@@ -59,6 +59,8 @@ void h2_stream_free(struct h2_stream *s)
 	mem_free(s);
 }
 
+static const struct h2_wire h2_wire;
+
 static int h2_begin(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
 	struct h2_conn *h = arg;
@@ -73,6 +75,8 @@ static int h2_begin(nghttp2_session *session, const nghttp2_frame *frame, void *
 		return 0;
 	}
 	s = mem_alloc(h->ops->size);
+	s->c = h->c;
+	s->wire = &h2_wire;
 	s->h = h;
 	s->id = frame->hd.stream_id;
 	buf_init(&s->out, 0);
@@ -144,10 +148,10 @@ static int h2_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
 	return h->c->state == CONN_DEAD ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }
 
-void h2_took(struct h2_stream *s, size_t n)
+static void h2_wire_took(struct h2_stream *s, size_t n)
 {
 	(void)nghttp2_session_consume_stream(s->h->session, s->id, n);
-	conn_touch(s->h->c);
+	conn_touch(s->c);
 }
 
 /* ---- responses ---- */
@@ -174,7 +178,7 @@ static size_t h2_put_fields(nghttp2_nv *nv, const struct h2_field *f, size_t n)
 
 static void h2_took_out(struct h2_stream *s, size_t n)
 {
-	struct conn *c = s->h->c;
+	struct conn *c = s->c;
 
 	s->out_pos += n;
 	s->moved = loop_now(c->set->loop);
@@ -219,7 +223,7 @@ static int h2_copy(nghttp2_session *session, nghttp2_frame *frame, const uint8_t
 		   nghttp2_data_source *source, void *arg)
 {
 	struct h2_stream *s = source->ptr;
-	struct buf *out = &s->h->c->out;
+	struct buf *out = &s->c->out;
 
 	(void)session;
 	(void)arg;
@@ -230,31 +234,31 @@ static int h2_copy(nghttp2_session *session, nghttp2_frame *frame, const uint8_t
 	return out->err == ERR_OK ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
-void h2_respond(struct h2_stream *s, const struct h2_field *f, size_t n)
+static void h2_wire_respond(struct h2_stream *s, const struct h2_field *f, size_t n)
 {
 	nghttp2_data_provider p = {.source.ptr = s, .read_callback = h2_read};
 	nghttp2_nv nv[H2_FIELDS];
 
 	CHECK(!s->responded);
 	s->responded = true;
-	s->moved = loop_now(s->h->c->set->loop);
+	s->moved = loop_now(s->c->set->loop);
 	(void)nghttp2_submit_response(s->h->session, s->id, nv, h2_put_fields(nv, f, n), &p);
-	conn_touch(s->h->c);
+	conn_touch(s->c);
 }
 
-void h2_send(struct h2_stream *s)
+static void h2_wire_send(struct h2_stream *s)
 {
 	CHECK(s->responded);
 	h2_count_out(s);
 	if (s->deferred) {
 		s->deferred = false;
-		s->moved = loop_now(s->h->c->set->loop);
+		s->moved = loop_now(s->c->set->loop);
 		(void)nghttp2_session_resume_data(s->h->session, s->id);
 	}
-	conn_touch(s->h->c);
+	conn_touch(s->c);
 }
 
-void h2_finish(struct h2_stream *s, const struct h2_field *f, size_t n)
+static void h2_wire_finish(struct h2_stream *s, const struct h2_field *f, size_t n)
 {
 	size_t bytes = 0, at = 0;
 
@@ -269,24 +273,33 @@ void h2_finish(struct h2_stream *s, const struct h2_field *f, size_t n)
 		s->trailers->nv[i].value = s->trailers->bytes + at;
 		at += f[i].value.len;
 	}
-	h2_send(s);
+	h2_wire_send(s);
 }
 
-void h2_respond_only(struct h2_stream *s, const struct h2_field *f, size_t n)
+static void h2_wire_respond_only(struct h2_stream *s, const struct h2_field *f, size_t n)
 {
 	nghttp2_nv nv[H2_FIELDS];
 
 	CHECK(!s->responded);
 	s->responded = true;
 	(void)nghttp2_submit_response(s->h->session, s->id, nv, h2_put_fields(nv, f, n), NULL);
-	conn_touch(s->h->c);
+	conn_touch(s->c);
 }
 
-void h2_reset(struct h2_stream *s)
+static void h2_wire_reset(struct h2_stream *s)
 {
 	(void)nghttp2_submit_rst_stream(s->h->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_INTERNAL_ERROR);
-	conn_touch(s->h->c);
+	conn_touch(s->c);
 }
+
+static const struct h2_wire h2_wire = {
+	.respond = h2_wire_respond,
+	.respond_only = h2_wire_respond_only,
+	.send = h2_wire_send,
+	.finish = h2_wire_finish,
+	.reset = h2_wire_reset,
+	.took = h2_wire_took,
+};
 
 /* All has been said: the rest of a request that goes on is of no interest. */
 static int h2_sent(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
@@ -307,13 +320,13 @@ static int h2_sent(nghttp2_session *session, const nghttp2_frame *frame, void *a
 
 bool h2_room(const struct h2_stream *s)
 {
-	return h2_waiting(s) < LIMIT_CONN_OUT_HIGH && s->h->c->extra_out < LIMIT_CONN_OUT_MAX;
+	return h2_waiting(s) < LIMIT_CONN_OUT_HIGH && s->c->extra_out < LIMIT_CONN_OUT_MAX;
 }
 
 void h2_want_room(struct h2_stream *s)
 {
 	s->wants_room = true;
-	conn_touch(s->h->c);
+	conn_touch(s->c);
 }
 
 void h2_stream_callbacks(nghttp2_session_callbacks *cb)

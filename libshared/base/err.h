@@ -16,7 +16,7 @@ enum err_grpc {
 	GRPC_OK = 0, GRPC_CANCELED = 1, GRPC_UNKNOWN = 2, GRPC_INVALID_ARGUMENT = 3,
 	GRPC_DEADLINE_EXCEEDED = 4, GRPC_NOT_FOUND = 5, GRPC_ALREADY_EXISTS = 6,
 	GRPC_PERMISSION_DENIED = 7, GRPC_RESOURCE_EXHAUSTED = 8, GRPC_FAILED_PRECONDITION = 9,
-	GRPC_OUT_OF_RANGE = 11, GRPC_UNIMPLEMENTED = 12, GRPC_INTERNAL = 13,
+	GRPC_ABORTED = 10, GRPC_OUT_OF_RANGE = 11, GRPC_UNIMPLEMENTED = 12, GRPC_INTERNAL = 13,
 	GRPC_UNAVAILABLE = 14, GRPC_DATA_LOSS = 15, GRPC_UNAUTHENTICATED = 16
 };
 
@@ -80,7 +80,12 @@ enum err_again { ERR_AGAIN_NO, ERR_AGAIN_SAFE, ERR_AGAIN_UNSURE };
 	E(CONFIG,          84, FAILED_PRECONDITION, NO,     "configuration error") \
 	E(NOT_FOUND,       85, NOT_FOUND,           NO,     "not found") \
 	E(EXISTS,          86, ALREADY_EXISTS,      NO,     "already exists") \
-	E(INTERNAL,        87, INTERNAL,            UNSURE, "internal error")
+	E(INTERNAL,        87, INTERNAL,            UNSURE, "internal error") \
+	/* the client library's own */ \
+	E(CANCELED,        88, CANCELED,            UNSURE, "canceled") \
+	E(LOST,            89, FAILED_PRECONDITION, NO,     "the session, or what it held, is lost") \
+	E(HELD,            90, FAILED_PRECONDITION, SAFE,   "held by somebody else") \
+	E(CONFLICT,        92, ABORTED,             SAFE,   "others have changed what was read")
 
 enum err {
 #define E(name, code, grpc, again, text) ERR_##name = (code),

@@ -26,7 +26,8 @@
 #define LIMIT_FRAME_BYTES (4u * MIB)           /* one message: batches stay far below */
 #define LIMIT_BATCH_BYTES (1u * MIB)           /* a batch is closed at this size... */
 #define LIMIT_BATCH_ITEMS 1024u                /* ...or at this many items; one item may exceed the bytes */
-#define LIMIT_APPLY_WINDOW_BYTES (8u * MIB)   /* sent to stored and not yet applied */
+#define LIMIT_APPLY_WINDOW_BYTES (8u * MIB)   /* sent to stored and not yet answered... */
+#define LIMIT_APPLY_WINDOW_BATCHES 256u       /* ...and in so many batches */
 #define LIMIT_LINK_QUEUE_BYTES (16u * MIB)     /* waiting to be written on one link */
 #define LIMIT_LINK_ARENA_BYTES (64u * MIB)     /* lists of one decoded message */
 #define LIMIT_LINK_HELLO_BYTES 256u            /* the first frame of a link */
@@ -81,6 +82,10 @@
 #define LIMIT_CONN_STALL_MS 30000u             /* a client takes no byte of its answers: dropped */
 #define LIMIT_CONN_LINGER_MS 2000u             /* for the last words to reach a client */
 #define LIMIT_REQUEST_TIMEOUT_MS 7000u         /* as etcd: 5 s + 2 election timeouts of 1 s */
+
+/* HTTP/1.1. */
+#define LIMIT_HTTP_HEAD_BYTES (16u * KIB)      /* request line and header fields */
+#define LIMIT_HTTP_BODY_BYTES (3u * MIB)       /* of a request, as JSON: base64 is a third longer */
 
 /* HTTP/2. */
 #define LIMIT_H2_STREAMS 1024u                 /* open at a time on one connection */

@@ -120,6 +120,8 @@ int okv_lmdb_open(const struct okv_lmdb_setup *s, struct okv **out);
  * done with this file, which is not dense where LMDB expects it: try again without.
  */
 int okv_lmdb_copy(struct okv *db, int fd, bool compact);
+/* How many rows each table says that it has, as of that transaction. */
+int okv_lmdb_rows(struct okv_txn *t, uint64_t rows[OKV_TABLES]);
 
 /* ---- memory ---- */
 

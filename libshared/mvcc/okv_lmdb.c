@@ -495,6 +495,19 @@ int okv_lmdb_copy(struct okv *db, int fd, bool compact)
 	return okv_lmdb_err(mdb_env_copyfd2(OKV_LMDB(db)->env, fd, compact ? MDB_CP_COMPACT : 0), "env_copy");
 }
 
+int okv_lmdb_rows(struct okv_txn *t, uint64_t rows[OKV_TABLES])
+{
+	const struct okv_lmdb *l = OKV_LMDB(t->db);
+	MDB_stat s;
+	int rc = 0;
+
+	for (unsigned i = 0; i < OKV_TABLES && rc == 0; i++) {
+		rc = mdb_stat(OKV_LMDB_TXN(t)->txn, l->dbi[i], &s);
+		rows[i] = rc == 0 ? s.ms_entries : 0;
+	}
+	return okv_lmdb_err(rc, "stat");
+}
+
 int okv_lmdb_open(const struct okv_lmdb_setup *s, struct okv **out)
 {
 	struct okv_lmdb *l = mem_alloc(sizeof *l);

@@ -4,7 +4,9 @@
  *
  * Hello resume: stored says its applied index, raftd its commit index. stored sends apply_state
  * first. raftd then sends committed entries from applied + 1 on, in order, without a gap; stored
- * answers each batch with the index it has applied. At most LIMIT_APPLY_WINDOW_BYTES are sent and not yet answered. An entry at or
+ * answers with the index it has applied: for all batches of APPLY_DONE_MS together, or at once when a
+ * quarter of the window is used. The window: at most LIMIT_APPLY_WINDOW_BYTES (of payload, and
+ * APPLY_ENTRY_ROOM an entry) in LIMIT_APPLY_WINDOW_BATCHES are sent and not yet answered. An entry at or
  * below the applied index is skipped by stored; a gap drops the link.
  */
 #ifndef QUORATE_LINK_APPLY_H
@@ -12,6 +14,8 @@
 
 #include "base/limits.h"
 #include "proto/msg.h"
+
+enum { APPLY_DONE_MS = 10, APPLY_ENTRY_ROOM = 64 };
 
 enum log_entry_kind { LOG_ENTRY_COMMAND = 1, LOG_ENTRY_NOOP = 2 };
 
@@ -62,7 +66,7 @@ MSG_DECLARE(apply_install, APPLY_INSTALL_FIELDS)
 MSG_DECLARE(apply_installed, APPLY_INSTALLED_FIELDS)
 
 #define LINK_APPLY(M) \
-	M(16, apply_batch, "raftd: apply these; answered by apply_done") \
+	M(16, apply_batch, "raftd: apply these; answered by apply_done, many by one") \
 	M(17, apply_done, "stored: applied up to here") \
 	M(18, apply_state, "stored: at the start, and when there is a new snapshot") \
 	M(19, apply_snapshot, "raftd: make a snapshot; apply_state when it is durable") \

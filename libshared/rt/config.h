@@ -37,6 +37,7 @@
 	C(U64, store_map_gb, "256", 1, 65536, "address space reserved for the store, GiB; no disk is used ahead") \
 	C(U64, snapshot_log_mb, "256", 4, 1048576, "size of the raft log at which it is cut behind a snapshot, MiB") \
 	C(U64, snapshot_rate_mb, "64", 1, 65536, "most MiB a second that a snapshot is copied or sent with") \
+	C(U64, store_check_s, "3600", 0, 31536000, "seconds from one look at the whole store for damage to the next; 0: never") \
 	C(U64, request_timeout_ms, "7000", 100, 600000, "longest wait of a client's request for the cluster") \
 	C(U64, watch_progress_ms, "600000", 100, 86400000, "between progress notifications of a quiet watch that asked for them") \
 	C(STR, log_level, "info", 0, 0, "error, warn, info or debug")

@@ -174,6 +174,12 @@ void link_dialer_close(struct link_dialer **dp)
 	mem_free(d);
 }
 
+void link_flush(struct link *l)
+{
+	if (l->state == LINK_UP)
+		stream_flush(l->stream);
+}
+
 size_t link_queued(const struct link *l)
 {
 	return l->state == LINK_UP ? stream_queued(l->stream) : 0;

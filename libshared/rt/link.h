@@ -85,6 +85,8 @@ void link_dialer_close(struct link_dialer **d);
  * message is larger than a frame. Nothing was queued unless ERR_OK.
  */
 int link_send(struct link *l, uint32_t number, const struct msg_desc *d, const void *msg);
+/* Writes what has gathered now, and not at the end of the turn: if somebody waits for just that. */
+void link_flush(struct link *l);
 /* Bytes queued and not yet handed to the kernel. */
 size_t link_queued(const struct link *l);
 /* No callback but `down` follows; that one, and the end of `l`, come at the end of the turn. */

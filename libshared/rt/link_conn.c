@@ -101,7 +101,7 @@ static int link_put(struct link *l, uint32_t number, const struct msg_desc *d, c
 	link_totals.frames_out++;
 	link_totals.bytes_out += out->len - start;
 	link_trace(l, "->", l->seq_out, d, msg);
-	if (loop_in_hooks(l->end->s.loop))
+	if (loop_hook_over(l->end->s.loop, &l->end->hook))
 		loop_again(l->end->s.loop);
 	return ERR_OK;
 }

@@ -28,12 +28,14 @@ struct loop {
 	struct loop_io wake, timer, signal;
 	bool again, stopped, in_hooks;
 	mono_t now;
+	uint64_t turn;
 	int64_t turn_us_max;
 
 	struct loop_heap timers;
 	mono_t armed;                 /* what the timerfd is set to */
 
 	struct loop_hook *hooks, *next_hook;
+	struct loop_task *deferred;   /* newest first */
 
 	/* Events of the turn; those behind at_event are still to come. */
 	struct epoll_event events[LOOP_EVENTS];
@@ -144,7 +146,7 @@ void loop_task_cancel(struct loop *l, struct loop_task *t)
 {
 	pthread_mutex_lock(&l->mutex);
 	if (t->queued) {
-		if (!loop_unlink(&l->running, t)) {
+		if (!loop_unlink(&l->running, t) && !loop_unlink(&l->deferred, t)) {
 			CHECK(loop_unlink(&l->posted, t));
 			for (l->posted_end = &l->posted; *l->posted_end != NULL;)
 				l->posted_end = &(*l->posted_end)->next;
@@ -154,11 +156,23 @@ void loop_task_cancel(struct loop *l, struct loop_task *t)
 	pthread_mutex_unlock(&l->mutex);
 }
 
+/* `queued` is the mutex's, the list ours: a task is posted or deferred, not both. */
+void loop_defer(struct loop *l, struct loop_task *t)
+{
+	pthread_mutex_lock(&l->mutex);
+	if (!t->queued) {
+		t->queued = true;
+		t->next = l->deferred;
+		l->deferred = t;
+	}
+	pthread_mutex_unlock(&l->mutex);
+}
+
 void loop_hook_add(struct loop *l, struct loop_hook *h, void (*fn)(void *arg), void *arg)
 {
 	struct loop_hook **at = &l->hooks;
 
-	*h = (struct loop_hook){fn, arg, NULL};
+	*h = (struct loop_hook){.fn = fn, .arg = arg};
 	while (*at != NULL)
 		at = &(*at)->next;
 	*at = h;
@@ -176,6 +190,11 @@ void loop_hook_del(struct loop *l, struct loop_hook *h)
 			l->next_hook = h->next;
 		return;
 	}
+}
+
+bool loop_hook_over(const struct loop *l, const struct loop_hook *h)
+{
+	return l->in_hooks && h->turn == l->turn;
 }
 
 void loop_again(struct loop *l)
@@ -201,13 +220,11 @@ void loop_on_signal(struct loop *l, int signo, void (*fn)(void *arg, int signo),
 	l->signal.fd = fd;
 }
 
-static void loop_read_wake(void *arg, uint32_t events)
+/* Edge-triggered: each write to it ends a wait, and nobody has to read it. */
+static void loop_woken(void *arg, uint32_t events)
 {
-	struct loop *l = arg;
-	uint64_t n;
-
+	(void)arg;
 	(void)events;
-	CHECK(read(l->wake.fd, &n, sizeof n) == sizeof n || errno == EAGAIN);
 }
 
 static void loop_read_timer(void *arg, uint32_t events)
@@ -250,8 +267,8 @@ struct loop *loop_new(void)
 	sigemptyset(&none);
 	l->signal_set = none;
 	l->epoll_fd = loop_fd(epoll_create1(EPOLL_CLOEXEC), "epoll_create1");
-	loop_io_add(l, &l->wake, loop_fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd"), EPOLLIN,
-		    loop_read_wake, l);
+	loop_io_add(l, &l->wake, loop_fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd"),
+		    EPOLLIN | EPOLLET, loop_woken, l);
 	loop_io_add(l, &l->timer,
 		    loop_fd(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), "timerfd"),
 		    EPOLLIN, loop_read_timer, l);
@@ -340,14 +357,14 @@ static void loop_run_events(struct loop *l)
 	l->n_events = 0;
 }
 
-static struct loop_task *loop_next_task(struct loop *l)
+static struct loop_task *loop_next_task(struct loop *l, struct loop_task **list)
 {
 	struct loop_task *t;
 
 	pthread_mutex_lock(&l->mutex);
-	t = l->running;
+	t = *list;
 	if (t != NULL) {
-		l->running = t->next;
+		*list = t->next;
 		t->queued = false;
 	}
 	pthread_mutex_unlock(&l->mutex);
@@ -366,7 +383,7 @@ static void loop_run_tasks(struct loop *l)
 	l->posted = NULL;
 	l->posted_end = &l->posted;
 	pthread_mutex_unlock(&l->mutex);
-	while ((t = loop_next_task(l)) != NULL)
+	while ((t = loop_next_task(l, &l->running)) != NULL)
 		t->fn(t->arg);
 }
 
@@ -388,12 +405,22 @@ static void loop_run_hooks(struct loop *l)
 	struct loop_hook *h;
 
 	l->in_hooks = true;
+	l->turn++;
 	l->next_hook = l->hooks;
 	while ((h = l->next_hook) != NULL) {
 		l->next_hook = h->next;
+		h->turn = l->turn;
 		h->fn(h->arg);
 	}
 	l->in_hooks = false;
+}
+
+static void loop_run_deferred(struct loop *l)
+{
+	struct loop_task *t;
+
+	while (l->deferred != NULL && (t = loop_next_task(l, &l->deferred)) != NULL)
+		t->fn(t->arg);
 }
 
 void loop_turn(struct loop *l, int max_wait_ms)
@@ -405,6 +432,7 @@ void loop_turn(struct loop *l, int max_wait_ms)
 	loop_run_tasks(l);
 	loop_run_timers(l);
 	loop_run_hooks(l);
+	loop_run_deferred(l);
 	us = mono_sub_us(mono_now(), l->now);
 	if (us > l->turn_us_max)
 		l->turn_us_max = us;

@@ -4,7 +4,8 @@
  * One thread owns it and all state of the daemon; only loop_post may be called from elsewhere.
  *
  * A turn: wait; run descriptor callbacks, posted tasks and due timers; then run the turn-end
- * hooks, where links and connections write once what the turn has gathered.
+ * hooks, where links and connections write once what the turn has gathered; then what was
+ * deferred, since nobody waits for it.
  */
 #ifndef QUORATE_LOOP_H
 #define QUORATE_LOOP_H
@@ -60,16 +61,21 @@ struct loop_task {
 };
 void loop_task_init(struct loop_task *t, void (*fn)(void *arg), void *arg);
 void loop_post(struct loop *l, struct loop_task *t);
-void loop_task_cancel(struct loop *l, struct loop_task *t);   /* loop thread only */
+/* Loop thread only. */
+void loop_defer(struct loop *l, struct loop_task *t);   /* behind the hooks: it must not send */
+void loop_task_cancel(struct loop *l, struct loop_task *t);
 
 /* Turn-end hooks run in the order of their registration, each turn. */
 struct loop_hook {
 	void (*fn)(void *arg);
 	void *arg;
 	struct loop_hook *next;
+	uint64_t turn;        /* the last one that it was run in */
 };
 void loop_hook_add(struct loop *l, struct loop_hook *h, void (*fn)(void *arg), void *arg);
 void loop_hook_del(struct loop *l, struct loop_hook *h);
+/* Its run of this turn has begun: what is gathered for it now needs another one (loop_again). */
+bool loop_hook_over(const struct loop *l, const struct loop_hook *h);
 
 /* One more turn at once instead of waiting: for work done in bounded steps. */
 void loop_again(struct loop *l);

@@ -10,7 +10,6 @@
  */
 #include "rt/stream.h"
 
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -28,29 +27,20 @@
 
 enum { STREAM_READ_BYTES = 256 * 1024, STREAM_KEEP_BYTES = 1024 * 1024, STREAM_ACCEPT_RETRY_MS = 100 };
 
-/* Who has the write aio, and whether the loop wants to be woken when it is done. */
-enum stream_write {
-	STREAM_IDLE,    /* the loop's */
-	STREAM_BUSY,    /* nng's; if all goes well nobody waits for it */
-	STREAM_WANTED,  /* nng's; its end posts write_task */
-	STREAM_DONE     /* the loop's again, wholly written; not yet noticed */
-};
-
 struct stream {
 	struct loop *loop;
 	nng_stream *nng;
 	const struct stream_ops *ops;
 	void *arg;
-	bool in_callback, reading, paused, gone, tell;
+	bool in_callback, reading, writing, paused, gone, tell;
 
 	nng_aio *read_aio;
-	struct loop_task read_task, resume_task;
+	struct loop_task read_task, resume_task, again_task;
 	uint8_t *in;
 	size_t in_len, in_cap, in_max;
 
 	nng_aio *write_aio, *now_aio;
 	struct loop_task write_task, tell_task;
-	atomic_int write;           /* enum stream_write */
 	struct buf out;             /* gathers */
 	struct buf flight;          /* being written, from flight_off */
 	size_t flight_off;
@@ -113,8 +103,9 @@ static void stream_room(struct stream *s)
 	s->in_cap = cap;
 }
 
-static void stream_read(struct stream *s)
+static void stream_read(void *arg)
 {
+	struct stream *s = arg;
 	nng_iov iov;
 
 	if (s->reading || s->paused || s->gone || s->in_len == s->in_max)
@@ -171,7 +162,8 @@ static void stream_on_read(void *arg)
 	s->in_len += nng_aio_count(s->read_aio);
 	CHECK(s->in_len <= s->in_cap);
 	stream_show(s);
-	stream_read(s);
+	/* Two system calls and nng's locks: not before what we have just read is answered. */
+	loop_defer(s->loop, &s->again_task);
 }
 
 static void stream_on_resume(void *arg)
@@ -196,16 +188,12 @@ void stream_resume(struct stream *s)
 
 /* ---- writing */
 
-/* nng's thread. Alone among the callbacks it may leave the loop asleep: nobody waits for it. */
+/* nng's thread */
 static void stream_write_done(void *arg)
 {
 	struct stream *s = arg;
-	int busy = STREAM_BUSY;
-	bool whole = nng_aio_result(s->write_aio) == 0 &&
-		     nng_aio_count(s->write_aio) == s->flight.len - s->flight_off;
 
-	if (!whole || !atomic_compare_exchange_strong(&s->write, &busy, STREAM_DONE))
-		loop_post(s->loop, &s->write_task);
+	loop_post(s->loop, &s->write_task);
 }
 
 static void stream_send(struct stream *s, nng_aio *aio)
@@ -218,7 +206,7 @@ static void stream_send(struct stream *s, nng_aio *aio)
 
 static void stream_submit(struct stream *s)
 {
-	atomic_store(&s->write, s->tell || s->out.len > 0 ? STREAM_WANTED : STREAM_BUSY);
+	s->writing = true;
 	stream_send(s, s->write_aio);
 }
 
@@ -245,31 +233,11 @@ static void stream_landed(struct stream *s)
 	s->flight_off = 0;
 }
 
-/* Takes back what was written while nobody waited. */
-static void stream_notice(struct stream *s)
-{
-	if (atomic_load(&s->write) != STREAM_DONE)
-		return;
-	atomic_store(&s->write, STREAM_IDLE);
-	stream_landed(s);
-}
-
-static void stream_want(struct stream *s)
-{
-	int busy = STREAM_BUSY;
-
-	if (!atomic_compare_exchange_strong(&s->write, &busy, STREAM_WANTED))
-		stream_notice(s);
-}
-
 void stream_flush(struct stream *s)
 {
 	struct buf swap;
 
-	if (s->out.len == 0 || s->gone)
-		return;
-	stream_want(s);
-	if (atomic_load(&s->write) != STREAM_IDLE)
+	if (s->out.len == 0 || s->gone || s->writing)
 		return;
 	swap = s->flight;
 	s->flight = s->out;
@@ -277,11 +245,11 @@ void stream_flush(struct stream *s)
 	s->out.max = s->flight.max;
 	if (!stream_write_now(s)) {
 		stream_submit(s);
-	} else {
-		stream_landed(s);
-		if (s->tell)
-			loop_post(s->loop, &s->tell_task);
+		return;
 	}
+	stream_landed(s);
+	if (s->tell)
+		loop_post(s->loop, &s->tell_task);
 }
 
 static void stream_say_sent(void *arg)
@@ -302,7 +270,7 @@ static void stream_on_write(void *arg)
 	struct stream *s = arg;
 	int rv = nng_aio_result(s->write_aio);
 
-	atomic_store(&s->write, STREAM_IDLE);
+	s->writing = false;
 	if (rv != 0) {
 		stream_gone(s, stream_reason(rv));
 		return;
@@ -320,15 +288,13 @@ static void stream_on_write(void *arg)
 
 size_t stream_queued(struct stream *s)
 {
-	stream_notice(s);
 	return s->out.len + (s->flight.len - s->flight_off);
 }
 
 void stream_tell(struct stream *s)
 {
 	s->tell = true;
-	stream_want(s);
-	if (atomic_load(&s->write) == STREAM_IDLE && s->out.len == 0)
+	if (!s->writing && s->out.len == 0)
 		loop_post(s->loop, &s->tell_task);
 }
 
@@ -350,11 +316,11 @@ static struct stream *stream_new(struct loop *loop, nng_stream *nng)
 
 	s->loop = loop;
 	s->nng = nng;
-	atomic_init(&s->write, STREAM_IDLE);
 	loop_task_init(&s->read_task, stream_on_read, s);
 	loop_task_init(&s->write_task, stream_on_write, s);
 	loop_task_init(&s->tell_task, stream_say_sent, s);
 	loop_task_init(&s->resume_task, stream_on_resume, s);
+	loop_task_init(&s->again_task, stream_read, s);
 	stream_nng(nng_aio_alloc(&s->read_aio, stream_read_done, s));
 	stream_nng(nng_aio_alloc(&s->write_aio, stream_write_done, s));
 	stream_nng(nng_aio_alloc(&s->now_aio, NULL, NULL));
@@ -385,6 +351,7 @@ void stream_close(struct stream **sp)
 	loop_task_cancel(s->loop, &s->write_task);
 	loop_task_cancel(s->loop, &s->tell_task);
 	loop_task_cancel(s->loop, &s->resume_task);
+	loop_task_cancel(s->loop, &s->again_task);
 	nng_aio_free(s->read_aio);
 	nng_aio_free(s->write_aio);
 	nng_aio_free(s->now_aio);

@@ -6,6 +6,7 @@
  *
  *   replay_TARGET [FILE...]     only these files
  *   QUORATE_ROUNDS=N            N times as many mutations
+ *   QUORATE_SEED=N              others than usual
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -117,12 +118,12 @@ static size_t change(uint8_t *bytes, size_t len, uint64_t *rng)
 	}
 }
 
-static void mutate(uint64_t count)
+static void mutate(uint64_t first, uint64_t count)
 {
 	static uint8_t bytes[INPUT_MAX];
 
 	for (uint64_t i = 0; i < count; i++) {
-		uint64_t rng = i;
+		uint64_t rng = first + i;
 		const struct input *from = &corpus[draw(&rng, n_corpus)];
 		size_t len = from->len;
 
@@ -155,6 +156,7 @@ static unsigned long mutations_of(const char *target)
 int main(int argc, char **argv)
 {
 	const char *top = getenv("srcdir"), *rounds = getenv("QUORATE_ROUNDS");
+	const char *seed = getenv("QUORATE_SEED");
 	const char *target = target_of(argv[0]);
 	char pattern[4096];
 	glob_t g = {0};
@@ -182,7 +184,7 @@ int main(int argc, char **argv)
 	printf("ok 1 - %s takes the %zu inputs of its corpus\n", target, n_corpus);
 	(void)fflush(stdout);
 	if (argc == 1) {
-		mutate(count);
+		mutate(seed ? strtoull(seed, NULL, 10) : 0, count);
 		printf("ok 2 - %s takes %lu mutations of them\n", target, count);
 	}
 	for (size_t i = 0; i < n_corpus; i++)

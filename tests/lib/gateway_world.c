@@ -2,6 +2,7 @@
 #include "tests/lib/gateway_world.h"
 
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #include "base/check.h"
 #include "base/err.h"
@@ -182,7 +183,18 @@ static int io_send_raft(void *arg, uint32_t number, const struct msg_desc *d, co
 	if (!w->g.raft.up)
 		return ERR_CLOSED;
 	net_send(&w->to_raftd, mono_now(), number, d, msg);
+	w->raft_unwritten = true;
 	return ERR_OK;
+}
+
+static void io_flush_raft(void *arg)
+{
+	struct world *w = arg;
+	char byte;
+
+	if (w->raft_unwritten && w->witness != NULL)
+		w->n_written_first += recv(w->witness->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0;
+	w->raft_unwritten = false;
 }
 
 static int io_send_store(void *arg, uint32_t number, const struct msg_desc *d, const void *msg)
@@ -254,8 +266,8 @@ static void io_map_close(void *arg, struct mvcc_env **env)
 struct world *world_new_down(int64_t timeout_ms)
 {
 	struct world *w = mem_alloc(sizeof *w);
-	struct gateway_io io = {io_send_raft, io_send_store, io_send_lease, io_send_watch, io_incarnation, io_hello_again,
-				io_map_open, io_map_close, w};
+	struct gateway_io io = {io_send_raft, io_send_store, io_send_lease, io_send_watch, io_flush_raft, io_incarnation,
+				io_hello_again, io_map_open, io_map_close, w};
 
 	log_set_level(LOG_ERROR);
 	w->seed = 1;

@@ -34,6 +34,9 @@ struct world {
 	int refuses;                  /* the error of every proposal and read; 0: none */
 	bool mute_results;            /* results are lost on their way */
 	size_t n_proposals, n_reads, n_status;
+	bool raft_unwritten;          /* raftd was sent something since the last flush */
+	struct rpc_peer *witness;     /* or NULL: a client that has not been answered yet... */
+	size_t n_written_first;       /* ...when so often raftd's link was written */
 	/* stored */
 	struct small_store store;
 	uint64_t generation;

@@ -55,11 +55,15 @@ def on_signal(number, _):
 
 
 def tap(cases, always=()):
-    """Runs the functions in order, prints TAP, exits. An argument runs only cases with that in their name.
+    """Runs the functions in order, prints TAP, exits. An argument runs only cases with that in their name;
+    --list prints the names.
 
     `always` are the first and the last case if the others share something: they run anyway.
     """
     only = sys.argv[1] if len(sys.argv) > 1 else ""
+    if only == "--list":
+        print("\n".join(c.__name__ for c in cases))
+        sys.exit(0)
     cases = [*always[:1], *(c for c in cases if only in c.__name__), *always[1:]]
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
         signal.signal(number, on_signal)

@@ -12,6 +12,7 @@
 #include "proto/msg.h"
 #include "rt/link.h"
 #include "rt/loop.h"
+#include "tests/lib/tap.h"
 
 #define PAIR_NOTE_FIELDS(F, L, O) \
 	F(U64, number, "") \
@@ -57,9 +58,8 @@ int link_pair_send(struct link_pair_end *e, uint64_t number, size_t size);
 void link_pair_send_in_hook(struct link_pair *p, unsigned n);
 
 /* Turns the loops until the condition holds; a test that waits longer has failed. */
-enum { UNTIL_MS = 20000 };
 #define UNTIL_(cond, turn) do { \
-		mono_t until_ = mono_add_ms(mono_now(), UNTIL_MS); \
+		mono_t until_ = mono_add_ms(mono_now(), TAP_PATIENCE_MS); \
 		while (!(cond)) { \
 			tap_ok(mono_before(mono_now(), until_), "in time: " #cond, __FILE__, __LINE__); \
 			turn; \

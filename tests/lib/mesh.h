@@ -61,7 +61,7 @@ uint64_t mesh_refused(const struct mesh *t, uint64_t id);
 uint64_t mesh_bad_frames(const struct mesh *t, uint64_t id);
 
 #define MESH_UNTIL(t, cond) do { \
-		mono_t until_ = mono_add_ms(mono_now(), 20000); \
+		mono_t until_ = mono_add_ms(mono_now(), TAP_PATIENCE_MS); \
 		while (!(cond)) { \
 			tap_ok(mono_before(mono_now(), until_), "in time: " #cond, __FILE__, __LINE__); \
 			loop_turn((t)->loop, 5); \

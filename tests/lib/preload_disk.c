@@ -20,7 +20,6 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -32,6 +31,7 @@ struct fault {
 	int error;               /* 0: none */
 	bool half;
 	long slow_ms;
+	char rules[RULES_BYTES]; /* all of them, as they were when it was found */
 };
 
 static struct {
@@ -73,24 +73,30 @@ static void rule_apply(const char *line, const char *op, const char *path, struc
 		f->slow_ms = arg;
 }
 
-static struct fault fault_of(const char *op, int fd)
+/* False if there are none. */
+static bool rules_read(char text[RULES_BYTES])
 {
 	const char *name = getenv("QUORATE_FAULT_DISK");
+	int fd = name ? (int)syscall(SYS_openat, AT_FDCWD, name, O_RDONLY | O_CLOEXEC) : -1;
+	long n;
+
+	if (fd < 0)
+		return false;
+	n = syscall(SYS_read, fd, text, RULES_BYTES - 1);
+	(void)syscall(SYS_close, fd);
+	text[n > 0 ? n : 0] = 0;
+	return n > 0;
+}
+
+static struct fault fault_of(const char *op, int fd)
+{
 	char text[RULES_BYTES], link[64], path[1024], *rest = text, *line;
 	struct fault f = {.error = 0};
 	long n;
-	int rules_fd;
 
-	if (name == NULL)
+	if (!rules_read(text))
 		return f;
-	rules_fd = (int)syscall(SYS_openat, AT_FDCWD, name, O_RDONLY | O_CLOEXEC);
-	if (rules_fd < 0)
-		return f;
-	n = syscall(SYS_read, rules_fd, text, sizeof text - 1);
-	(void)syscall(SYS_close, rules_fd);
-	if (n <= 0)
-		return f;
-	text[n] = 0;
+	(void)snprintf(f.rules, sizeof f.rules, "%s", text);
 	(void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
 	n = readlink(link, path, sizeof path - 1);
 	if (n <= 0)
@@ -103,30 +109,19 @@ static struct fault fault_of(const char *op, int fd)
 	return f;
 }
 
-static bool rules_are(const struct stat *before)
+static void be_slow(const struct fault *f)
 {
-	const char *name = getenv("QUORATE_FAULT_DISK");
-	struct stat now;
-
-	return name != NULL && stat(name, &now) == 0 && now.st_ino == before->st_ino;
-}
-
-static void be_slow(long ms)
-{
-	const char *name = getenv("QUORATE_FAULT_DISK");
 	struct timespec piece = {0, 10 * 1000000};
-	struct stat before;
+	char now[RULES_BYTES];
 
-	if (name == NULL || stat(name, &before) != 0)
-		return;
-	for (; ms > 0 && rules_are(&before); ms -= 10)
+	for (long ms = f->slow_ms; ms > 0 && rules_read(now) && strcmp(now, f->rules) == 0; ms -= 10)
 		(void)nanosleep(&piece, NULL);
 }
 
 /* Takes its time; false: fails, errno is set. */
 static bool passes(const struct fault *f)
 {
-	be_slow(f->slow_ms);
+	be_slow(f);
 	if (f->error == 0)
 		return true;
 	errno = f->error;

@@ -8,7 +8,7 @@
 
 #include "tests/lib/fake_raftd.h"
 
-enum { FILE_BYTES = 40 * LIMIT_SNAPSHOT_CHUNK_BYTES + 100, WIRE_MAX = 64, PATIENCE_MS = 20000 };
+enum { FILE_BYTES = 40 * LIMIT_SNAPSHOT_CHUNK_BYTES + 100, WIRE_MAX = 64 };
 
 struct raft {
 	struct raft_effect fx[4];
@@ -47,7 +47,7 @@ void end(void);
 void have_snapshot(void);
 
 #define UNTIL(cond) do { \
-		mono_t until_ = mono_add_ms(mono_now(), PATIENCE_MS); \
+		mono_t until_ = mono_add_ms(mono_now(), TAP_PATIENCE_MS); \
 		while (!(cond)) { \
 			tap_ok(mono_before(mono_now(), until_), "in time: " #cond, __FILE__, __LINE__); \
 			loop_turn(fake.n->d->loop, 2); \

@@ -120,3 +120,17 @@ uint64_t tap_rand(uint64_t *state)
 	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
 	return z ^ z >> 31;
 }
+
+uint64_t tap_seed(uint64_t first)
+{
+	const char *s = getenv("QUORATE_SEED");
+
+	return s ? strtoull(s, NULL, 10) : first;
+}
+
+uint64_t tap_rounds(uint64_t normal)
+{
+	const char *s = getenv("QUORATE_ROUNDS");
+
+	return s ? normal * strtoull(s, NULL, 10) : normal;
+}

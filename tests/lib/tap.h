@@ -30,6 +30,9 @@ struct tap_case {
 		return tap_main(argc, argv, tap_cases, sizeof tap_cases / sizeof tap_cases[0]); \
 	}
 
+/* What must come true has so long on a busy machine; only what hangs waits for the end of it. */
+enum { TAP_PATIENCE_MS = 60000 };
+
 /* A failed check ends the case (longjmp): the ones behind it would only add noise. */
 #define OK(cond) tap_ok((cond), #cond, __FILE__, __LINE__)
 #define EQ_INT(got, want) tap_eq_int((int64_t)(got), (int64_t)(want), #got " == " #want, __FILE__, __LINE__)
@@ -45,5 +48,10 @@ const char *tap_dir(void);
 
 /* splitmix64: a seeded source for randomised cases; print the seed when one fails. */
 uint64_t tap_rand(uint64_t *state);
+
+/* Seeded cases search elsewhere, and longer, if they are told to: QUORATE_SEED instead of the first
+ * seed, QUORATE_ROUNDS times as many. */
+uint64_t tap_seed(uint64_t first);
+uint64_t tap_rounds(uint64_t normal);
 
 #endif

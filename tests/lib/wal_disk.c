@@ -11,7 +11,7 @@
 #include "tests/lib/tap.h"
 
 #define SECTOR 512u
-#define NAMES 256u
+#define NAMES 1024u
 #define FDS 64u
 
 struct node {

@@ -33,7 +33,7 @@ scripts_pass_shellcheck() {
 }
 
 manuals_pass_mandoc() {
-	for f in "$top"/*d/*.8 "$top"/ctl/*.1 "$top"/docs/*.[1-8]; do
+	for f in "$top"/*d/*.8 "$top"/ctl/*.1 "$top"/client/man/*.3 "$top"/docs/*.[1-8]; do
 		mandoc -Tlint -W warning "$f" 2>&1
 	done
 }

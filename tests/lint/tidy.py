@@ -12,11 +12,13 @@ TOP = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else
                       os.environ.get("srcdir", os.path.join(os.path.dirname(__file__), "..", "..")))
 CODE = ("libshared", "raftd", "stored", "leased", "watchd", "gatewayd", "client", "ctl", "tests", "bench")
 FILE_LINES, HEADER_LINES, FUNCTION_LINES = 600, 250, 70
+MANUAL_HEADER, MANUAL_LINES = "client/quorate.h", 1000   # the one public header is its own manual
 
 # library -> what its include lines look like, and who alone may include it
 ONE_INCLUDER = {
     "nng": (r"<nng/", ("libshared/rt/stream.c",)),
     "msgpack": (r"<msgpack", ("libshared/proto/wire.c",)),
+    "jansson": (r"<jansson\.h>", ("gatewayd/http/pbjson_in.c",)),
     "nghttp2": (r"<nghttp2/", ("gatewayd/h2/", "tests/", "bench/")),
     "lmdb": (r"<lmdb\.h>", ("libshared/mvcc/okv_lmdb.c", "bench/")),
     "sodium": (r"<sodium", ("raftd/noise", "libshared/rt/keyfile.c", "libshared/mvcc/",
@@ -76,6 +78,8 @@ def files_are_short():
     for path, text in files((".c", ".h", ".py", ".sh")):
         n = text.count("\n")
         most = HEADER_LINES if path.endswith(".h") and not path.startswith("tests/") else FILE_LINES
+        if path == MANUAL_HEADER:
+            most = MANUAL_LINES
         if n > most:
             yield f"{path}: {n} lines, at most {most}"
 

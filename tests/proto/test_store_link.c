@@ -245,8 +245,8 @@ static struct world *world_new(uint64_t seed, const struct faults *f)
 
 static void world_run(const struct faults *f, unsigned seeds, unsigned least)
 {
-	for (unsigned s = 1; s <= seeds; s++) {
-		struct world *w = world_new(s * 104729u, f);
+	for (uint64_t i = 0; i < tap_rounds(seeds); i++) {
+		struct world *w = world_new((tap_seed(1) + i) * 104729u, f);
 
 		while (w->n_waits_answered < WAITS || w->n_asks_answered < ASKS)
 			world_step(w);

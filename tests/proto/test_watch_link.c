@@ -107,7 +107,8 @@ static struct watch_world *chaos_run(uint64_t seed, const struct chaos *c, int t
 
 static void chaos(const struct chaos *c, uint64_t seeds)
 {
-	for (uint64_t seed = 1; seed <= seeds; seed++) {
+	for (uint64_t i = 0; i < tap_rounds(seeds); i++) {
+		uint64_t seed = tap_seed(1) + i;
 		struct watch_world *w = chaos_run(seed, c, 600);
 
 		if (w->fault != NULL)
@@ -142,8 +143,8 @@ static bool is_found(const struct chaos *c)
 {
 	bool found = false;
 
-	for (uint64_t seed = 1; seed <= 10; seed++) {
-		struct watch_world *w = chaos_run(seed, c, 600);
+	for (uint64_t i = 0; i < 10; i++) {
+		struct watch_world *w = chaos_run(tap_seed(1) + i, c, 600);
 
 		found = found || w->fault != NULL;
 		watch_world_free(w);

@@ -10,7 +10,8 @@ A .bug file: the claim in its first line, then `seeds: N`, `options: ...` (of qu
 `finds: PATTERN` (optional, what the failure must say), then pieces of `file: PATH`, `--- old`,
 lines, `+++ new`, lines.
 
-Usage: planted.py [PART_OF_A_NAME]     QUORATE_BUILD is the build folder (default: .)
+Usage: planted.py [PART_OF_A_NAME]     QUORATE_BUILD is the build folder (default: .), QUORATE_JOBS how many
+                                       seeds run at a time (default: as many as there are cores)
 """
 import glob
 import os
@@ -21,6 +22,7 @@ import sys
 import tempfile
 
 BUILD = os.path.abspath(os.environ.get("QUORATE_BUILD", "."))
+JOBS = os.environ.get("QUORATE_JOBS", "")
 TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 MAKE_VARIABLES = {
     "compile": "$(CC) $(DEFS) $(DEFAULT_INCLUDES) $(AM_CPPFLAGS) $(CPPFLAGS) $(AM_CFLAGS) $(CFLAGS)",
@@ -93,6 +95,8 @@ def build(bug, words, folder):
 def hunt(bug, program, folder):
     """None if it was found as it should be, else what is wrong."""
     args = [program, "--seeds", bug.settings["seeds"], "--stop-at-first", "--no-shrink"]
+    if JOBS:
+        args += ["--jobs", JOBS]
     run = subprocess.run(args + shlex.split(bug.settings["options"]), capture_output=True, text=True,
                          env={**os.environ, "TMPDIR": folder})
     found = re.findall(r"FAILED (.*)", run.stdout)

@@ -10,12 +10,14 @@
 
 static const char usage_text[] =
 	"usage: quorate-sim --seeds N [--from SEED] [--jobs J] [--keep FILE] [--stop-at-first] [--no-shrink]\n"
-	"       quorate-sim --seed SEED [--nodes N] [--ms MS] [--lmdb | --mem] [--faults LIST | none]\n"
-	"                   [--trace] [--shrink]\n"
+	"       quorate-sim --seed SEED [--nodes N] [--ms MS] [--lmdb | --mem] [--plot NAME]\n"
+	"                   [--faults LIST | none] [--trace] [--shrink]\n"
 	"       quorate-sim --show --seed SEED [...]\n"
 	"  --seeds N          run N seeds, from SEED on (1), in J processes (all cores)\n"
 	"  --keep FILE        failing runs are added to FILE, as command lines that replay them\n"
 	"  --seed SEED        one run; prints its trace hash, the same each time\n"
+	"  --plot NAME        not the plot that the seed chooses, but storm, swarm, hunt, figure8, broken_word,\n"
+	"                     stray, stale or rot\n"
 	"  --faults LIST      only these faults of the seed's plan, by number: 3,7,12\n"
 	"  --show             print the plan instead of running it\n"
 	"  --trace            what happens, on standard output\n"
@@ -23,7 +25,7 @@ static const char usage_text[] =
 	"  --outcomes-only    do not check the drivers' rules, only what comes of breaking them\n";
 
 enum { O_SEEDS = 256, O_FROM, O_JOBS, O_KEEP, O_STOP, O_NO_SHRINK, O_SEED, O_NODES, O_MS, O_LMDB, O_MEM,
-       O_FAULTS, O_TRACE, O_SHRINK, O_SHOW, O_OUTCOMES, O_HELP };
+       O_FAULTS, O_PLOT, O_TRACE, O_SHRINK, O_SHOW, O_OUTCOMES, O_HELP };
 
 struct line {
 	struct sim_campaign c;
@@ -55,6 +57,14 @@ static void faults(struct sim_options *o, char *list)
 		if (i < SIM_FAULTS_MAX)
 			o->keep[i] = 1;
 	}
+}
+
+static int plot(const char *name)
+{
+	for (int i = 0; i < SIM_PLOTS; i++)
+		if (strcmp(sim_plot_name((enum sim_plot)i), name) == 0)
+			return i;
+	usage();
 }
 
 static void option(struct line *l, int name, char *value)
@@ -99,6 +109,9 @@ static void option(struct line *l, int name, char *value)
 	case O_FAULTS:
 		faults(o, value);
 		break;
+	case O_PLOT:
+		o->plot = plot(value);
+		break;
 	case O_TRACE:
 		o->trace = stdout;
 		break;
@@ -130,9 +143,11 @@ static void show(const struct sim_options *given)
 	       o.lmdb ? "LMDB" : "memory");
 	for (uint32_t i = 0; i < n; i++)
 		if (!o.masked || o.keep[i])
-			printf("%4u %6u ms for %4u ms  node %llu, %llu  %s: %s\n", i, plan[i].at_ms, plan[i].for_ms,
-			       (unsigned long long)plan[i].a, (unsigned long long)plan[i].b,
-			       sim_fault_name(plan[i].kind), sim_fault_text(plan[i].kind));
+			printf("%4u %6u ms for %4u ms  node %llu, %llu  %s: %s, %s%s%s\n", i, plan[i].at_ms,
+			       plan[i].for_ms, (unsigned long long)plan[i].a, (unsigned long long)plan[i].b,
+			       sim_fault_name(plan[i].kind), sim_fault_text(plan[i].kind),
+			       sim_moment_text(plan[i].moment), plan[i].other ? ": the other" : "",
+			       plan[i].along ? ", along with the one before" : "");
 }
 
 static int run_one(const struct line *l)
@@ -144,10 +159,11 @@ static int run_one(const struct line *l)
 	sim_run(&l->c.base, &r);
 	sim_command(&l->c.base, words, sizeof words);
 	printf("%s seed %llu: %u nodes, %s, %u ms, %u faults planned, %llu events, %llu entries committed, %llu writes "
-	       "acknowledged, %llu reads, %llu leaders, %llu snapshots, %llu ends of daemons, trace %016llx\n",
+	       "acknowledged, %llu reads, %llu events watched, %llu keepalives, %llu leases expired, %llu leaders, %llu snapshots, %llu ends of daemons, trace %016llx\n",
 	       r.failed ? "FAILED" : "passed", (unsigned long long)l->c.base.seed, r.nodes,
 	       r.lmdb ? "LMDB" : "memory", r.ms, r.faults, (unsigned long long)r.events,
-	       (unsigned long long)r.commits, (unsigned long long)r.acked, (unsigned long long)r.reads,
+	       (unsigned long long)r.commits, (unsigned long long)r.acked, (unsigned long long)r.reads, (unsigned long long)r.watched,
+	       (unsigned long long)r.kept, (unsigned long long)r.expired,
 	       (unsigned long long)r.elections, (unsigned long long)r.snapshots, (unsigned long long)r.crashes,
 	       (unsigned long long)r.trace_hash);
 	if (!r.failed)
@@ -171,11 +187,11 @@ int main(int argc, char **argv)
 		{"keep", 1, NULL, O_KEEP}, {"stop-at-first", 0, NULL, O_STOP},
 		{"no-shrink", 0, NULL, O_NO_SHRINK}, {"seed", 1, NULL, O_SEED}, {"nodes", 1, NULL, O_NODES},
 		{"ms", 1, NULL, O_MS}, {"lmdb", 0, NULL, O_LMDB}, {"mem", 0, NULL, O_MEM},
-		{"faults", 1, NULL, O_FAULTS}, {"trace", 0, NULL, O_TRACE}, {"shrink", 0, NULL, O_SHRINK},
+		{"faults", 1, NULL, O_FAULTS}, {"plot", 1, NULL, O_PLOT}, {"trace", 0, NULL, O_TRACE}, {"shrink", 0, NULL, O_SHRINK},
 		{"show", 0, NULL, O_SHOW}, {"outcomes-only", 0, NULL, O_OUTCOMES}, {"help", 0, NULL, O_HELP},
 		{NULL, 0, NULL, 0}};
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
-	struct line l = {.c = {.base.lmdb = -1, .first = 1, .shrink = true,
+	struct line l = {.c = {.base.lmdb = -1, .base.plot = -1, .first = 1, .shrink = true,
 			       .jobs = cores < 1 ? 1 : cores > 64 ? 64 : (uint32_t)cores}};
 	int name;
 

@@ -126,11 +126,23 @@ mono_t sim_when(const struct sim_node *n, mono_t local)
 	return mono_add_ns(n->s->now, left + left / (1000000 + n->rate_ppm) * -n->rate_ppm + 2000);
 }
 
+/* Whoever waits for it looks at it anew. */
+void sim_clock_rate(struct sim_node *n, int64_t ppm)
+{
+	n->clock_base = sim_clock(n);
+	n->clock_at = n->s->now;
+	n->rate_ppm = ppm;
+	n->raftd.due = n->gateway.due = n->watchd.due = n->leased.due = n->s->now;
+	sim_rates_changed(n->s);
+}
+
 /* ---- the event heap ---- */
 
 static bool event_before(const struct sim_event *a, const struct sim_event *b)
 {
-	return a->at.ns < b->at.ns || (a->at.ns == b->at.ns && a->order < b->order);
+	if (a->at.ns != b->at.ns)
+		return a->at.ns < b->at.ns;
+	return a->rank != b->rank ? a->rank < b->rank : a->order < b->order;
 }
 
 static void event_insert(struct sim *s, struct sim_event ev)
@@ -190,6 +202,26 @@ static void connection_edge(struct sim_node *n, uint64_t peer, bool back)
 		(void)sim_step(n, (struct raft_event){.type = RAFT_EV_PEER_UP, .peer = peer});
 }
 
+/* It may get lost; the raftd that sends it goes on either way. */
+static void snapshot_send(struct sim_node *n, const struct sim_event *ev)
+{
+	struct sim *s = n->s;
+
+	if (n->snap.rows.data != NULL) {
+		struct sim_event data = {.kind = SIM_EV_SNAP_DATA, .node = (uint8_t)ev->a,
+			.daemon = SIM_STORED, .a = n->snap.index, .b = n->snap.term,
+			.at = sim_soon(s, SIM_CH_NET, 1000, 30000),
+			.data = bytes_of(mem_dup(n->snap.rows.data, n->snap.rows.len), n->snap.rows.len)};
+
+		if (s->cut[n->id][ev->a] || sim_chance(s, SIM_CH_NET, s->loss ? s->loss_permille : 0))
+			bytes_drop(&data.data);
+		else
+			sim_schedule(s, data);
+	}
+	sim_schedule(s, (struct sim_event){.kind = SIM_EV_SNAP_DONE, .node = ev->node,
+		.daemon = SIM_RAFTD, .a = ev->a, .b = ev->b, .at = sim_soon(s, SIM_CH_NET, 1000, 60000)});
+}
+
 static void node_event(struct sim *s, struct sim_event *ev)
 {
 	struct sim_node *n = &s->nodes[ev->node];
@@ -226,6 +258,9 @@ static void node_event(struct sim *s, struct sim_event *ev)
 	case SIM_EV_COMPACT:
 		sim_stored_compact(n);
 		break;
+	case SIM_EV_LEASE_LIST:
+		sim_stored_list(n, ev->b);
+		break;
 	case SIM_EV_SNAP_MAKE:
 		sim_snap_make(n, ev->a);
 		break;
@@ -237,28 +272,32 @@ static void node_event(struct sim *s, struct sim_event *ev)
 			(void)sim_step(n, (struct raft_event){.type = RAFT_EV_SNAPSHOT_DONE, .peer = ev->a});
 		break;
 	case SIM_EV_SNAP_SEND:
-		if (raftd && mine && n->snap.rows.data != NULL) {
-			struct sim_event data = {.kind = SIM_EV_SNAP_DATA, .node = (uint8_t)ev->a,
-				.daemon = SIM_STORED, .a = n->snap.index, .b = n->snap.term,
-				.at = sim_soon(s, SIM_CH_NET, 1000, 30000),
-				.data = bytes_of(mem_dup(n->snap.rows.data, n->snap.rows.len),
-						 n->snap.rows.len)};
-
-			if (s->cut[n->id][ev->a] || sim_chance(s, SIM_CH_NET, s->loss ? s->loss_permille : 0))
-				bytes_drop(&data.data);
-			else
-				sim_schedule(s, data);
-		}
 		if (raftd && mine)
-			sim_schedule(s, (struct sim_event){.kind = SIM_EV_SNAP_DONE, .node = ev->node,
-				.daemon = SIM_RAFTD, .a = ev->a, .b = ev->b,
-				.at = sim_soon(s, SIM_CH_NET, 1000, 60000)});
+			snapshot_send(n, ev);
 		break;
 	case SIM_EV_FAULT:
 	case SIM_EV_FAULT_END:
 	case SIM_EV_CLIENT:
+	case SIM_EV_NOTHING:
+	case SIM_EV_WATCHER:
+	case SIM_EV_TRANSFER:
 		break;
 	}
+}
+
+/*
+ * What comes for a daemon that is stopped waits until it goes on. Then it reads one connection after
+ * the other: of each in the order in which it came, but which one comes first is chance.
+ */
+static void hold_up(struct sim *s, struct sim_event *ev, mono_t until)
+{
+	uint64_t source = (uint64_t)until.ns ^ (uint64_t)ev->kind << 48 ^ ev->a << 40 ^ (uint64_t)ev->node << 56;
+
+	ev->at = until;
+	if (ev->kind == SIM_EV_PEER_FRAME || ev->kind == SIM_EV_LOCAL_FRAME)
+		ev->rank = (uint32_t)(tap_rand(&source) >> 40);
+	event_insert(s, *ev);
+	ev->data = (struct bytes){0};
 }
 
 static void event_do(struct sim *s, struct sim_event *ev)
@@ -266,9 +305,7 @@ static void event_do(struct sim *s, struct sim_event *ev)
 	struct sim_node *n = &s->nodes[ev->node];
 
 	if (ev->node != 0 && ev->kind != SIM_EV_START && mono_before(s->now, n->paused[ev->daemon])) {
-		ev->at = n->paused[ev->daemon];
-		event_insert(s, *ev);            /* keeps its place among equals */
-		ev->data = (struct bytes){0};
+		hold_up(s, ev, n->paused[ev->daemon]);
 		return;
 	}
 	s->out->events++;
@@ -283,6 +320,10 @@ static void event_do(struct sim *s, struct sim_event *ev)
 		sim_fault_end(s, (uint32_t)ev->a);
 	else if (ev->kind == SIM_EV_CLIENT)
 		sim_client_wake(&s->clients[ev->a]);
+	else if (ev->kind == SIM_EV_WATCHER)
+		sim_watcher_wake(&s->watchers[ev->a]);
+	else if (ev->kind == SIM_EV_TRANSFER)
+		sim_transfer(s, ev->a);
 	else
 		node_event(s, ev);
 	if (ev->node != 0 && sim_is_up(n, SIM_GATEWAY))
@@ -295,10 +336,8 @@ struct due {
 	mono_t at;
 };
 
-static void due_consider(struct due *d, struct sim_node *n, enum sim_daemon daemon, mono_t local)
+static void due_consider(struct due *d, struct sim_node *n, enum sim_daemon daemon, mono_t at)
 {
-	mono_t at = sim_when(n, local);
-
 	if (mono_before(at, n->paused[daemon]))
 		at = n->paused[daemon];
 	if (mono_before(at, d->at))
@@ -316,14 +355,22 @@ static void sim_one(struct sim *s, mono_t end)
 		struct sim_node *n = &s->nodes[id];
 
 		if (n->raftd.r != NULL)
-			due_consider(&d, n, SIM_RAFTD, raft_deadline(n->raftd.r));
+			due_consider(&d, n, SIM_RAFTD, n->raftd.due);
 		if (n->gateway.up)
-			due_consider(&d, n, SIM_GATEWAY, sim_gateway_due(n));
+			due_consider(&d, n, SIM_GATEWAY, n->gateway.due);
+		if (n->watchd.core != NULL)
+			due_consider(&d, n, SIM_WATCHD, n->watchd.due);
+		if (n->leased.lessor != NULL)
+			due_consider(&d, n, SIM_LEASED, n->leased.due);
 	}
 	if (mono_before(s->now, d.at))
 		s->now = d.at;
 	if (d.node != NULL && d.daemon == SIM_RAFTD) {
 		sim_raftd_tick(d.node);
+	} else if (d.node != NULL && d.daemon == SIM_WATCHD) {
+		sim_watchd_turn(d.node);
+	} else if (d.node != NULL && d.daemon == SIM_LEASED) {
+		sim_leased_turn(d.node);
 	} else if (d.node != NULL) {
 		sim_gateway_flush(d.node);
 	} else if (s->n_events && !mono_before(end, s->events[0].at)) {
@@ -332,6 +379,8 @@ static void sim_one(struct sim *s, mono_t end)
 		event_do(s, &ev);
 		bytes_drop(&ev.data);
 	}
+	if (s->n_struck > 0)
+		sim_moments_strike(s);
 }
 
 bool sim_run_until(struct sim *s, bool (*done)(struct sim *), mono_t end)
@@ -346,8 +395,27 @@ bool sim_run_until(struct sim *s, bool (*done)(struct sim *), mono_t end)
 
 /* ---- a run ---- */
 
+/* Half of the seeds have clients of their own kind. */
+static void load_choose(struct sim *s)
+{
+	static const uint32_t thinks[] = {15000, 60000, 60000, 150000}, patience[] = {100, 100, 1000, 4000}, writes[] = {250, 500, 800, 950},
+		linears[] = {300, 700, 1000, 1000}, homes[] = {0, 300, 700, 1000};
+
+	s->load = (struct sim_load){8, 60000, 4000, 650, 700, 700};
+	if (sim_chance(s, SIM_CH_LOAD, 500))
+		return;
+	s->load.keys = 1 + (uint32_t)sim_rand(s, SIM_CH_LOAD, 12);
+	s->load.think_us = thinks[sim_rand(s, SIM_CH_LOAD, 4)];
+	s->load.patience_ms = patience[sim_rand(s, SIM_CH_LOAD, 4)];
+	s->load.write_permille = writes[sim_rand(s, SIM_CH_LOAD, 4)];
+	s->load.linear_permille = linears[sim_rand(s, SIM_CH_LOAD, 4)];
+	s->load.home_permille = homes[sim_rand(s, SIM_CH_LOAD, 4)];
+}
+
 static void sim_open(struct sim *s)
 {
+	static const uint32_t segments[] = {24 << 10, 32 << 10, 64 << 10};
+
 	for (int i = 0; i < SIM_CH_STREAMS; i++)
 		s->rng[i] = (s->o.seed + 1) * 0x2545f4914f6cdd1du + (uint64_t)i * 0x9e3779b97f4a7c15u;
 	s->now = (mono_t){1000000000};
@@ -357,16 +425,20 @@ static void sim_open(struct sim *s)
 	buf_init(&s->text, 0);
 	sim_check_open(s);
 	s->append_max = sim_chance(s, SIM_CH_IDS, 400) ? 1 : 16;
+	s->segment_bytes = segments[sim_rand(s, SIM_CH_IDS, ARRAY_LEN(segments))];
+	load_choose(s);
 	s->n_plan = sim_plan(&s->o, s->plan);
 	for (uint64_t id = 1; id <= s->o.nodes; id++)
 		sim_node_open(s, id);
+	sim_rates_changed(s);
 	for (uint32_t i = 0; i < SIM_CLIENTS; i++) {
-		s->clients[i] = (struct sim_client){.id = i};
+		s->clients[i] = (struct sim_client){.id = i, .holder = i >= SIM_CLIENTS - SIM_HOLDERS};
 		list_init(&s->clients[i].proposal.node);
 		list_init(&s->clients[i].read.node);
 		sim_schedule(s, (struct sim_event){.kind = SIM_EV_CLIENT, .a = i,
 			.at = sim_soon(s, SIM_CH_LOAD, 100000, 600000)});
 	}
+	sim_watchers_open(s);
 	for (uint32_t i = 0; i < s->n_plan; i++)
 		if (!s->o.masked || s->o.keep[i])
 			sim_schedule(s, (struct sim_event){.kind = SIM_EV_FAULT, .a = i,
@@ -387,6 +459,8 @@ static void sim_close(struct sim *s)
 		bytes_drop(&s->old_frame[i]);
 	sim_oracle_free(s);
 	sim_check_free(s);
+	sim_watchers_free(s);
+	sim_lives_free(s);
 	arena_free(&s->arena);
 	arena_free(&s->model_arena);
 	buf_free(&s->frame);

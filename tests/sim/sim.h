@@ -8,10 +8,16 @@
  *   sim_options.c   what a seed chooses         sim_node.c     machines, daemons, links of a node
  *   sim.c           clock, events, the run      sim_raftd.c    a raftd: start, stop, sync, feed
  *   sim_plan.c      the faults of a seed        sim_driver.c   the core's effects, in order
- *   sim_fault.c     what each fault does        sim_peer.c     messages between raftds
+ *   sim_style.c     in which of several styles  sim_peer.c     messages between raftds
+ *   sim_fault.c     what each fault does        sim_whatif.c   what a crash now would do
+ *   sim_moment.c    faults that wait for theirs
  *   sim_calm.c      progress, or who waits      sim_stored.c   a stored; sim_okv.c its backend
  *   sim_oracle.c    what Raft promises          sim_gateway.c  a gatewayd
  *   sim_check.c     what clients are promised   sim_client.c   clients
+ *   sim_watchd.c    a watchd            sim_watch.c    clients that watch
+ *   sim_leased.c    a leased            sim_lease.c    clients that hold leases
+ *   sim_lessor.c    what raftd and stored do for leased
+ *   sim_stream.c    what watchers are promised;   sim_life.c   and holders of leases
  *   quorate_sim.c, sim_runner.c, sim_shrink.c   the program
  */
 #ifndef QUORATE_SIM_H
@@ -57,7 +63,14 @@ enum { SIM_NODES = 7, SIM_FAULTS_MAX = 160, SIM_WORDS = 512 };
 	F(BIT_ROT, "a bit of the log flips on disk") \
 	F(SNAPSHOT, "a snapshot is taken and the log cut") \
 	F(TRANSFER, "the leadership is handed over") \
-	F(REPLAY, "old messages between raftds come again")
+	F(REPLAY, "old messages between raftds come again") \
+	F(MUTE, "what a raftd says to others is lost") \
+	F(DEAF, "what others say to a raftd is lost") \
+	F(KILL_WATCHD, "watchd is killed") \
+	F(PAUSE_WATCHD, "watchd is stopped for a while") \
+	F(KILL_LEASED, "leased is killed") \
+	F(PAUSE_LEASED, "leased is stopped for a while, mostly the leader's") \
+	F(STALL_LESSOR, "a lessor stops with an end in its hands, and the lead goes away and comes back")
 enum sim_fault_kind {
 #define F(name, text) SIM_FAULT_##name,
 	SIM_FAULT_LIST(F)
@@ -65,10 +78,45 @@ enum sim_fault_kind {
 	SIM_FAULT_KINDS
 };
 
+/*
+ * A fault may lie in wait: from its time on for a moment of this kind, which has an actor and, most
+ * of them, another node that it concerns. The state of the cores is looked at, never touched.
+ */
+#define SIM_MOMENT_LIST(M) \
+	M(NONE, "at its time") \
+	M(VOTED, "when a node has given its vote, to the other") \
+	M(LEADS, "when a node has been elected; the other: who led before") \
+	M(ACKED, "when a node has acknowledged entries, to the other") \
+	M(COMMITS, "when a leader has committed something") \
+	M(OLD_ON_QUORUM, "when a leader knows that an older term's entry, uncommitted, is on a quorum's disks") \
+	M(CUTS, "when a node cuts off the end of its log, for the leader") \
+	M(ROUND, "when a leader has asked its quorum for the sake of a read") \
+	M(STRAY, "when a leader has applied what contradicts the other's log") \
+	M(INSTALLED, "when a node has just installed a snapshot") \
+	M(ANSWERED, "when a client has been told that its write is done")
+enum sim_moment {
+#define M(name, text) SIM_MOMENT_##name,
+	SIM_MOMENT_LIST(M)
+#undef M
+	SIM_MOMENTS
+};
+
+/* What a seed is after: sim_style.c. */
+#define SIM_PLOT_LIST(P) P(storm) P(swarm) P(hunt) P(figure8) P(broken_word) P(stray) P(stale) P(rot)
+enum sim_plot {
+#define P(name) SIM_PLOT_##name,
+	SIM_PLOT_LIST(P)
+#undef P
+	SIM_PLOTS
+};
+
 struct sim_fault {
 	enum sim_fault_kind kind;
+	enum sim_moment moment;
+	bool along;                      /* strikes together with the fault before it */
+	bool other;                      /* strikes the moment's other node, not its actor */
 	uint32_t at_ms, for_ms;          /* for_ms: until it ends, or until what died is back */
-	uint64_t a, b;                   /* nodes, 1.. */
+	uint64_t a, b;                   /* nodes, 1..; a moment puts its own there */
 	uint64_t x;                      /* its own */
 };
 
@@ -77,6 +125,7 @@ struct sim_options {
 	uint32_t nodes;                  /* 0: the seed chooses, 3 to 7 */
 	uint32_t ms;                     /* of faults, before the calm; 0: the seed chooses */
 	int lmdb;                        /* -1: the seed chooses */
+	int plot;                        /* enum sim_plot; -1: the seed chooses */
 	bool outcomes_only;              /* not the rules for drivers, only what comes of breaking them */
 	bool masked;                     /* only the faults in `keep` */
 	uint8_t keep[SIM_FAULTS_MAX];
@@ -91,7 +140,7 @@ struct sim_result {
 	uint64_t trace_hash;
 	uint32_t nodes, ms, faults;      /* as run; faults: of the plan, kept or not */
 	bool lmdb;
-	uint64_t events, commits, acked, reads, elections, snapshots, crashes;
+	uint64_t events, commits, acked, reads, watched, kept, expired, elections, snapshots, crashes;
 };
 
 void sim_run(const struct sim_options *o, struct sim_result *out);
@@ -100,6 +149,8 @@ void sim_run(const struct sim_options *o, struct sim_result *out);
 uint32_t sim_plan(const struct sim_options *o, struct sim_fault *out);
 const char *sim_fault_name(enum sim_fault_kind kind);
 const char *sim_fault_text(enum sim_fault_kind kind);
+const char *sim_moment_text(enum sim_moment moment);
+const char *sim_plot_name(enum sim_plot plot);
 /* Fills what the seed chooses. */
 void sim_options_fill(struct sim_options *o);
 

@@ -10,7 +10,7 @@
 
 typedef unsigned long long ull;
 
-enum { CALM_MS = 15000, CALM_FAULTS_END_MS = 1300, CALM_ANSWERS = 3 };
+enum { CALM_MS = 15000, CALM_FAULTS_END_MS = 1300, CALM_ANSWERS = 3, CALM_LEASES_PERMILLE = 300 };
 
 static bool all_served(struct sim *s)
 {
@@ -36,7 +36,7 @@ static bool settled(struct sim *s)
 		    n->raftd.commit != leader->raftd.log.last || n->stored.applied != leader->raftd.log.last)
 			return false;
 	}
-	return leader != NULL;
+	return leader != NULL && sim_leased_leads(leader);
 }
 
 static void say(struct sim *s, const char *line)
@@ -97,11 +97,29 @@ static void say_waits(struct sim *s)
 	}
 }
 
+static void say_watchers(struct sim *s)
+{
+	char line[200];
+
+	for (const struct sim_watcher *c = s->watchers; c < s->watchers + SIM_WATCHERS; c++) {
+		for (const struct sim_watch *w = c->w; w < c->w + SIM_CONN_WATCHES; w++) {
+			(void)snprintf(line, sizeof line, "watcher %u at node %llu: %s..%s from %lld at %lld.%u%s%s%s, "
+				       "told %lld of %lld", c->id, c->node ? (ull)c->node->id : 0, w->key, w->end,
+				       (long long)w->start, (long long)w->next.rev, (unsigned)w->next.sub,
+				       w->begun ? "" : " not begun", w->fencing ? " asks" : "", w->cut ? " cut" : "",
+				       (long long)w->progress, (long long)s->model.revision);
+			say(s, line);
+		}
+	}
+}
+
 static void await(struct sim *s, bool (*done)(struct sim *), const char *what)
 {
+	sim_trace(s, NULL, "calm: %s", what);
 	if (sim_run_until(s, done, mono_add_ms(s->now, CALM_MS)) || !sim_ok(s))
 		return;
 	say_waits(s);
+	say_watchers(s);
 	sim_fail(s, "no progress: %s within %d ms of calm", what, CALM_MS);
 }
 
@@ -120,15 +138,30 @@ static void last_look(struct sim *s)
 
 void sim_calm(struct sim *s)
 {
+	memset(s->waiting, 0, sizeof s->waiting);
 	(void)sim_run_until(s, NULL, mono_add_ms(s->now, CALM_FAULTS_END_MS));
 	s->calm = true;
+	for (uint64_t id = 1; id <= s->o.nodes; id++)
+		s->nodes[id].leased.stall_ms = 0;
 	for (uint64_t a = 1; a <= s->o.nodes; a++)
 		for (uint64_t b = 1; b <= s->o.nodes && sim_ok(s); b++)
 			CHECK(s->cut[a][b] == 0);
+	sim_clients_hurry(s);
 	await(s, all_served, "not all clients were answered");
 	s->stop_clients = true;
 	if (sim_ok(s))
 		await(s, settled, "not all nodes have applied the whole log");
+	if (sim_ok(s) && sim_chance(s, SIM_CH_LEASE, CALM_LEASES_PERMILLE)) {
+		sim_calm_leases(s);
+		if (sim_ok(s))
+			await(s, settled, "not all nodes have applied what ended the leases");
+	}
+	if (sim_ok(s))
+		await(s, sim_watchers_done, "not all watchers have read what is theirs");
+	if (sim_ok(s))                   /* meanwhile a lease may have been checkpointed, or have run out */
+		await(s, settled, "not all nodes have applied the whole log at the end");
+	if (sim_ok(s))
+		await(s, settled, "not all nodes have applied the lessor's last words");
 	if (sim_ok(s))
 		last_look(s);
 }

@@ -49,6 +49,10 @@ static void model_command(struct sim *s, uint64_t index, const struct command *c
 	struct command_result r;
 	struct buf out;
 
+	if (c->gateway == 0) {
+		model_lessor(&s->model, c, &s->model_arena);
+		return;
+	}
 	if (done_find(s, c->gateway, c->seq) != NULL ||
 	    (c->seq != 0 && done_find(s, c->gateway, 0) == NULL))
 		return;
@@ -80,10 +84,19 @@ bool sim_check_advance(struct sim *s, uint64_t index)
 			struct command c;
 
 			CHECK(msg_decode(&w, &command_desc, &s->model_arena, &c) == ERR_OK);
+			s->model.index = i;
+			s->model.term = r->term;
 			model_command(s, i, &c, &a);
+			sim_life_note(s, i, &c);
 		}
+		if (s->model.revision > s->applied[i - 1].revision)
+			sim_history_note(s);
 		a.revision = s->model.revision;
 		a.compact_revision = s->model.compact_revision;
+		a.leases = s->model.n_leases;
+		a.lessor_term = s->model.lessor_term;
+		a.lessor = s->model.lessor;
+		a.lessor_seq = s->model.lessor_seq;
 		if (i >= s->applied_cap) {
 			s->applied_cap *= 2;
 			s->applied = mem_grow(s->applied, s->applied_cap, sizeof *s->applied);
@@ -124,6 +137,7 @@ void sim_check_write(struct sim_client *c, uint64_t index, struct bytes result)
 			 c->id, (ull)done->index, (ull)c->floor);
 	floor_raise(s, done->index);
 	c->seen_revision = s->applied[done->index].revision;
+	c->at = done->index;
 	s->out->acked++;
 }
 
@@ -180,6 +194,26 @@ void sim_check_read(struct sim_client *c, struct mvcc_view *v, int rc, const str
 	s->out->reads++;
 }
 
+/* What an entry has done to a store, as far as its state tells. */
+void sim_check_applied(struct sim_node *n, const struct mvcc_state *st)
+{
+	struct sim *s = n->s;
+	const struct sim_applied *a;
+
+	if (!sim_check_advance(s, st->applied))
+		return;
+	a = &s->applied[st->applied];
+	if (st->leases != a->leases || st->lessor_term != a->lessor_term || st->lessor != a->lessor ||
+	    st->lessor_seq != a->lessor_seq)
+		sim_fail(s, "lease: node %llu, applied %llu: %llu leases, lessor of term %llu, checkpoint %llu; the "
+			 "model has %llu, %llu, %llu", (ull)n->id, (ull)st->applied, (ull)st->leases,
+			 (ull)st->lessor_term, (ull)st->lessor_seq, (ull)a->leases, (ull)a->lessor_term,
+			 (ull)a->lessor_seq);
+	if (st->revision != a->revision || st->compact_revision != a->compact_revision)
+		sim_fail(s, "node %llu, applied %llu: revision %lld, the model's is %lld", (ull)n->id, (ull)st->applied,
+			 (long long)st->revision, (long long)a->revision);
+}
+
 void sim_check_store(struct sim_node *n)
 {
 	static const uint8_t zero[1] = {0};
@@ -197,6 +231,8 @@ void sim_check_store(struct sim_node *n)
 	if (rc == ERR_OK)
 		rc = mvcc_range(v, &all, at, &arena, &r);
 	sim_check_read(&c, v, rc, &r);
+	if (sim_ok(n->s))
+		sim_life_check(n, v);
 	arena_free(&arena);
 	mvcc_view_end(&v);
 }

@@ -7,7 +7,7 @@
 #include "base/err.h"
 #include "tests/sim/sim_int.h"
 
-enum { CLIENT_KEYS = 8, CLIENT_VALUE = 160 };
+enum { CLIENT_VALUE = 160 };
 
 struct words {                       /* memory of one command until it is encoded */
 	char key[4][16], value[2][CLIENT_VALUE + 32];
@@ -26,7 +26,7 @@ static void sleep_until(struct sim_client *c, struct sim *s, mono_t at)
 	sim_schedule(s, (struct sim_event){.kind = SIM_EV_CLIENT, .a = c->id, .at = at});
 }
 
-static void finish(struct sim_client *c, bool good)
+void sim_client_finish(struct sim_client *c, bool good)
 {
 	struct sim *s = c->node->s;
 
@@ -34,12 +34,20 @@ static void finish(struct sim_client *c, bool good)
 		c->calm_done++;
 	c->node = NULL;
 	c->asked = false;
-	sleep_until(c, s, sim_soon(s, SIM_CH_LOAD, 500, 60000));
+	sleep_until(c, s, c->holder ? sim_holder_next(c, s) : sim_soon(s, SIM_CH_LOAD, 500, s->load.think_us));
+}
+
+/* Whoever rests has rested enough. */
+void sim_clients_hurry(struct sim *s)
+{
+	for (struct sim_client *c = s->clients; c < s->clients + SIM_CLIENTS; c++)
+		if (c->node == NULL)
+			sleep_until(c, s, sim_soon(s, SIM_CH_LOAD, 500, 60000));
 }
 
 static struct bytes some_key(struct sim *s, char out[16])
 {
-	return bytes_of(out, (size_t)snprintf(out, 16, "k%u", (unsigned)sim_rand(s, SIM_CH_LOAD, CLIENT_KEYS)));
+	return bytes_of(out, (size_t)snprintf(out, 16, "k%u", (unsigned)sim_rand(s, SIM_CH_LOAD, s->load.keys)));
 }
 
 static struct kv_put some_put(struct sim_client *c, struct sim *s, char key[16], char *value)
@@ -99,18 +107,24 @@ static void some_write(struct sim_client *c, struct sim *s, uint64_t dice, struc
 	}
 }
 
+void sim_client_propose(struct sim_client *c, struct sim_node *n, struct command *cmd)
+{
+	int rc;
+
+	memset(&c->proposal, 0, sizeof c->proposal);
+	rc = raft_clnt_propose(&n->gateway.clnt, &c->proposal, cmd);
+	if (rc != ERR_OK)
+		sim_fail(n->s, "client %u: refused at once: %s", c->id, err_name(rc));
+	c->gateway_seq = c->proposal.seq;
+}
+
 static void begin_write(struct sim_client *c, struct sim_node *n)
 {
 	struct words *w = arena_alloc(&n->s->arena, sizeof *w);
 	struct command cmd = {0};
-	int rc;
 
 	some_write(c, n->s, sim_rand(n->s, SIM_CH_LOAD, 1000), w, &cmd);
-	memset(&c->proposal, 0, sizeof c->proposal);
-	rc = raft_clnt_propose(&n->gateway.clnt, &c->proposal, &cmd);
-	if (rc != ERR_OK)
-		sim_fail(n->s, "client %u: refused at once: %s", c->id, err_name(rc));
-	c->gateway_seq = c->proposal.seq;
+	sim_client_propose(c, n, &cmd);
 }
 
 static void begin_read(struct sim_client *c, struct sim_node *n)
@@ -138,7 +152,7 @@ static void begin_read(struct sim_client *c, struct sim_node *n)
 
 static struct sim_node *some_gateway(struct sim *s, const struct sim_client *c)
 {
-	uint64_t id = sim_chance(s, SIM_CH_LOAD, 700) ? c->id % s->o.nodes : sim_rand(s, SIM_CH_LOAD, s->o.nodes);
+	uint64_t id = sim_chance(s, SIM_CH_LOAD, s->load.home_permille) ? c->id % s->o.nodes : sim_rand(s, SIM_CH_LOAD, s->o.nodes);
 
 	for (uint32_t i = 0; i < s->o.nodes; i++, id++)
 		if (s->nodes[id % s->o.nodes + 1].gateway.up)
@@ -148,6 +162,7 @@ static struct sim_node *some_gateway(struct sim *s, const struct sim_client *c)
 
 static void begin(struct sim_client *c, struct sim *s)
 {
+	uint32_t patience = c->holder ? 4000 : s->load.patience_ms;
 	struct sim_node *n = some_gateway(s, c);
 
 	if (n == NULL || s->stop_clients) {
@@ -159,9 +174,14 @@ static void begin(struct sim_client *c, struct sim *s)
 	c->number++;
 	c->floor = s->floor;
 	c->began = s->now;
-	c->write = sim_chance(s, SIM_CH_LOAD, 650);
-	c->linear = !c->write && sim_chance(s, SIM_CH_LOAD, 700);
-	sleep_until(c, s, mono_add_ms(s->now, 300 + (int64_t)sim_rand(s, SIM_CH_LOAD, 4000)));
+	sleep_until(c, s, mono_add_ms(s->now, patience / 13 + (int64_t)sim_rand(s, SIM_CH_LOAD, patience)));
+	if (c->holder) {
+		sim_holder_begin(c, n);
+		sim_gateway_flush(n);
+		return;
+	}
+	c->write = sim_chance(s, SIM_CH_LOAD, s->load.write_permille);
+	c->linear = !c->write && sim_chance(s, SIM_CH_LOAD, s->load.linear_permille);
 	if (c->write)
 		begin_write(c, n);
 	else
@@ -189,9 +209,13 @@ void sim_client_written(struct sim_client *c, uint64_t index, struct bytes resul
 
 	(void)wire_get_array(&w);
 	error = wire_get_u64(&w);
-	if (error != ERR_OUTCOME_UNKNOWN)
+	if (error != ERR_OUTCOME_UNKNOWN) {
 		sim_check_write(c, index, result);
-	finish(c, error != ERR_OUTCOME_UNKNOWN);
+		sim_moment(c->node, SIM_MOMENT_ANSWERED, 0);
+	}
+	if (c->holder)
+		sim_holder_written(c, c->node->s, (int)error);
+	sim_client_finish(c, error != ERR_OUTCOME_UNKNOWN);
 }
 
 void sim_client_read(struct sim_client *c)
@@ -215,7 +239,7 @@ void sim_client_read(struct sim_client *c)
 	arena_free(&arena);
 	mvcc_view_end(&v);
 	free(env);
-	finish(c, true);
+	sim_client_finish(c, true);
 }
 
 /* Its request is taken out, whatever it is doing; a write may still happen. */
@@ -228,7 +252,9 @@ void sim_client_give_up(struct sim_client *c, const char *why)
 		(void)raft_clnt_give_up(g, &c->proposal);
 	else if (!c->write && list_linked(&c->read.node))
 		(void)raft_clnt_read_give_up(g, &c->read);
-	finish(c, false);
+	if (c->holder)
+		sim_holder_give_up(c);
+	sim_client_finish(c, false);
 }
 
 void sim_client_lost(struct sim *s, const struct sim_node *n)

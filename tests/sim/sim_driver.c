@@ -37,6 +37,7 @@ static void fx_hard_state(struct sim_node *n, const struct raft_effect *e)
 static void fx_truncate(struct sim_node *n, const struct raft_effect *e)
 {
 	n->raftd.log.last = e->truncate.from - 1;
+	sim_moment(n, SIM_MOMENT_CUTS, n->raftd.leader);
 	logged(n, wal_append_truncate(n->raftd.wal, e->truncate.from), e->seq);
 }
 
@@ -105,6 +106,9 @@ static void fx_replicate(struct sim_node *n, const struct raft_effect *e)
 	bool wants = e->replicate.last >= e->replicate.first;
 	struct sim_raftd *d = &n->raftd;
 
+	if (e->replicate.round > d->round)
+		sim_moment(n, SIM_MOMENT_ROUND, e->replicate.peer);
+	d->round = e->replicate.round;
 	m.entries.v = entries;
 	if (wants && !sim_chance(n->s, SIM_CH_NET, 10)) {
 		int rc = wal_read(d->wal, e->replicate.first, e->replicate.last, 4096,
@@ -137,7 +141,10 @@ static void fx_role(struct sim_node *n, const struct raft_effect *e)
 	if (e->role.role != d->role)
 		sim_trace(n->s, n, "%s -> %s, %s, term %llu", raft_role_name(d->role),
 			  raft_role_name(e->role.role), e->role.reason, (unsigned long long)e->role.term);
+	if (e->role.role == RAFT_LEADER && d->role != RAFT_LEADER)
+		sim_moment_leads(n);
 	d->role = e->role.role;
+	d->round = 0;
 	d->term = e->role.term;
 	d->leader = e->role.leader;
 	d->state_dirty = true;
@@ -147,16 +154,25 @@ static void fx_role(struct sim_node *n, const struct raft_effect *e)
 static void fx_read(struct sim_node *n, const struct raft_effect *e)
 {
 	struct sim_raftd *d = &n->raftd;
-	struct raftd_read_result m = {.index = e->read.index};
+	uint32_t at = e->read.ctx % SIM_ROUNDS;
+	enum sim_link link = d->reads[at].link;
+	struct raftd_read_result m = {.ctx = d->reads[at].ctx, .index = e->read.index};
 
 	if (e->type == RAFT_FX_READ_FAIL) {
 		m.error = d->leader ? ERR_LEADER_CHANGED : ERR_NO_LEADER;
 		m.index = 0;
 	}
-	m.ctx = d->reads[e->read.ctx % SIM_ROUNDS].ctx;
-	if (d->reads[e->read.ctx % SIM_ROUNDS].epoch == n->link_epoch[SIM_GATEWAY_RAFTD])
-		sim_local_send(n, SIM_GATEWAY_RAFTD, SIM_GATEWAY, MSG_NO_raftd_read_result,
-			       &raftd_read_result_desc, &m);
+	sim_oracle_read(n, e, d->reads[at].committed);
+	if (d->reads[at].epoch != n->link_epoch[link])
+		return;
+	if (link == SIM_GATEWAY_RAFTD) {
+		sim_local_send(n, link, SIM_GATEWAY, MSG_NO_raftd_read_result, &raftd_read_result_desc, &m);
+		return;
+	}
+	/* Asked and answered in one term that we lead: else another leader may have answered for us. */
+	if (m.error == ERR_OK && (d->role != RAFT_LEADER || d->term != d->reads[at].term))
+		m.error = ERR_NOT_LEADER;
+	sim_raftd_confirmed(n, m.ctx, (int)m.error, d->reads[at].term, m.index);
 }
 
 static void fx_do(struct sim_node *n, const struct raft_effect *e)
@@ -243,5 +259,7 @@ int sim_step(struct sim_node *n, struct raft_event ev)
 	if (d->state_dirty)
 		sim_raftd_state(n);
 	sim_raftd_feed(n);
+	if (d->r != NULL)
+		d->due = sim_when(n, raft_deadline(d->r));
 	return rc;
 }

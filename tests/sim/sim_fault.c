@@ -3,7 +3,10 @@
 #include <errno.h>
 
 #include "base/err.h"
+#include "raftd/wal_format.h"
 #include "tests/sim/sim_int.h"
+
+enum { WAIT_ALIKE = 3 };
 
 struct sim_node *sim_leader(struct sim *s)
 {
@@ -42,13 +45,13 @@ static void pause(struct sim_node *n, enum sim_daemon d, uint32_t ms)
 }
 
 /* One for each cut that holds: faults overlap. */
-static void cut_node(struct sim *s, uint64_t id, int by)
+static void cut_node(struct sim *s, uint64_t id, int from, int to)
 {
 	for (uint64_t other = 1; other <= s->o.nodes; other++) {
 		if (other == id)
 			continue;
-		s->cut[id][other] = (uint32_t)((int)s->cut[id][other] + by);
-		s->cut[other][id] = (uint32_t)((int)s->cut[other][id] + by);
+		s->cut[id][other] = (uint32_t)((int)s->cut[id][other] + from);
+		s->cut[other][id] = (uint32_t)((int)s->cut[other][id] + to);
 	}
 }
 
@@ -60,11 +63,30 @@ static void cut_sides(struct sim *s, uint64_t sides, int by)
 				s->cut[a][b] = (uint32_t)((int)s->cut[a][b] + by);
 }
 
-static void clock_rate(struct sim_node *n, int64_t ppm)
+/* How much of a page is neither padding nor was never written, and where its nth such byte is. */
+static size_t written(const uint8_t *page, size_t nth, size_t *at)
 {
-	n->clock_base = sim_clock(n);
-	n->clock_at = n->s->now;
-	n->rate_ppm = ppm;
+	size_t count = 0;
+
+	for (size_t i = 0; i < WAL_PAGE; i++)
+		if (page[i] != 0 && page[i] != WAL_PAD && count++ == nth)
+			*at = i;
+	return count;
+}
+
+/* The nth page of all files that has been written; NULL: there are only `count`. */
+static uint8_t *written_page(struct wal_disk *d, size_t nth, size_t *count, char name[64], size_t *at)
+{
+	*count = 0;
+	for (size_t file = 0; file < wal_disk_files(d) && wal_disk_name(d, file, name, 64); file++) {
+		size_t size = 0, byte;
+		uint8_t *bytes = wal_disk_bytes(d, name, &size);
+
+		for (*at = 0; bytes != NULL && *at + WAL_PAGE <= size; *at += WAL_PAGE)
+			if (written(bytes + *at, 0, &byte) > 0 && (*count)++ == nth)
+				return bytes + *at;
+	}
+	return NULL;
 }
 
 /* A minority may lose its disks: a node whose log is damaged never comes back. */
@@ -72,30 +94,25 @@ static void rot(struct sim_node *n, uint64_t x)
 {
 	struct sim *s = n->s;
 	uint32_t lost = 1;
-	size_t size = 0, files = wal_disk_files(n->disk), at;
+	size_t count, at, byte = 0;
 	char name[64];
-	uint8_t *bytes;
+	uint8_t *page;
 
 	for (uint64_t id = 1; id <= s->o.nodes; id++)
 		lost += s->nodes[id].rotten;
-	if (n->rotten || lost > (s->o.nodes - 1) / 2 || files == 0 ||
-	    !wal_disk_name(n->disk, (size_t)(x % files), name, sizeof name))
+	if (n->rotten || lost > (s->o.nodes - 1) / 2)
 		return;
-	bytes = wal_disk_bytes(n->disk, name, &size);
-	if (bytes == NULL || size == 0)
-		return;
-	at = (size_t)((x >> 8) % (size < 40000 || (x >> 40 & 1) ? size : 40000));
-	while (at > 0 && (bytes[at] == 0 || bytes[at] == 0xa5))
-		at--;                    /* neither what was never written nor padding */
 	if (n->raftd.r != NULL)
 		sim_kill(n, SIM_RAFTD);
-	bytes = wal_disk_bytes(n->disk, name, &size);
-	if (bytes == NULL || at >= size)
+	(void)written_page(n->disk, SIZE_MAX, &count, name, &at);
+	page = count ? written_page(n->disk, (size_t)(x % count), &count, name, &at) : NULL;
+	if (page == NULL)
 		return;
-	bytes[at] ^= (uint8_t)(1u << (x >> 60 & 7));
+	(void)written(page, (size_t)((x >> 24) % written(page, 0, &byte)), &byte);
+	page[byte] ^= (uint8_t)(1u << (x >> 60 & 7));
 	wal_disk_flush(n->disk, name);
 	n->rotten = true;
-	sim_trace(s, n, "bit rot in %s at %zu", name, at);
+	sim_trace(s, n, "bit rot in %s at %zu", name, at + byte);
 	sim_start_later(n, SIM_RAFTD, 20);
 }
 
@@ -117,12 +134,44 @@ static void break_link(struct sim *s, uint64_t a, uint64_t b, bool back)
 	}
 }
 
-static void transfer(struct sim *s, uint64_t target)
+void sim_transfer(struct sim *s, uint64_t target)
 {
 	struct sim_node *n = sim_leader(s);
 
 	if (n != NULL && !mono_before(s->now, n->paused[SIM_RAFTD]))
 		(void)sim_step(n, (struct raft_event){.type = RAFT_EV_TRANSFER, .peer = target});
+}
+
+/* The lead goes to another node, and half of the time later back to this one. */
+void sim_fault_lead_round_trip(struct sim_node *n, uint32_t ms)
+{
+	sim_schedule(n->s, (struct sim_event){.kind = SIM_EV_TRANSFER, .at = mono_add_ms(n->s->now, 1)});
+	sim_schedule(n->s, (struct sim_event){.kind = SIM_EV_TRANSFER, .a = n->id,
+		.at = mono_add_ms(n->s->now, ms / 2)});
+}
+
+static void begin_on_viewer(const struct sim_fault *f, struct sim_node *n)
+{
+	switch (f->kind) {
+	case SIM_FAULT_KILL_WATCHD:
+		kill_one(n, SIM_WATCHD, f->for_ms);
+		break;
+	case SIM_FAULT_PAUSE_WATCHD:
+		pause(n, SIM_WATCHD, f->for_ms);
+		break;
+	case SIM_FAULT_KILL_LEASED:
+		kill_one(n, SIM_LEASED, f->for_ms);
+		break;
+	case SIM_FAULT_PAUSE_LEASED:
+		pause(f->x % 4 && sim_leader(n->s) != NULL ? sim_leader(n->s) : n, SIM_LEASED, f->for_ms);
+		break;
+	case SIM_FAULT_STALL_LESSOR:
+		n = sim_leader(n->s) != NULL ? sim_leader(n->s) : n;
+		n->leased.stall_ms = 200 + f->for_ms;
+		break;
+	default:
+		break;
+	}
 }
 
 static void begin_on_node(const struct sim_fault *f, struct sim_node *n)
@@ -166,7 +215,7 @@ static void begin_on_node(const struct sim_fault *f, struct sim_node *n)
 		pause(n, SIM_GATEWAY, f->for_ms);
 		break;
 	case SIM_FAULT_CLOCK:
-		clock_rate(n, (int64_t)(f->x % 400001) - 200000);
+		sim_clock_rate(n, (int64_t)(f->x % 400001) - 200000);
 		break;
 	case SIM_FAULT_SYNC_FAILS:
 		wal_disk_fail(n->disk, f->x & 1 ? WAL_DISK_FDATASYNC : WAL_DISK_PWRITE, 1 + (f->x >> 1) % 3, EIO,
@@ -189,16 +238,37 @@ static void begin_on_node(const struct sim_fault *f, struct sim_node *n)
 		sim_snap_make(n, f->x % 20);
 		break;
 	default:
+		begin_on_viewer(f, n);
 		break;
 	}
 }
 
+/* Its time has come; its moment perhaps not. At most a few that would do the same wait together. */
 void sim_fault_begin(struct sim *s, uint32_t i)
+{
+	const struct sim_fault *f = &s->plan[i];
+	uint32_t alike = 0;
+
+	if (f->moment == SIM_MOMENT_NONE) {
+		sim_fault_do(s, i);
+		return;
+	}
+	for (uint32_t k = 0; k < i; k++)
+		alike += s->waits[k] && s->plan[k].moment == f->moment && s->plan[k].kind == f->kind &&
+			 s->plan[k].other == f->other;
+	if (alike >= WAIT_ALIKE)
+		return;
+	s->waits[i] = true;
+	s->waiting[f->moment]++;
+}
+
+void sim_fault_do(struct sim *s, uint32_t i)
 {
 	struct sim_fault *f = &s->plan[i];
 	struct sim_node *n = &s->nodes[f->a], *leader = sim_leader(s);
 
-	sim_trace(s, n, "fault %u: %s (%u ms)", i, sim_fault_text(f->kind), f->for_ms);
+	sim_trace(s, n, "fault %u: %s (%u ms), %s", i, sim_fault_text(f->kind), f->for_ms,
+		  sim_moment_text(f->moment));
 	if ((f->kind == SIM_FAULT_KILL_LEADER || f->kind == SIM_FAULT_ISOLATE_LEADER ||
 	     f->kind == SIM_FAULT_PAUSE_LEADER) && leader != NULL) {
 		n = leader;
@@ -214,7 +284,16 @@ void sim_fault_begin(struct sim *s, uint32_t i)
 		break;
 	case SIM_FAULT_ISOLATE:
 	case SIM_FAULT_ISOLATE_LEADER:
-		cut_node(s, n->id, 1);
+		cut_node(s, n->id, 1, 1);
+		sim_net_lose(s, n->id, f->x >> 20 & 1, f->x >> 20 & 1);
+		break;
+	case SIM_FAULT_MUTE:
+		cut_node(s, n->id, 1, 0);
+		sim_net_lose(s, n->id, f->x >> 20 & 1, false);
+		break;
+	case SIM_FAULT_DEAF:
+		cut_node(s, n->id, 0, 1);
+		sim_net_lose(s, n->id, false, f->x >> 20 & 1);
 		break;
 	case SIM_FAULT_ONE_WAY:
 		s->cut[f->a][f->b]++;
@@ -236,7 +315,7 @@ void sim_fault_begin(struct sim *s, uint32_t i)
 		pause(n, SIM_RAFTD, f->for_ms);
 		break;
 	case SIM_FAULT_TRANSFER:
-		transfer(s, f->x % 3 ? f->a : 0);
+		sim_transfer(s, f->x % 3 ? f->a : 0);
 		break;
 	case SIM_FAULT_REPLAY:
 		replay(s);
@@ -275,7 +354,13 @@ void sim_fault_end(struct sim *s, uint32_t i)
 		break;
 	case SIM_FAULT_ISOLATE:
 	case SIM_FAULT_ISOLATE_LEADER:
-		cut_node(s, f->a, -1);
+		cut_node(s, f->a, -1, -1);
+		break;
+	case SIM_FAULT_MUTE:
+		cut_node(s, f->a, -1, 0);
+		break;
+	case SIM_FAULT_DEAF:
+		cut_node(s, f->a, 0, -1);
 		break;
 	case SIM_FAULT_ONE_WAY:
 		s->cut[f->a][f->b]--;
@@ -293,7 +378,7 @@ void sim_fault_end(struct sim *s, uint32_t i)
 		break_link(s, f->a, f->b, true);
 		break;
 	case SIM_FAULT_CLOCK:
-		clock_rate(n, 0);
+		sim_clock_rate(n, 0);
 		break;
 	case SIM_FAULT_DISK_FULL:
 		if (--n->disk_full == 0)

@@ -19,21 +19,51 @@ static int send_raftd(void *arg, uint32_t number, const struct msg_desc *d, cons
 	return ERR_OK;
 }
 
+static int send_watchd(void *arg, uint32_t number, const struct msg_desc *d, const void *msg)
+{
+	struct sim_node *n = arg;
+
+	if (!n->link_up[SIM_GATEWAY_WATCHD])
+		return ERR_CLOSED;
+	sim_local_send(n, SIM_GATEWAY_WATCHD, SIM_WATCHD, number, d, msg);
+	return ERR_OK;
+}
+
+static int send_leased(void *arg, uint32_t number, const struct msg_desc *d, const void *msg)
+{
+	struct sim_node *n = arg;
+
+	if (!n->link_up[SIM_GATEWAY_LEASED])
+		return ERR_CLOSED;
+	sim_local_send(n, SIM_GATEWAY_LEASED, SIM_LEASED, number, d, msg);
+	return ERR_OK;
+}
+
 void sim_gateway_start(struct sim_node *n)
 {
-	struct clnt_io io = {send_raftd, n};
+	struct clnt_io io = {send_raftd, n}, watch_io = {send_watchd, n}, lease_io = {send_leased, n};
 
 	raft_clnt_init(&n->gateway.clnt, &io, sim_rand(n->s, SIM_CH_IDS, 0) | 1, GATEWAY_PROPOSALS,
 		       GATEWAY_BYTES);
+	watch_clnt_init(&n->gateway.watch, &watch_io);
+	lease_clnt_init(&n->gateway.lease, &lease_io);
 	n->gateway.up = true;
+	n->gateway.due = n->s->now;
 	n->gateway.store.applied = 0;
+	n->gateway.store.revision = 0;
 	sim_local_connect(n, SIM_GATEWAY_RAFTD);
 	sim_local_connect(n, SIM_GATEWAY_STORED);
+	sim_local_connect(n, SIM_GATEWAY_WATCHD);
+	sim_local_connect(n, SIM_GATEWAY_LEASED);
 }
 
 void sim_gateway_stop(struct sim_node *n)
 {
 	sim_client_lost(n->s, n);
+	sim_watchers_lost(n);
+	watch_clnt_down(&n->gateway.watch);
+	watch_clnt_free(&n->gateway.watch);
+	lease_clnt_free(&n->gateway.lease);
 	if (n->gateway.clnt.up)
 		raft_clnt_down(&n->gateway.clnt);
 	raft_clnt_free(&n->gateway.clnt);
@@ -88,6 +118,7 @@ void sim_gateway_stored_msg(struct sim_node *n, const struct msg_in *in)
 	}
 	CHECK(in->row->number == MSG_NO_store_progress);
 	n->gateway.store.applied = ((const struct store_progress *)in->msg)->applied;
+	n->gateway.store.revision = ((const struct store_progress *)in->msg)->revision;
 }
 
 /* Reads whose index is here, and the store with it: the map shows what stored has committed. */
@@ -95,8 +126,12 @@ void sim_gateway_reads(struct sim_node *n)
 {
 	struct raft_read *r;
 
-	while ((r = raft_clnt_pop_read(&n->gateway.clnt)) != NULL)
-		container_of(r, struct sim_client, read)->asked = true;
+	while ((r = raft_clnt_pop_read(&n->gateway.clnt)) != NULL) {
+		if (r->kind == SIM_READ_FENCE)
+			sim_watch_indexed(r);
+		else
+			container_of(r, struct sim_client, read)->asked = true;
+	}
 	for (uint32_t i = 0; i < SIM_CLIENTS; i++) {
 		struct sim_client *c = &n->s->clients[i];
 
@@ -114,13 +149,12 @@ void sim_gateway_flush(struct sim_node *n)
 	if (mono_before(n->s->now, n->paused[SIM_GATEWAY]))
 		return;
 	sim_gateway_reads(n);
+	sim_gateway_fences(n);
 	while ((p = raft_clnt_pop_failed(c)) != NULL)
 		sim_client_give_up(client_of(p), "failed");
 	while (raft_clnt_flush(c, sim_clock(n)))
 		continue;
-}
-
-mono_t sim_gateway_due(const struct sim_node *n)
-{
-	return raft_clnt_due(&n->gateway.clnt);
+	(void)watch_clnt_flush(&n->gateway.watch);
+	sim_gateway_leases(n);
+	n->gateway.due = sim_when(n, mono_min(raft_clnt_due(c), lease_clnt_due(&n->gateway.lease)));
 }

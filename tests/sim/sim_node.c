@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A machine with its three daemons, and the links between them. */
+/* A machine with its daemons, and the links between them. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +11,23 @@
 static const enum sim_daemon link_ends[SIM_LINKS][2] = {
 	[SIM_RAFTD_STORED] = {SIM_RAFTD, SIM_STORED},
 	[SIM_GATEWAY_RAFTD] = {SIM_GATEWAY, SIM_RAFTD},
-	[SIM_GATEWAY_STORED] = {SIM_GATEWAY, SIM_STORED}};
+	[SIM_GATEWAY_STORED] = {SIM_GATEWAY, SIM_STORED},
+	[SIM_STORED_WATCHD] = {SIM_WATCHD, SIM_STORED},
+	[SIM_GATEWAY_WATCHD] = {SIM_GATEWAY, SIM_WATCHD},
+	[SIM_RAFTD_LEASED] = {SIM_LEASED, SIM_RAFTD},
+	[SIM_STORED_LEASED] = {SIM_LEASED, SIM_STORED},
+	[SIM_GATEWAY_LEASED] = {SIM_GATEWAY, SIM_LEASED}};
+
+/* What each is told, in the order of the ends. */
+static void (*const handlers[SIM_LINKS][2])(struct sim_node *n, const struct msg_in *in) = {
+	[SIM_RAFTD_STORED] = {sim_raftd_stored_msg, sim_stored_raftd_msg},
+	[SIM_GATEWAY_RAFTD] = {sim_gateway_raftd_msg, sim_raftd_gateway_msg},
+	[SIM_GATEWAY_STORED] = {sim_gateway_stored_msg, NULL},
+	[SIM_STORED_WATCHD] = {sim_watchd_stored_msg, sim_stored_watchd_msg},
+	[SIM_GATEWAY_WATCHD] = {sim_gateway_watchd_msg, sim_watchd_gateway_msg},
+	[SIM_RAFTD_LEASED] = {sim_leased_raftd_msg, sim_raftd_leased_msg},
+	[SIM_STORED_LEASED] = {sim_leased_stored_msg, sim_stored_leased_msg},
+	[SIM_GATEWAY_LEASED] = {sim_gateway_leased_msg, sim_leased_gateway_msg}};
 
 bool sim_is_up(const struct sim_node *n, enum sim_daemon d)
 {
@@ -22,6 +38,10 @@ bool sim_is_up(const struct sim_node *n, enum sim_daemon d)
 		return n->stored.up;
 	case SIM_GATEWAY:
 		return n->gateway.up;
+	case SIM_WATCHD:
+		return n->watchd.core != NULL;
+	case SIM_LEASED:
+		return n->leased.lessor != NULL;
 	case SIM_DAEMONS:
 		break;
 	}
@@ -39,17 +59,44 @@ void sim_local_connect(struct sim_node *n, enum sim_link l)
 		.at = sim_soon(n->s, SIM_CH_NET, 200, 10000)});
 }
 
+/* What the ends do that are still there. */
+static void link_down(struct sim_node *n, enum sim_link l)
+{
+	n->link_up[l] = false;
+	switch (l) {
+	case SIM_GATEWAY_RAFTD:
+		if (n->gateway.up)
+			raft_clnt_down(&n->gateway.clnt);
+		break;
+	case SIM_GATEWAY_STORED:
+		n->stored.gateway = 0;
+		break;
+	case SIM_GATEWAY_WATCHD:
+		if (n->gateway.up)
+			watch_clnt_down(&n->gateway.watch);
+		sim_watchd_gateway_down(n);
+		break;
+	case SIM_RAFTD_LEASED:
+		sim_leased_raftd_down(n);
+		break;
+	case SIM_STORED_LEASED:
+		sim_leased_stored_down(n);
+		break;
+	case SIM_GATEWAY_LEASED:
+		if (n->gateway.up)
+			lease_clnt_down(&n->gateway.lease);
+		break;
+	default:
+		break;
+	}
+}
+
 /* What was under way is lost; both ends see it at once, and connect again. */
 void sim_local_drop(struct sim_node *n, enum sim_link l)
 {
 	n->link_epoch[l]++;
-	if (n->link_up[l]) {
-		n->link_up[l] = false;
-		if (l == SIM_GATEWAY_RAFTD && n->gateway.up)
-			raft_clnt_down(&n->gateway.clnt);
-		if (l == SIM_GATEWAY_STORED)
-			n->stored.gateway = 0;
-	}
+	if (n->link_up[l])
+		link_down(n, l);
 	sim_local_connect(n, l);
 }
 
@@ -58,15 +105,40 @@ void sim_local_up(struct sim_node *n, enum sim_link l)
 {
 	n->link_up[l] = true;
 	n->link_at[l][0] = n->link_at[l][1] = n->s->now;
-	if (l == SIM_RAFTD_STORED) {
+	switch (l) {
+	case SIM_RAFTD_STORED:
 		sim_raftd_stored_up(n);
-	} else if (l == SIM_GATEWAY_RAFTD) {
+		break;
+	case SIM_GATEWAY_RAFTD:
 		raft_clnt_up(&n->gateway.clnt, sim_clock(n));
 		sim_raftd_state(n);
-	} else {
+		break;
+	case SIM_GATEWAY_STORED:
 		n->stored.gateway = n->gateway.clnt.incarnation;
 		sim_gateway_stored_up(n);
 		sim_stored_gateway_up(n);
+		break;
+	case SIM_STORED_WATCHD:
+		sim_watchd_stored_up(n);
+		sim_stored_watchd_up(n);
+		break;
+	case SIM_GATEWAY_WATCHD:
+		watch_clnt_up(&n->gateway.watch);
+		sim_watchd_gateway_up(n);
+		break;
+	case SIM_RAFTD_LEASED:
+		sim_raftd_tell_role(n);
+		break;
+	case SIM_STORED_LEASED:
+		sim_leased_stored_up(n);
+		sim_stored_leased_up(n);
+		break;
+	case SIM_GATEWAY_LEASED:
+		lease_clnt_up(&n->gateway.lease);
+		sim_leased_gateway_up(n);
+		break;
+	case SIM_LINKS:
+		break;
 	}
 }
 
@@ -74,11 +146,15 @@ void sim_local_send(struct sim_node *n, enum sim_link l, enum sim_daemon to, uin
 		    const struct msg_desc *d, const void *msg)
 {
 	struct sim *s = n->s;
-	mono_t *last = &n->link_at[l][link_ends[l][1] == to];
+	bool way = link_ends[l][1] == to;
+	enum sim_daemon from = link_ends[l][!way];
+	mono_t *last = &n->link_at[l][way];
 	mono_t at = sim_soon(s, SIM_CH_NET, 10, sim_chance(s, SIM_CH_NET, 20) ? 5000 : 100);
 
 	if (!n->link_up[l])
 		return;
+	if (mono_before(at, n->paused[from]))
+		at = n->paused[from];        /* it was stopped before it could write */
 	buf_clear(&s->frame);
 	CHECK(msg_frame(&s->frame, number, 0, d, msg) == ERR_OK);
 	if (mono_before(at, *last))
@@ -92,21 +168,16 @@ void sim_local_send(struct sim_node *n, enum sim_link l, enum sim_daemon to, uin
 
 void sim_local_frame(struct sim_node *n, enum sim_link l, enum sim_daemon to, struct bytes frame)
 {
-	static const struct msg_link *const messages[SIM_LINKS] = {&link_apply, &link_raft, &link_store};
+	static const struct msg_link *const messages[SIM_LINKS] = {
+		[SIM_RAFTD_STORED] = &link_apply, [SIM_GATEWAY_RAFTD] = &link_raft,
+		[SIM_GATEWAY_STORED] = &link_store, [SIM_STORED_WATCHD] = &link_news,
+		[SIM_GATEWAY_WATCHD] = &link_watch, [SIM_RAFTD_LEASED] = &link_lessor,
+		[SIM_STORED_LEASED] = &link_leases, [SIM_GATEWAY_LEASED] = &link_lease};
 	struct msg_in in;
 
 	arena_reset(&n->s->arena);
 	CHECK(msg_unframe(messages[l], frame, &n->s->arena, &in) == ERR_OK);
-	if (l == SIM_RAFTD_STORED && to == SIM_STORED)
-		sim_stored_raftd_msg(n, &in);
-	else if (l == SIM_RAFTD_STORED)
-		sim_raftd_stored_msg(n, &in);
-	else if (l == SIM_GATEWAY_RAFTD && to == SIM_RAFTD)
-		sim_raftd_gateway_msg(n, &in);
-	else if (l == SIM_GATEWAY_RAFTD)
-		sim_gateway_raftd_msg(n, &in);
-	else
-		sim_gateway_stored_msg(n, &in);
+	handlers[l][to == link_ends[l][1]](n, &in);
 }
 
 /* ---- daemons ---- */
@@ -120,7 +191,9 @@ static void links_drop(struct sim_node *n, enum sim_daemon d)
 
 void sim_kill(struct sim_node *n, enum sim_daemon d)
 {
-	sim_trace(n->s, n, "%s ends", d == SIM_RAFTD ? "raftd" : d == SIM_STORED ? "stored" : "gatewayd");
+	static const char *const names[SIM_DAEMONS] = {"raftd", "stored", "gatewayd", "watchd", "leased"};
+
+	sim_trace(n->s, n, "%s ends", names[d]);
 	n->s->out->crashes++;
 	n->paused[d] = (mono_t){0};
 	switch (d) {
@@ -132,6 +205,12 @@ void sim_kill(struct sim_node *n, enum sim_daemon d)
 		break;
 	case SIM_GATEWAY:
 		sim_gateway_stop(n);
+		break;
+	case SIM_WATCHD:
+		sim_watchd_stop(n);
+		break;
+	case SIM_LEASED:
+		sim_leased_stop(n);
 		break;
 	case SIM_DAEMONS:
 		break;
@@ -153,6 +232,12 @@ void sim_start(struct sim_node *n, enum sim_daemon d)
 	case SIM_GATEWAY:
 		sim_gateway_start(n);
 		return;
+	case SIM_WATCHD:
+		sim_watchd_start(n);
+		return;
+	case SIM_LEASED:
+		sim_leased_start(n);
+		return;
 	case SIM_DAEMONS:
 		return;
 	}
@@ -170,6 +255,9 @@ void sim_power_off(struct sim_node *n, uint64_t write_ops)
 	sim_trace(n->s, n, "loses power");
 	n->s->out->crashes++;
 	sim_raftd_stop(n, write_ops, true);
+	sim_leased_stop(n);
+	if (n->watchd.core != NULL)
+		sim_watchd_stop(n);
 	if (n->stored.up)
 		sim_stored_stop(n);
 	sim_stored_lose(n);
@@ -203,6 +291,9 @@ void sim_node_close(struct sim_node *n)
 {
 	if (n->gateway.up)
 		sim_gateway_stop(n);
+	sim_leased_stop(n);
+	if (n->watchd.core != NULL)
+		sim_watchd_stop(n);
 	if (n->raftd.r != NULL)
 		sim_raftd_stop(n, 0, false);
 	if (n->stored.up)

@@ -42,6 +42,10 @@ void sim_command(const struct sim_options *o, char *out, size_t cap)
 			       o->lmdb > 0 ? " --lmdb" : o->lmdb == 0 ? " --mem" : "");
 		add(out, cap, word);
 	}
+	if (o->plot >= 0) {
+		(void)snprintf(word, sizeof word, " --plot %s", sim_plot_name((enum sim_plot)o->plot));
+		add(out, cap, word);
+	}
 	if (o->outcomes_only)
 		add(out, cap, " --outcomes-only");
 	if (!o->masked)

@@ -113,6 +113,7 @@ static void election_safety(struct sim_node *n, uint64_t term)
 	s->leaders[s->n_leaders].term = term;
 	s->leaders[s->n_leaders++].leader = n->id;
 	s->out->elections++;
+	sim_whatif_elected(n, term);
 }
 
 static void leader_completeness(struct sim_node *n, uint64_t term)
@@ -170,9 +171,12 @@ static void state_machine_safety(struct sim_node *n, uint64_t index, uint64_t te
 	}
 	while (s->logs[index].v[i].hash != log->v[index].hash)
 		CHECK(++i < s->logs[index].n);
-	s->committed[index] = (struct sim_committed){i, term};
+	s->committed[index] = (struct sim_committed){i, term, sim_fastest(s)};
 	s->committed_last = index;
 	first_committed(s, index, term);
+	sim_whatif_committed(s, index);
+	if (n->raftd.role == RAFT_LEADER)
+		sim_moment(n, SIM_MOMENT_COMMITS, 0);
 }
 
 /* Rule 5 of raft.h: what was told may be applied is on this node's own disk. */
@@ -184,6 +188,14 @@ void sim_oracle_told(struct sim_node *n, uint64_t index)
 		return;
 	if (!log_has(&n->durable, index, log->v[index].hash))
 		sim_fail(n->s, "node %llu may apply %llu but its disk lacks it", (ull)n->id, (ull)index);
+}
+
+/* raft.h, "Reads": an index is confirmed after the question, and so not older than all it knew of. */
+void sim_oracle_read(struct sim_node *n, const struct raft_effect *e, uint64_t committed)
+{
+	if (e->type == RAFT_FX_READ_OK && e->read.index < committed && !n->s->o.outcomes_only)
+		sim_fail(n->s, "linearizable: node %llu gives read index %llu, but %llu was committed when it was "
+			 "asked", (ull)n->id, (ull)e->read.index, (ull)committed);
 }
 
 void sim_oracle_stepped(struct sim_node *n)
@@ -200,6 +212,8 @@ void sim_oracle_stepped(struct sim_node *n)
 			if (d->fx.v[i].type == RAFT_FX_TRUNCATE || d->fx.v[i].type == RAFT_FX_RESET)
 				sim_fail(n->s, "leader append-only: leader %llu cuts its log", (ull)n->id);
 		leader_completeness(n, st.term);
+		sim_whatif_counted(n, &st);
+		sim_moment_counted(n, &st);
 	}
 	for (; d->seen_commit < st.commit && sim_ok(n->s); d->seen_commit++)
 		state_machine_safety(n, d->seen_commit + 1, st.term);
@@ -224,6 +238,17 @@ void sim_oracle_sending(struct sim_node *n, const struct raft_msg *m)
 	    m->append_resp.match > n->durable.last && m->append_resp.match > n->snap.index)
 		sim_fail(n->s, "node %llu acknowledges %llu before it is durable", (ull)n->id,
 			 (ull)m->append_resp.match);
+}
+
+/* What a node has applied, or has as a snapshot, its log does not have otherwise. */
+void sim_oracle_store(struct sim_node *n)
+{
+	const struct sim_log *log = &n->raftd.log;
+	uint64_t index = n->stored.applied > n->snap.index ? n->stored.applied : n->snap.index;
+
+	if (index > log->base && index <= log->last && log->v[index].hash != sim_committed_at(n->s, index)->hash)
+		sim_fail(n->s, "state machine safety: node %llu: the log contradicts its store at %llu", (ull)n->id,
+			 (ull)index);
 }
 
 static bool log_ends_alike(const struct sim_log *a, const struct sim_log *b)
@@ -270,6 +295,7 @@ void sim_oracle_applied(struct sim_node *n, const struct mvcc_state *st)
 		 memcmp(s->apply_hash[st->applied], st->apply_hash, 16) != 0)
 		sim_fail(s, "apply hash: node %llu differs at applied index %llu", (ull)n->id,
 			 (ull)st->applied);
+	sim_check_applied(n, st);
 }
 
 void sim_oracle_free(struct sim *s)

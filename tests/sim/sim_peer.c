@@ -19,6 +19,17 @@ void sim_net_deliver(struct sim *s, uint64_t from, uint64_t to, struct bytes fra
 		.data = bytes_of(mem_dup(frame.data, frame.len), frame.len)});
 }
 
+/* What is under way from and to a node when it is cut off does not arrive. */
+void sim_net_lose(struct sim *s, uint64_t id, bool from, bool to)
+{
+	for (size_t i = 0; i < s->n_events; i++) {
+		struct sim_event *ev = &s->events[i];
+
+		if (ev->kind == SIM_EV_PEER_FRAME && ((to && ev->node == id) || (from && ev->a == id)))
+			ev->kind = SIM_EV_NOTHING;
+	}
+}
+
 /* Now and then one is kept, to come again much later. */
 static void net_remember(struct sim *s, uint64_t from, uint64_t to, struct bytes frame)
 {
@@ -70,6 +81,8 @@ void sim_peer_raft(struct sim_node *n, const struct raft_msg *m)
 	case RAFT_MSG_VOTE_RESP: {
 		struct peer_vote_resp v = {m->term, m->type == RAFT_MSG_PREVOTE_RESP,
 					   m->vote_resp.granted};
+		if (m->type == RAFT_MSG_VOTE_RESP && v.granted)
+			sim_moment(n, SIM_MOMENT_VOTED, m->to);
 		sim_peer_send(n, m->to, MSG_NO_peer_vote_resp, &peer_vote_resp_desc, &v);
 		break;
 	}
@@ -77,6 +90,8 @@ void sim_peer_raft(struct sim_node *n, const struct raft_msg *m)
 		struct peer_append_resp v = {m->term, m->append_resp.round, m->append_resp.reject,
 					     m->append_resp.index, m->append_resp.match,
 					     m->append_resp.hint_index, m->append_resp.hint_term};
+		if (!v.reject && v.match > 0 && v.match == n->raftd.log.last)
+			sim_moment(n, SIM_MOMENT_ACKED, m->to);
 		sim_peer_send(n, m->to, MSG_NO_peer_append_resp, &peer_append_resp_desc, &v);
 		break;
 	}
@@ -206,6 +221,12 @@ void sim_peer_frame(struct sim_node *n, uint64_t from, struct bytes frame)
 		break;
 	case MSG_NO_peer_refuse:
 		recv_refuse(n, in.msg);
+		break;
+	case MSG_NO_peer_lease_asks:
+		sim_raftd_lease_asks(n, from, in.msg);
+		break;
+	case MSG_NO_peer_lease_answers:
+		sim_raftd_lease_answers(n, in.msg);
 		break;
 	default:
 		recv_raft(n, &m, &in);

@@ -8,14 +8,14 @@
 #include "base/mem.h"
 #include "tests/sim/sim_int.h"
 
-enum { RAFTD_SEGMENT = 64 * 1024, RAFTD_BATCH = 48 * 1024, RAFTD_CACHE = 16 * 1024, RAFTD_ROOM = 20 * 1024 };
+enum { RAFTD_BATCH = 48 * 1024, RAFTD_CACHE = 16 * 1024, RAFTD_ROOM = 6 * 1024 };
 
 /* ---- the log ---- */
 
 static int log_open(struct sim_node *n, struct wal_recovered *rec)
 {
 	struct wal_options o = {.cluster_id = 1, .node_id = n->id, .create = !n->log_made,
-				.synchronous = true, .segment_bytes = RAFTD_SEGMENT,
+				.synchronous = true, .segment_bytes = n->s->segment_bytes,
 				.batch_bytes = RAFTD_BATCH, .cache_bytes = RAFTD_CACHE,
 				.salt = n->s->o.seed * 16 + n->id + 1, .io = wal_disk_io(n->disk)};
 
@@ -40,7 +40,7 @@ static int log_recall(struct sim_node *n, const struct wal_recovered *rec)
 	sim_log_reset(n->s, &d->log, next - 1);
 	d->log.hard = hard;
 	while (next <= last && rc == ERR_OK) {
-		rc = wal_read(d->wal, next, last, RAFTD_SEGMENT, 64, &d->list);
+		rc = wal_read(d->wal, next, last, n->s->segment_bytes, 64, &d->list);
 		for (size_t i = 0; rc == ERR_OK && i < d->list.n; i++, next++)
 			sim_log_push(n, d->list.entries[i].term, d->list.entries[i].kind,
 				     d->list.entries[i].data);
@@ -93,6 +93,7 @@ static int log_load(struct sim_node *n)
 	if (rc == ERR_OK) {
 		n->log_made = true;
 		sim_log_copy(&n->durable, &n->raftd.log);
+		sim_oracle_store(n);
 	} else {
 		if (n->raftd.wal != NULL)
 			wal_abandon(&n->raftd.wal);
@@ -128,6 +129,7 @@ static void core_make(struct sim_node *n)
 		sim_fail(s, "node %llu: its log does not look like a Raft log", (unsigned long long)n->id);
 	else
 		d->r = raft_create(&cfg, &st, sim_clock(n));
+	d->due = s->now;
 	free(runs);
 	d->term = d->log.hard.term;
 	d->commit = st.commit > st.base_index ? st.commit : st.base_index;
@@ -162,7 +164,7 @@ void sim_raftd_start(struct sim_node *n)
 	d->held_count = d->sent_count = 0;
 	d->sync_due = d->died = false;
 	d->role = RAFT_FOLLOWER;
-	d->leader = 0;
+	d->leader = d->round = 0;
 	core_make(n);
 	if (d->r == NULL)
 		return;
@@ -171,6 +173,7 @@ void sim_raftd_start(struct sim_node *n)
 	sim_peer_edges(n, true);
 	sim_local_connect(n, SIM_RAFTD_STORED);
 	sim_local_connect(n, SIM_GATEWAY_RAFTD);
+	sim_local_connect(n, SIM_RAFTD_LEASED);
 }
 
 /* write_ops: it dies in that write operation of the sync under way; 0: between two of them. */
@@ -321,6 +324,7 @@ void sim_raftd_state(struct sim_node *n)
 
 	n->raftd.state_dirty = false;
 	sim_local_send(n, SIM_GATEWAY_RAFTD, SIM_GATEWAY, MSG_NO_raftd_state, &raftd_state_desc, &m);
+	sim_raftd_tell_role(n);
 }
 
 static void propose_refuse(struct sim_node *n, uint64_t seq, uint64_t gateway, uint64_t from, int err)
@@ -358,20 +362,28 @@ void sim_raftd_propose(struct sim_node *n, const struct raftd_proposal *v, size_
 	}
 }
 
-void sim_raftd_gateway_msg(struct sim_node *n, const struct msg_in *in)
+/* For a gatewayd, or for leased, which asks whether we lead `term`. */
+void sim_raftd_read(struct sim_node *n, enum sim_link l, uint64_t asked, uint64_t term)
 {
 	struct sim_raftd *d = &n->raftd;
+	uint64_t ctx = d->read_next++;
 
+	d->reads[ctx % SIM_ROUNDS].ctx = asked;
+	d->reads[ctx % SIM_ROUNDS].epoch = n->link_epoch[l];
+	d->reads[ctx % SIM_ROUNDS].term = term;
+	d->reads[ctx % SIM_ROUNDS].link = l;
+	d->reads[ctx % SIM_ROUNDS].committed = n->s->committed_last;
+	(void)sim_step(n, (struct raft_event){.type = RAFT_EV_READ, .ctx = ctx});
+}
+
+void sim_raftd_gateway_msg(struct sim_node *n, const struct msg_in *in)
+{
 	if (in->row->number == MSG_NO_raftd_propose) {
 		const struct raftd_propose *m = in->msg;
 
 		sim_raftd_propose(n, m->proposals.v, m->proposals.n, n->gateway.clnt.incarnation, 0);
 	} else if (in->row->number == MSG_NO_raftd_read) {
-		uint64_t ctx = d->read_next++;
-
-		d->reads[ctx % SIM_ROUNDS].ctx = ((const struct raftd_read *)in->msg)->ctx;
-		d->reads[ctx % SIM_ROUNDS].epoch = n->link_epoch[SIM_GATEWAY_RAFTD];
-		(void)sim_step(n, (struct raft_event){.type = RAFT_EV_READ, .ctx = ctx});
+		sim_raftd_read(n, SIM_GATEWAY_RAFTD, ((const struct raftd_read *)in->msg)->ctx, 0);
 	} else {
 		CHECK(in->row->number == MSG_NO_raftd_status_ask);
 		sim_raftd_state(n);

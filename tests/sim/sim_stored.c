@@ -59,6 +59,7 @@ void sim_stored_lose(struct sim_node *n)
 	CHECK(!n->stored.up);
 	if (n->stored.db == NULL)
 		return;
+	sim_watchd_unmap(n);
 	okv_close(&n->stored.db);
 	n->stored.applied = 0;
 	if (n->s->o.lmdb > 0)
@@ -187,9 +188,13 @@ void sim_snap_install(struct sim_node *n, uint64_t index, uint64_t term, struct 
 	st->up = true;
 	sim_oracle_applied(n, apply_state(st->apply));
 	sim_local_drop(n, SIM_RAFTD_STORED);
+	sim_local_drop(n, SIM_STORED_LEASED);
 	if (sim_raftd_room(n) &&
 	    sim_step(n, (struct raft_event){.type = RAFT_EV_INSTALLED, .index = index, .index_term = term}) != ERR_OK)
 		sim_fail(n->s, "node %llu cannot install a snapshot", (ull)n->id);
+	if (sim_ok(n->s) && n->raftd.r != NULL)
+		sim_oracle_store(n);
+	sim_moment(n, SIM_MOMENT_INSTALLED, n->raftd.leader);
 	sim_stored_tell(n);
 }
 
@@ -214,6 +219,8 @@ void sim_stored_start(struct sim_node *n)
 	sim_trace(n->s, n, "stored starts, applied %llu", (ull)st->applied);
 	sim_local_connect(n, SIM_RAFTD_STORED);
 	sim_local_connect(n, SIM_GATEWAY_STORED);
+	sim_local_connect(n, SIM_STORED_WATCHD);
+	sim_local_connect(n, SIM_STORED_LEASED);
 }
 
 /* Killed: an open transaction never was. */
@@ -224,7 +231,7 @@ void sim_stored_stop(struct sim_node *n)
 	n->stored.env = NULL;
 	n->stored.up = false;
 	n->stored.gateway = 0;
-	n->stored.compact_due = false;
+	n->stored.compact_due = n->stored.holding = false;
 	n->store_dies = false;
 }
 
@@ -244,6 +251,7 @@ void sim_stored_tell(struct sim_node *n)
 				   st->compacted_revision};
 
 	sim_local_send(n, SIM_GATEWAY_STORED, SIM_GATEWAY, MSG_NO_store_progress, &store_progress_desc, &m);
+	sim_stored_tell_watchd(n);
 }
 
 void sim_stored_gateway_up(struct sim_node *n)
@@ -287,6 +295,13 @@ static void results_drop(struct store_result *v, size_t count)
 	}
 }
 
+static void compact_later(struct sim_node *n)
+{
+	n->stored.compact_due = true;
+	sim_schedule(n->s, (struct sim_event){.kind = SIM_EV_COMPACT, .node = (uint8_t)n->id,
+		.daemon = SIM_STORED, .at = sim_soon(n->s, SIM_CH_DISK, 500, 30000)});
+}
+
 void sim_stored_raftd_msg(struct sim_node *n, const struct msg_in *in)
 {
 	struct store_result v[STORED_RESULTS];
@@ -309,14 +324,13 @@ void sim_stored_raftd_msg(struct sim_node *n, const struct msg_in *in)
 	if (m.results.n > 0)
 		sim_local_send(n, SIM_GATEWAY_STORED, SIM_GATEWAY, MSG_NO_store_results, &store_results_desc, &m);
 	results_drop(v, m.results.n);
+	sim_moment_applied(n);
 	sim_stored_tell(n);
+	sim_stored_tell_leased(n);
 	done = (struct apply_done){st->applied, apply_state(st->apply)->revision};
 	sim_local_send(n, SIM_RAFTD_STORED, SIM_RAFTD, MSG_NO_apply_done, &apply_done_desc, &done);
-	if (!st->compact_due && apply_compacting(st->apply)) {
-		st->compact_due = true;
-		sim_schedule(n->s, (struct sim_event){.kind = SIM_EV_COMPACT, .node = (uint8_t)n->id,
-			.daemon = SIM_STORED, .at = sim_soon(n->s, SIM_CH_DISK, 500, 30000)});
-	}
+	if (!st->compact_due && apply_compacting(st->apply))
+		compact_later(n);
 }
 
 /* A step in a transaction of its own, as small as it gets, so that much happens in between. */
@@ -328,6 +342,10 @@ void sim_stored_compact(struct sim_node *n)
 	n->stored.compact_due = false;
 	if (!n->stored.up || !apply_compacting(n->stored.apply))
 		return;
+	if (sim_stored_holds(n)) {
+		compact_later(n);
+		return;
+	}
 	rc = apply_begin(n->stored.apply);
 	if (rc == ERR_OK)
 		rc = apply_compact_step(n->stored.apply, 1 + sim_rand(n->s, SIM_CH_DISK, 8), &removed);
@@ -337,9 +355,6 @@ void sim_stored_compact(struct sim_node *n)
 		stored_dies(n, rc);
 		return;
 	}
-	if (apply_compacting(n->stored.apply)) {
-		n->stored.compact_due = true;
-		sim_schedule(n->s, (struct sim_event){.kind = SIM_EV_COMPACT, .node = (uint8_t)n->id,
-			.daemon = SIM_STORED, .at = sim_soon(n->s, SIM_CH_DISK, 500, 30000)});
-	}
+	if (apply_compacting(n->stored.apply))
+		compact_later(n);
 }

@@ -4,6 +4,7 @@
 import glob
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -271,6 +272,76 @@ def a_half_zeroed_page_gives_no_wrong_value_and_the_hash_tells():
         equal_everywhere(c)
 
 
+def hide_rows(path, needles):
+    """Takes the last row off the list of each page on which one of the needles is: LMDB no longer sees it. The page's
+    other rows, and all checksums, are as they were. How many pages."""
+    pages = set()
+    with open(path, "r+b") as f:
+        whole = f.read()
+        for needle in needles:
+            at = -1
+            while (at := whole.find(needle, at + 1)) >= 0:
+                page = at // 4096 * 4096
+                number, flags, lower = struct.unpack_from("=Q2xHH", whole, page)
+                if number * 4096 != page or flags & ~0x10 != 0x02 or page in pages:   # a leaf, and in use
+                    continue
+                pages.add(page)
+                f.seek(page + 12)
+                f.write(struct.pack("=H", lower - 2))
+    return len(pages)
+
+
+def hidden_of(c, i, data):
+    with c.rpc(i) as r:
+        return [k for k, v in data.items() if r.get(k, serializable=True) != {k: v}]
+
+
+def rows_that_a_page_hides_are_found_and_the_store_is_built_again():
+    """The page is valid and its rows have their checksums, and yet one is missing: a read sees nothing. Who looks at
+    the whole store does. `quorate admin stored check` looks now; the configuration says how often it is done else."""
+    with Cluster() as c:
+        c.expected = rb"node2 .*(damaged|stored)|stored.*(damage|ended)"
+        data = fill(c)
+        equal_everywhere(c)
+        before = c.pid(2, "stored")
+        assert "begun" in c.admin(2, "stored", "check")
+        until(lambda: c.admin_json(2, "stored", "status")["snapshot"]["store_checks"] == 1, "a good store is whole")
+        assert c.pid(2, "stored") == before
+        assert c.stop() == 0
+        keys = sorted(data)
+        assert hide_rows(store_file(c, 2), [data[k] for k in keys[N // 8::N // 4]]) > 0
+        c.start()
+        hidden = hidden_of(c, 2, data)
+        print(f"# {len(hidden)} keys hidden")
+        assert hidden, "no row is missing: nothing was damaged"
+        assert "begun" in c.admin(2, "stored", "check")
+
+        def whole():                                     # no answer while stored is away is an answer too
+            try:
+                return not hidden_of(c, 2, data)
+            except (RpcError, OSError):
+                return False
+        until(whole, "the store is built again, by itself")
+        said = c.admin_json(2, "stored", "status")["file"]["begun_anew"]
+        assert said == "it was found to be damaged", said
+        equal_everywhere(c)
+        assert hash_says(c) == 0
+
+
+def the_whole_store_is_looked_at_from_time_to_time():
+    c = Cluster()
+    subprocess.run([QUORATE, "init", "--dir", c.data(), "--nodes", str(c.n), "--base-port", str(c.base)],
+                   stdin=subprocess.DEVNULL, stdout=c.log, stderr=c.log, check=True)
+    for i in range(c.n):
+        with open(os.path.join(c.node_dir(i), "quorate.conf"), "a", encoding="ascii") as f:
+            f.write("store_check_s = 1\n")
+    with c:
+        data = fill(c)
+        for i in range(3):
+            until(lambda i=i: c.admin_json(i, "stored", "status")["snapshot"]["store_checks"] >= 2, "it is looked at again")
+        assert all(everything(c, i) == data for i in range(3))
+
+
 def swapped(c, name, a=0, b=1):
     """Swaps a file or directory of two nodes."""
     one, two = (os.path.join(c.node_dir(i), "data", name) for i in (a, b))
@@ -314,4 +385,5 @@ if __name__ == "__main__":
     tap([a_flipped_bit_in_the_store_is_never_served, a_flipped_bit_in_the_log_stops_that_node_and_names_the_place,
          a_torn_tail_is_cut_and_nothing_acknowledged_is_lost, the_store_is_built_again_after_a_crash_of_the_system,
          a_damaged_state_file_means_a_new_store_and_no_loss, rubbish_in_lock_files_is_overwritten,
-         a_half_zeroed_page_gives_no_wrong_value_and_the_hash_tells, files_of_another_node_are_refused_by_name])
+         a_half_zeroed_page_gives_no_wrong_value_and_the_hash_tells, files_of_another_node_are_refused_by_name,
+         rows_that_a_page_hides_are_found_and_the_store_is_built_again, the_whole_store_is_looked_at_from_time_to_time])

@@ -276,7 +276,7 @@ TEST(a_client_that_never_reads_costs_one_answer)
 	for (int i = 0; i < 50; i++)
 		loop_turn(t.loop, 1);
 	OK(t.runs <= 1);
-	for (mono_t until = mono_add_ms(mono_now(), UNTIL_MS); got < 40 && mono_before(mono_now(), until);) {
+	for (mono_t until = mono_add_ms(mono_now(), TAP_PATIENCE_MS); got < 40 && mono_before(mono_now(), until);) {
 		loop_turn(t.loop, 1);
 		OK(raw_read(t.fd, &t.got));
 		while (t.got.len > 1) {

@@ -347,16 +347,19 @@ static void run_free(struct run *r)
 static void random_run(uint64_t seed)
 {
 	struct run *r = calloc(1, sizeof *r);
+	char slow[32], hasty[32];
 
 	OK(r != NULL);
 	printf("# seed %llu\n", (unsigned long long)seed);
+	(void)snprintf(slow, sizeof slow, "slow-%llu", (unsigned long long)seed);
+	(void)snprintf(hasty, sizeof hasty, "hasty-%llu", (unsigned long long)seed);
 	gen_init(&r->g, seed);
 	model_init(&r->m);
 	r->m.term = 1;
 	r->g.revision = 1;
 	arena_init(&r->arena, 64u << 20);
-	rig_open(&r->stores[0], "slow");
-	rig_open(&r->stores[1], "hasty");
+	rig_open(&r->stores[0], slow);
+	rig_open(&r->stores[1], hasty);
 	rig_open(&r->stores[2], NULL);
 	for (int step = 0; step < STEPS; step++) {
 		struct rig *store = &r->stores[gen_below(&r->g, STORES)];
@@ -393,21 +396,15 @@ static void random_run(uint64_t seed)
 	run_free(r);
 }
 
-static uint64_t seed_base(void)
-{
-	const char *s = getenv("QUORATE_SEED");
-
-	return s ? strtoull(s, NULL, 10) : 1;
-}
-
 TEST(every_answer_is_the_model_s)
 {
-	random_run(seed_base());
+	for (uint64_t i = 0; i < tap_rounds(1); i++)
+		random_run(tap_seed(1) + i);
 }
 
 TEST(every_answer_is_the_model_s_again)
 {
-	random_run(seed_base() + 1000);
+	random_run(tap_seed(1) + 1000);
 }
 
 TESTS = {

@@ -503,11 +503,11 @@ TEST(endpoints_are_read_as_people_write_them)
 	char why[256];
 
 	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
-		EQ_INT(client_endpoints_parse(&e, good[i], 1, why, sizeof why), ERR_OK);
+		EQ_INT(client_endpoints_parse(&e, good[i], CLIENT_LOOKUP, 1, why, sizeof why), ERR_OK);
 	EQ_INT(e.n, 2);
 	EQ_STR(e.v[1].text, "127.0.0.2:2");
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-		EQ_INT(client_endpoints_parse(&e, bad[i], 1, why, sizeof why), ERR_BAD_ARGUMENT);
+		EQ_INT(client_endpoints_parse(&e, bad[i], CLIENT_LOOKUP, 1, why, sizeof why), ERR_BAD_ARGUMENT);
 }
 
 TEST(a_failing_endpoint_rests_longer_each_time_and_never_too_long)
@@ -518,7 +518,7 @@ TEST(a_failing_endpoint_rests_longer_each_time_and_never_too_long)
 	char why[256];
 	int64_t before = 0;
 
-	EQ_INT(client_endpoints_parse(&e, "127.0.0.1:1", 42, why, sizeof why), ERR_OK);
+	EQ_INT(client_endpoints_parse(&e, "127.0.0.1:1", CLIENT_LOOKUP, 42, why, sizeof why), ERR_OK);
 	for (int i = 0; i < 20; i++) {
 		p = client_endpoints_next(&e, now, &until);
 		OK(p != NULL);

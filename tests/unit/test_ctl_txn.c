@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/base64.h"
+#include "base/err.h"
 #include "ctl/codec.h"
 #include "ctl/txn_parse.h"
 #include "tests/lib/tap.h"
@@ -218,12 +220,12 @@ TEST(base64_is_strict)
 		(void)fclose(f);
 		EQ_STR(out, good[i].text);
 		buf_clear(&b);
-		EQ_INT(codec_base64_decode(bytes_str(good[i].text), &b), ERR_OK);
+		EQ_INT(base64_decode(bytes_str(good[i].text), &b), ERR_OK);
 		OK(bytes_eq(buf_bytes(&b), bytes_str(good[i].plain)));
 	}
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
 		buf_clear(&b);
-		EQ_INT(codec_base64_decode(bytes_str(bad[i]), &b), ERR_MALFORMED);
+		EQ_INT(base64_decode(bytes_str(bad[i]), &b), ERR_MALFORMED);
 	}
 	buf_free(&b);
 }

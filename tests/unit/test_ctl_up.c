@@ -20,8 +20,6 @@
 #include "tests/lib/fake_server.h"
 #include "tests/lib/tap.h"
 
-enum { PATIENCE_MS = 30000 };
-
 static uint64_t leader;
 
 static bool status_serve(void *arg, struct fake_conn *c, const struct fake_request *r)
@@ -125,7 +123,7 @@ static bool file_has(const char *path, const char *text)
 
 static void wait_for(const char *path, const char *text)
 {
-	mono_t until = mono_add_ms(mono_now(), PATIENCE_MS);
+	mono_t until = mono_add_ms(mono_now(), TAP_PATIENCE_MS);
 
 	while (!file_has(path, text)) {
 		if (!mono_before(mono_now(), until))
@@ -137,7 +135,7 @@ static void wait_for(const char *path, const char *text)
 
 static pid_t pid_of(const char *name, pid_t other_than)
 {
-	mono_t until = mono_add_ms(mono_now(), PATIENCE_MS);
+	mono_t until = mono_add_ms(mono_now(), TAP_PATIENCE_MS);
 	char path[4300];
 	int pid = 0;
 
@@ -157,7 +155,7 @@ static pid_t pid_of(const char *name, pid_t other_than)
 
 static void gone(pid_t pid)
 {
-	mono_t until = mono_add_ms(mono_now(), PATIENCE_MS);
+	mono_t until = mono_add_ms(mono_now(), TAP_PATIENCE_MS);
 
 	while (kill(pid, 0) == 0) {
 		(void)waitpid(pid, NULL, WNOHANG);   /* it may have become ours */

@@ -130,6 +130,23 @@ static unsigned batches(void)
 	return n;
 }
 
+TEST(a_leader_s_batch_does_not_wait_for_the_end_of_the_turn)
+{
+	const char *journal, *batch;
+
+	begin();
+	have(1, 10);
+	feed_now(fake.n);                            /* nobody is there */
+	EQ_INT(up(0), ERR_OK);
+	(void)fake_journal();
+	fake.n->commit = 1;
+	feed_now(fake.n);
+	journal = fake_journal();
+	batch = strstr(journal, "apply_batch{");
+	OK(batch != NULL && strstr(batch, "stored written") != NULL);
+	fake_close();
+}
+
 TEST(what_is_committed_is_sent_once_and_as_what_it_is)
 {
 	begin();
@@ -409,6 +426,7 @@ TEST(a_new_connection_forgets_what_was_under_way)
 }
 
 TESTS = {
+	T(a_leader_s_batch_does_not_wait_for_the_end_of_the_turn),
 	T(what_is_committed_is_sent_once_and_as_what_it_is),
 	T(nothing_is_sent_while_stored_is_away),
 	T(a_stored_that_is_ahead_of_the_commit_index_waits_for_it),

@@ -35,6 +35,25 @@ TEST(a_put_is_answered_with_a_full_header)
 	world_free(w);
 }
 
+TEST(what_is_proposed_is_written_before_clients_are_answered)
+{
+	struct world *w = world_new(TIMEOUT);
+	struct native_empty none = {0};
+	struct kv_put put = {.key = bytes_str("k")};
+	struct rpc_reply r;
+	struct rpc_peer p;
+
+	world_join(w, &p);
+	w->witness = &p;
+	world_send(&p, 1, "version", &native_empty_desc, &none);
+	world_send(&p, 2, "put", &kv_put_desc, &put);
+	OK(world_reply(w, &p, &r) && r.id == 1);
+	OK(world_reply(w, &p, &r) && r.id == 2);
+	EQ_INT(w->n_written_first, 1);
+	rpc_peer_close(&p);
+	world_free(w);
+}
+
 TEST(delete_txn_and_compact_are_answered)
 {
 	struct world *w = world_new(TIMEOUT);
@@ -554,6 +573,7 @@ TEST(members_hash_and_move_leader_are_answered)
 
 TESTS = {
 	T(a_put_is_answered_with_a_full_header),
+	T(what_is_proposed_is_written_before_clients_are_answered),
 	T(delete_txn_and_compact_are_answered),
 	T(a_physical_compaction_is_answered_when_the_space_is_back),
 	T(what_is_wrong_by_itself_is_not_proposed),

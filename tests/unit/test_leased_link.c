@@ -13,7 +13,7 @@
 #include "stored/stored.h"
 #include "tests/lib/tap.h"
 
-enum { PATIENCE_MS = 20000, SEEN = 64 };
+enum { SEEN = 64 };
 
 struct world {
 	struct config config;
@@ -44,7 +44,7 @@ struct world {
 };
 
 #define UNTIL(w, cond) do { \
-		mono_t until_ = mono_add_ms(mono_now(), PATIENCE_MS); \
+		mono_t until_ = mono_add_ms(mono_now(), TAP_PATIENCE_MS); \
 		while (!(cond)) { \
 			tap_ok(mono_before(mono_now(), until_), "in time: " #cond, __FILE__, __LINE__); \
 			loop_turn((w)->loop, 5); \

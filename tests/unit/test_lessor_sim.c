@@ -8,20 +8,6 @@
 
 enum { ROUNDS = 40, RUN_MS = 90000 };
 
-static uint64_t seed_base(void)
-{
-	const char *s = getenv("QUORATE_SEED");
-
-	return s ? strtoull(s, NULL, 10) : 1;
-}
-
-static unsigned rounds(void)
-{
-	const char *s = getenv("QUORATE_ROUNDS");
-
-	return s ? (unsigned)strtoul(s, NULL, 10) : ROUNDS;
-}
-
 static unsigned found(enum world_bug bug, uint64_t seed)
 {
 	struct world w;
@@ -36,10 +22,10 @@ static unsigned found(enum world_bug bug, uint64_t seed)
 
 TEST(no_lease_ends_before_its_client_may_think_so)
 {
-	unsigned ended = 0, answered = 0, elections = 0;
+	uint64_t rounds = tap_rounds(ROUNDS), ended = 0, answered = 0, elections = 0;
 
-	for (unsigned i = 0; i < rounds(); i++) {
-		uint64_t seed = seed_base() + i;
+	for (uint64_t i = 0; i < rounds; i++) {
+		uint64_t seed = tap_seed(1) + i;
 		struct world w;
 
 		world_open(&w, seed, WORLD_SOUND);
@@ -62,8 +48,9 @@ TEST(no_lease_ends_before_its_client_may_think_so)
 		world_close(&w);
 	}
 	/* It was not for nothing. */
-	printf("# ended %u, answered %u, elections %u\n", ended, answered, elections);
-	OK(ended > 20 * rounds() && answered > 50 * rounds() && elections > 3 * rounds());
+	printf("# ended %llu, answered %llu, elections %llu\n", (unsigned long long)ended,
+	       (unsigned long long)answered, (unsigned long long)elections);
+	OK(ended > 20 * rounds && answered > 50 * rounds && elections > 3 * rounds);
 }
 
 static void plant(enum world_bug bug, const char *what)
@@ -71,7 +58,7 @@ static void plant(enum world_bug bug, const char *what)
 	unsigned seen = 0, i = 0;
 
 	for (; i < 4 * ROUNDS && seen == 0; i++)
-		seen = found(bug, seed_base() + i);
+		seen = found(bug, tap_seed(1) + i);
 	printf("# %s: found after %u runs\n", what, i);
 	OK(seen > 0);
 }

@@ -353,10 +353,10 @@ TEST(every_truncation_of_a_hello_is_survived)
 TEST(random_frames_after_a_good_hello_are_survived)
 {
 	struct link_pair p;
-	uint64_t seed = 42;
+	uint64_t seed = tap_seed(42);
 
 	pair_up_quick(&p);
-	for (int round = 0; round < 200; round++) {
+	for (uint64_t round = 0; round < tap_rounds(200); round++) {
 		struct link *mine = p.server.link;
 		uint8_t bytes[64];
 		int fd = raw_up(&p);

@@ -292,6 +292,8 @@ static void hook_adds(void *arg)
 
 	mark_run(m);
 	OK(loop_in_hooks(m->order->loop));
+	OK(loop_hook_over(m->order->loop, &m->hook));
+	OK(!loop_hook_over(m->order->loop, &m->second));   /* it is still to come, or not there */
 	if (m->again++ == 0)
 		loop_hook_add(m->order->loop, &m->second, mark_run, m->other);
 }
@@ -314,6 +316,37 @@ TEST(hooks_run_in_order_each_turn_and_may_be_added_and_deleted_inside)
 	loop_turn(o.loop, 0);
 	EQ_INT(o.n, 7);
 	for (size_t i = 0; i < 7; i++)
+		EQ_INT(o.v[i], want[i]);
+	loop_free(o.loop);
+}
+
+static void task_defers_other(void *arg)
+{
+	struct mark *m = arg;
+
+	mark_run(m);
+	loop_defer(m->order->loop, &m->other->task);
+	loop_defer(m->order->loop, &m->other->task);
+}
+
+TEST(what_is_deferred_runs_once_behind_the_hooks_of_the_turn)
+{
+	static const int want[] = {0, 3, 1, 3};
+	struct mark m[4];
+	struct order o;
+
+	marks_init(m, 4, &o);
+	m[0].other = &m[1];
+	loop_hook_add(o.loop, &m[3].hook, mark_run, &m[3]);
+	for (size_t i = 0; i < 3; i++)
+		loop_task_init(&m[i].task, i == 0 ? task_defers_other : mark_run, &m[i]);
+	loop_defer(o.loop, &m[2].task);
+	loop_task_cancel(o.loop, &m[2].task);
+	loop_post(o.loop, &m[0].task);
+	loop_turn(o.loop, 0);
+	loop_turn(o.loop, 0);
+	EQ_INT(o.n, 4);
+	for (size_t i = 0; i < 4; i++)
 		EQ_INT(o.v[i], want[i]);
 	loop_free(o.loop);
 }
@@ -452,6 +485,7 @@ TESTS = {
 	T(a_task_that_posts_itself_runs_once_a_turn),
 	T(no_post_from_any_thread_is_lost),
 	T(hooks_run_in_order_each_turn_and_may_be_added_and_deleted_inside),
+	T(what_is_deferred_runs_once_behind_the_hooks_of_the_turn),
 	T(a_descriptor_deleted_by_another_ones_callback_is_not_called),
 	T(a_descriptor_is_called_for_the_events_it_asks_for),
 	T(signals_come_as_callbacks),

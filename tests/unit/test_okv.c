@@ -139,11 +139,11 @@ static void same_step(struct okv_txn *a, struct okv_txn *b, uint64_t *seed)
 
 TEST(both_backends_give_the_same_rows)
 {
-	uint64_t seed = 1;
+	uint64_t seed = tap_seed(1);
 	struct okv *a = open_lmdb(true, 64u << 20), *b = open_mem();
 	struct okv_stat sa, sb;
 
-	for (int round = 0; round < 200; round++) {
+	for (uint64_t round = 0; round < tap_rounds(200); round++) {
 		struct okv_txn *ta, *tb;
 
 		EQ_INT(okv_begin(a, true, &ta), ERR_OK);

@@ -6,7 +6,7 @@
 #include "tests/lib/raft_cluster.h"
 #include "tests/lib/tap.h"
 
-/* RAFT_SEED=n runs one seed; RAFT_TRACE=1 prints it; RAFT_SEEDS=n runs more of them. */
+/* RAFT_SEED=n runs one seed; RAFT_TRACE=1 prints it. */
 static uint64_t env_number(const char *name, uint64_t otherwise)
 {
 	const char *s = getenv(name);
@@ -22,6 +22,8 @@ static void ordeal(struct cluster_options o, uint32_t ms)
 	struct cluster *c = cluster_create(&o);
 
 	cluster_ordeal(c, ms);
+	if (c->failure[0])
+		printf("# seed %llu\n", (unsigned long long)o.seed);
 	EQ_STR(c->failure, "");
 	cluster_destroy(c);
 }
@@ -31,10 +33,10 @@ static void seeds(struct cluster_options o, uint32_t ms, uint64_t count)
 	uint64_t one = env_number("RAFT_SEED", 0);
 	static const uint32_t sizes[] = {3, 5, 3, 1, 4, 3, 2, 7};
 
-	count = env_number("RAFT_SEEDS", count);
-	for (uint64_t seed = one ? one : 1; seed <= (one ? one : count); seed++) {
-		o.seed = seed;
-		o.nodes = sizes[seed % 8];
+	count = one ? 1 : tap_rounds(count);
+	for (uint64_t i = 0; i < count; i++) {
+		o.seed = (one ? one : tap_seed(1)) + i;
+		o.nodes = sizes[o.seed % 8];
 		ordeal(o, ms);
 	}
 }

@@ -13,8 +13,6 @@
 #include "stored/stored.h"
 #include "tests/lib/tap.h"
 
-enum { PATIENCE_MS = 20000 };
-
 /* One end played by the test. */
 struct end {
 	struct loop *loop;               /* its own if it is to hang, else stored's */
@@ -24,6 +22,7 @@ struct end {
 	unsigned ups, downs;
 	/* a raftd's */
 	struct apply_done done;
+	unsigned n_done;
 	/* a gatewayd's */
 	struct store_progress progress;
 	unsigned n_progress, n_results;
@@ -95,6 +94,7 @@ static int end_msg(void *arg, struct link *l, const struct msg_in *in)
 	(void)l;
 	if (in->row->desc == &apply_done_desc) {
 		e->done = *(const struct apply_done *)in->msg;
+		e->n_done++;
 	} else if (in->row->desc == &store_results_desc) {
 		end_results(e, in->msg);
 	} else if (in->row->desc == &store_progress_desc) {
@@ -129,7 +129,7 @@ static void end_dial(struct world *w, struct end *e, enum daemon_kind kind, uint
 }
 
 #define UNTIL(w, cond) do { \
-		mono_t until_ = mono_add_ms(mono_now(), PATIENCE_MS); \
+		mono_t until_ = mono_add_ms(mono_now(), TAP_PATIENCE_MS); \
 		while (!(cond)) { \
 			tap_ok(mono_before(mono_now(), until_), "in time: " #cond, __FILE__, __LINE__); \
 			loop_turn((w)->loop, 5); \
@@ -335,6 +335,25 @@ TEST(a_batch_of_nothing_but_skipped_entries_is_done_too)
 	world_close(w);
 }
 
+/* However slow the machine is: one a quarter of the window, and one each APPLY_DONE_MS. */
+TEST(raftd_is_told_once_for_many_batches)
+{
+	enum { BATCHES = 200 };
+	struct world *w = world_open();
+	mono_t began = mono_now();
+	int64_t most;
+
+	feed_session(w, 100);
+	for (uint64_t seq = 1; seq < BATCHES; seq++) {
+		feed_put(w, 100, seq, bytes_str("v"), false);
+		UNTIL(w, w->gateways[0].progress.applied == w->index);
+	}
+	UNTIL(w, w->raftd.done.index == BATCHES);
+	most = mono_sub_ms(mono_now(), began) / APPLY_DONE_MS + BATCHES / (LIMIT_APPLY_WINDOW_BATCHES / 4) + 1;
+	OK(w->raftd.n_done <= most);
+	world_close(w);
+}
+
 TEST(a_repeated_command_is_answered_again)
 {
 	struct world *w = world_open();
@@ -396,6 +415,14 @@ TEST(status_and_hashes_are_answered)
 	world_close(w);
 }
 
+static void watchd_follows(struct world *w, bool each)
+{
+	struct store_news_follow m = {each};
+
+	EQ_INT(link_send(w->watchd.link, MSG_NO_store_news_follow, &store_news_follow_desc, &m), ERR_OK);
+	UNTIL(w, stored_of(w)->watch_follows == each);
+}
+
 TEST(watchd_is_told_how_far_the_store_has_come)
 {
 	struct world *w = world_open();
@@ -407,8 +434,31 @@ TEST(watchd_is_told_how_far_the_store_has_come)
 	EQ_INT(w->watchd.news.revision, 1);
 	EQ_INT(w->watchd.news.compact_revision, -1);
 	feed_session(w, 100);
+	watchd_follows(w, true);
 	feed_put(w, 100, 1, bytes_str("a"), false);
 	UNTIL(w, w->watchd.news.revision == 2);
+	world_close(w);
+}
+
+TEST(a_watchd_that_does_not_follow_is_told_of_compactions_alone)
+{
+	struct kv_compact c = {.revision = 2};
+	struct world *w = world_open();
+
+	end_dial(w, &w->watchd, DAEMON_WATCHD, 300);
+	UNTIL(w, w->watchd.n_news == 1);
+	feed_session(w, 100);
+	feed_put(w, 100, 1, bytes_str("a"), false);
+	UNTIL(w, w->gateways[0].progress.revision == 2);
+	watchd_follows(w, true);
+	UNTIL(w, w->watchd.news.revision == 2);      /* what it may have missed */
+	EQ_INT(w->watchd.n_news, 2);
+	watchd_follows(w, false);
+	feed_put(w, 100, 2, bytes_str("b"), false);
+	UNTIL(w, w->gateways[0].progress.revision == 3);
+	feed_one(w, &(struct command){.gateway = 100, .seq = 3, .compact = &c});
+	UNTIL(w, w->watchd.news.compact_revision == 2);
+	EQ_INT(w->watchd.n_news, 3);
 	world_close(w);
 }
 
@@ -506,10 +556,12 @@ TESTS = {
 	T(progress_is_visible_in_the_file),
 	T(what_was_applied_is_skipped_and_what_is_missing_breaks_the_link),
 	T(a_batch_of_nothing_but_skipped_entries_is_done_too),
+	T(raftd_is_told_once_for_many_batches),
 	T(a_repeated_command_is_answered_again),
 	T(a_gateway_that_comes_back_takes_its_old_place),
 	T(status_and_hashes_are_answered),
 	T(watchd_is_told_how_far_the_store_has_come),
+	T(a_watchd_that_does_not_follow_is_told_of_compactions_alone),
 	T(history_that_watchd_has_not_read_stays_a_moment),
 	T(a_watchd_that_says_nothing_is_not_waited_for_for_ever),
 	T(compaction_is_told_when_it_is_done),

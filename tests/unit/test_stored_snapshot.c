@@ -20,8 +20,6 @@
 #include "tests/lib/snap_store.h"
 #include "tests/lib/tap.h"
 
-enum { PATIENCE_MS = 30000 };
-
 struct end {
 	struct link_dialer *dialer;
 	struct link_hello self, peer;
@@ -99,7 +97,7 @@ static void end_dial(struct world *w, struct end *e, enum daemon_kind kind)
 }
 
 #define UNTIL(w, cond) do { \
-		mono_t until_ = mono_add_ms(mono_now(), PATIENCE_MS); \
+		mono_t until_ = mono_add_ms(mono_now(), TAP_PATIENCE_MS); \
 		while (!(cond)) { \
 			tap_ok(mono_before(mono_now(), until_), "in time: " #cond, __FILE__, __LINE__); \
 			loop_turn((w)->loop, 5); \

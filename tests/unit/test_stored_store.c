@@ -306,10 +306,10 @@ static void check_survivor(uint64_t told)
 /* The parent opens the store only while no child lives, and closes it before the next fork. */
 TEST(a_kill_at_any_moment_loses_nothing_that_was_told)
 {
-	uint64_t seed = 3, told = 0, n;
+	uint64_t seed = tap_seed(3), told = 0, n;
 
 	(void)tap_dir();
-	for (int round = 0; round < 15; round++) {
+	for (uint64_t round = 0; round < tap_rounds(15); round++) {
 		unsigned batch = 1 + (unsigned)(tap_rand(&seed) % 40);
 		uint64_t until = told + 200 + tap_rand(&seed) % 2000;
 		int fds[2], status;

@@ -142,7 +142,7 @@ static void write_entries(struct wal *w, uint64_t from, uint64_t to, int pipe_fd
 		while (got.seq < i) {
 			struct pollfd p = {.fd = wal_event_fd(w), .events = POLLIN};
 
-			CHECK(poll(&p, 1, 20000) == 1);
+			CHECK(poll(&p, 1, TAP_PATIENCE_MS) == 1);
 			(void)wal_collect(w, &got);
 		}
 		if (pipe_fd >= 0)

@@ -394,16 +394,11 @@ static void run(uint64_t seed, uint64_t steps)
 	world_close(v);
 }
 
-/* QUORATE_WAL_SEED and QUORATE_WAL_STEPS make it a long run. */
 TEST(a_log_is_always_a_prefix_that_holds_what_was_acknowledged)
 {
-	const char *seed = getenv("QUORATE_WAL_SEED"), *steps = getenv("QUORATE_WAL_STEPS");
-	uint64_t first = seed ? strtoull(seed, NULL, 10) : 1, n = steps ? strtoull(steps, NULL,
-		10) : 4000;
-
 	log_set_level(LOG_ERROR);
-	for (uint64_t i = 0; i < 8; i++)
-		run(first + i, n);
+	for (uint64_t i = 0; i < tap_rounds(8); i++)
+		run(tap_seed(1) + i, 4000);
 }
 
 TESTS = {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/err.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "tests/lib/tap.h"
 #include "watchd/core/watch_own.h"
@@ -64,7 +65,7 @@ static void count_hit(struct watch_core *c, struct watch_span *s)
 
 TEST(the_index_finds_what_a_list_finds)
 {
-	for (uint64_t seed = 1; seed <= 30; seed++) {
+	for (uint64_t seed = tap_seed(1), end = seed + tap_rounds(30); seed < end; seed++) {
 		uint64_t rand = seed;
 		static struct plain v[SPANS];
 		struct watch_index x;
@@ -181,6 +182,68 @@ TEST(a_large_revision_is_cut_and_its_end_is_told_to_all)
 	core_free(c, l);
 }
 
+/* Wherever it stands: the store is not known yet, its client has no credit, it follows the newest. */
+TEST(a_watcher_of_the_future_is_told_no_progress_before_its_start)
+{
+	struct watch_create m = {.stream = 1, .watch = 1, .key = bytes_str("k"), .next_rev = 50,
+				 .untaken = LIMIT_WATCH_STREAM_BYTES};
+	const struct watch_effect *fx;
+	struct watch_link *l;
+	struct watch_core *c = core_new(&l, 100);
+	struct watch_pos from;
+	bool head;
+	size_t n;
+
+	EQ_INT(watch_link_create(c, l, &m, now), ERR_OK);
+	watch_link_ask(c, l, 1, 20);
+	watch_core_store(c, 20, -1);
+	watch_link_ask(c, l, 1, 20);
+	watch_link_credit(c, l, 1, LIMIT_WATCH_STREAM_BYTES);
+	OK(!watch_slice_begin(c, &from, &head));
+	watch_link_ask(c, l, 1, 20);
+	n = watch_core_effects(c, &fx);
+	for (size_t i = 0; i < n; i++)
+		OK(fx[i].kind != WATCH_PROGRESSED);
+	core_free(c, l);
+}
+
+/*
+ * It followed the newest revision when the store was compacted ahead of it, and lost its credit
+ * before it had read on: what it stands before may be gone by the time that it has credit again.
+ */
+TEST(a_watch_that_fell_behind_over_a_compaction_is_ended)
+{
+	struct watch_create m = {.stream = 1, .watch = 1, .key = bytes_str("k"), .next_rev = 2,
+				 .untaken = LIMIT_WATCH_STREAM_BYTES};
+	struct watch_slice_event e = {.at = {3, 0}, .type = WATCH_EVENT_DELETE,
+				      .kv = {.key = bytes_str("k"), .mod_revision = 3}};
+	const struct watch_effect *fx;
+	struct watch_link *l;
+	struct watch_core *c = core_new(&l, 100);
+	struct watch_pos from;
+	bool head;
+
+	watch_core_store(c, 1, -1);
+	EQ_INT(watch_link_create(c, l, &m, now), ERR_OK);
+	watch_core_store(c, 10, 5);
+	OK(watch_slice_begin(c, &from, &head) && head && from.rev == 2);
+	OK(watch_slice_match(c, e.at, e.type, e.kv.key) != 0);
+	watch_slice_add(c, &e);
+	watch_slice_end(c, (struct watch_pos){11, 0}, now);
+	watch_slice_done(c);
+	watch_link_credit(c, l, 1, LIMIT_WATCH_STREAM_BYTES);
+	watch_core_effects_done(c);
+
+	OK(watch_slice_begin(c, &from, &head) && !head && from.rev == 2);
+	watch_slice_end(c, from, now);
+	watch_core_lost(c);
+	watch_slice_done(c);
+	EQ_INT(watch_core_effects(c, &fx), 1);
+	OK(fx[0].kind == WATCH_CANCELED && fx[0].error == ERR_COMPACTED && fx[0].revision == 5);
+	OK(!watch_slice_begin(c, &from, &head));
+	core_free(c, l);
+}
+
 TEST(one_too_many_is_refused_with_the_reason)
 {
 	struct watch_link *l;
@@ -259,6 +322,8 @@ TEST(an_idle_watcher_takes_at_most_300_bytes)
 TESTS = {
 	T(the_index_finds_what_a_list_finds),
 	T(a_large_revision_is_cut_and_its_end_is_told_to_all),
+	T(a_watcher_of_the_future_is_told_no_progress_before_its_start),
+	T(a_watch_that_fell_behind_over_a_compaction_is_ended),
 	T(one_too_many_is_refused_with_the_reason),
 	T(a_gatewayd_without_credit_holds_up_nobody_else),
 	T(an_idle_watcher_takes_at_most_300_bytes),

@@ -25,6 +25,9 @@ struct watch_core *watch_core_new(const struct watch_setup *s)
 	watch_index_init(&c->index, s->seed);
 	c->interval_ms = s->interval_ms;
 	c->max_watches = s->max_watches;
+	c->slice_rows = s->slice_rows ? s->slice_rows : LIMIT_WATCH_SLICE_ROWS;
+	c->stream_bytes = (int64_t)(s->stream_bytes ? s->stream_bytes : LIMIT_WATCH_STREAM_BYTES);
+	c->link_bytes = (int64_t)(s->link_bytes ? s->link_bytes : LIMIT_WATCH_LINK_BYTES);
 	c->compact = -1;
 	list_init(&c->links);
 	list_init(&c->behind);
@@ -238,7 +241,7 @@ static struct watch_stream *stream_get(struct watch_core *c, struct watch_link *
 	s = mem_alloc(sizeof *s);
 	s->id = id;
 	s->link = l;
-	s->credit = (int64_t)LIMIT_WATCH_STREAM_BYTES - (int64_t)untaken;
+	s->credit = c->stream_bytes - (int64_t)untaken;
 	list_init(&s->watchers);
 	list_init(&s->blocked);
 	list_push(&l->streams, &s->in_link);
@@ -292,8 +295,8 @@ void watch_link_credit(struct watch_core *c, struct watch_link *l, uint64_t stre
 	if (s == NULL)
 		return;
 	/* No more than was taken can come back, whatever the other side says. */
-	if (bytes > (uint64_t)((int64_t)LIMIT_WATCH_STREAM_BYTES - s->credit))
-		s->credit = LIMIT_WATCH_STREAM_BYTES;
+	if (bytes > (uint64_t)(c->stream_bytes - s->credit))
+		s->credit = c->stream_bytes;
 	else
 		s->credit += (int64_t)bytes;
 	stream_release(c, s);
@@ -303,8 +306,8 @@ void watch_link_taken(struct watch_core *c, struct watch_link *l, uint64_t cost)
 {
 	bool had = l->credit > 0;
 
-	if (cost > (uint64_t)((int64_t)LIMIT_WATCH_LINK_BYTES - l->credit))
-		l->credit = LIMIT_WATCH_LINK_BYTES;
+	if (cost > (uint64_t)(c->link_bytes - l->credit))
+		l->credit = c->link_bytes;
 	else
 		l->credit += (int64_t)cost;
 	if (had || l->credit <= 0)
@@ -320,7 +323,7 @@ struct watch_link *watch_link_open(struct watch_core *c, void *owner)
 	struct watch_link *l = mem_alloc(sizeof *l);
 
 	l->owner = owner;
-	l->credit = LIMIT_WATCH_LINK_BYTES;
+	l->credit = c->link_bytes;
 	l->n_buckets = WATCH_BUCKETS;
 	l->n_stream_buckets = WATCH_STREAM_BUCKETS;
 	l->buckets = mem_array(l->n_buckets, sizeof *l->buckets);
@@ -441,8 +444,8 @@ void watch_link_cancel(struct watch_core *c, struct watch_link *l, uint64_t watc
 
 /* ---- the store ---- */
 
-/* Ends those that stand before the compacted revision, live ones only if they are `lost`. */
-static void watch_compacted(struct watch_core *c, bool lost)
+/* Ends those that stand before the compacted revision; `live` ones may yet read what is there. */
+static void watch_compacted(struct watch_core *c, bool live)
 {
 	struct list *l, *s, *at, *next;
 
@@ -452,8 +455,7 @@ static void watch_compacted(struct watch_core *c, bool lost)
 				struct watcher *w = WATCHER_OF_STREAM(at);
 
 				next = at->next;
-				if ((w->state == WATCH_LIVE) == lost &&
-				    watcher_place(c, w).rev < c->compact)
+				if ((w->state != WATCH_LIVE || live) && watcher_place(c, w).rev < c->compact)
 					watcher_end(c, w, ERR_COMPACTED);
 			}
 		}
@@ -475,8 +477,8 @@ void watch_core_store(struct watch_core *c, int64_t revision, int64_t compact_re
 
 void watch_core_lost(struct watch_core *c)
 {
-	watch_compacted(c, true);
-	if (c->head.rev < c->compact)
+	watch_compacted(c, c->took_head);
+	if (c->took_head && c->head.rev < c->compact)
 		c->head = (struct watch_pos){c->compact, 0};
 	watch_asked_check(c);
 }

@@ -50,6 +50,9 @@ struct watch_setup {
 	uint64_t seed;               /* of hashes and priorities: not to be guessed by clients */
 	int64_t interval_ms;         /* between progress notifications */
 	size_t max_watches;
+	/* 0: as base/limits.h has them; a test takes small ones */
+	size_t slice_rows;           /* LIMIT_WATCH_SLICE_ROWS; a revision is cut at four times as many */
+	size_t stream_bytes, link_bytes;
 };
 
 struct watch_core *watch_core_new(const struct watch_setup *s);
@@ -71,7 +74,7 @@ void watch_link_credit(struct watch_core *c, struct watch_link *l, uint64_t stre
 
 /* What the store is at, before each slice too. Watchers whose next event is compacted are ended. */
 void watch_core_store(struct watch_core *c, int64_t revision, int64_t compact_revision);
-/* History at the head is gone: so are those that still had to see it. */
+/* What the last slice was to read is gone: so are those that still had to see it. */
 void watch_core_lost(struct watch_core *c);
 
 /* Progress by interval. */

@@ -133,6 +133,8 @@ struct watch_cut {                /* a watcher that was sent a part of a revisio
 struct watch_core {
 	struct watch_index index;
 	int64_t interval_ms;
+	size_t slice_rows;
+	int64_t stream_bytes, link_bytes;     /* credit to begin with */
 	size_t max_watches, n, n_live, n_behind, n_streams;
 	bool begun;                   /* something is known of the store */
 	bool took_head;               /* the last slice was at the head */

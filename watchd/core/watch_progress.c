@@ -16,9 +16,12 @@ void watcher_progress(struct watch_core *c, struct watcher *w)
 	struct watch_effect e = {.kind = WATCH_PROGRESSED, .link = w->stream->link, .watch = w->id,
 				 .revision = at.rev - 1};
 
+	/* Elsewhere than at the head it has seen what is before its place, if that has happened. */
+	bool there = w->state == WATCH_LIVE ? watch_pos_cmp(watcher_next(w), at) <= 0 : at.rev <= c->revision + 1;
+
 	if (w->progress_at == 0)
 		return;
-	if (at.rev > w->progress_at && watch_pos_cmp(watcher_next(w), at) <= 0) {
+	if (at.rev > w->progress_at && there) {
 		w->progress_at = 0;
 		if (w->state == WATCH_LIVE)
 			list_remove(&w->queue);

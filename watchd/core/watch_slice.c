@@ -10,7 +10,7 @@
 #define WATCHER_OF_QUEUE(l) container_of((l), struct watcher, queue)
 #define WATCHER_OF_SPAN(l) container_of((l), struct watcher, in_span)
 
-enum { SLICE_EVENT_COST = 64 };
+enum { SLICE_EVENT_COST = 64, WATCH_CUT_SLICES = LIMIT_WATCH_CUT_ROWS / LIMIT_WATCH_SLICE_ROWS };
 
 /* Room for n elements; the memory is kept from slice to slice. */
 void *watch_room_for(void *v, size_t *cap, size_t n, size_t size)
@@ -98,12 +98,12 @@ bool watch_slice_full(const struct watch_core *c, struct watch_pos at)
 
 	CHECK(s->open);
 	if (s->n_events >= LIMIT_WATCH_SLICE_EVENTS || s->bytes >= LIMIT_WATCH_SLICE_BYTES ||
-	    s->rows >= LIMIT_WATCH_CUT_ROWS || s->n_pairs >= 4 * LIMIT_WATCH_SLICE_HITS)
+	    s->rows >= WATCH_CUT_SLICES * c->slice_rows || s->n_pairs >= 4 * LIMIT_WATCH_SLICE_HITS)
 		return true;
 	if (at.rev == s->last.rev)
 		return false;
 	return s->n_events >= LIMIT_WATCH_SLICE_EVENTS / 2 || s->bytes >= LIMIT_WATCH_SLICE_BYTES / 2 ||
-	       s->rows >= LIMIT_WATCH_SLICE_ROWS || s->n_pairs >= LIMIT_WATCH_SLICE_HITS;
+	       s->rows >= c->slice_rows || s->n_pairs >= LIMIT_WATCH_SLICE_HITS;
 }
 
 /* ---- whom ---- */

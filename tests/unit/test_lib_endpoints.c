@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The endpoints of libquorate: which are used, and which passed over. */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tests/lib/lib_world.h"
+#include "tests/lib/tap.h"
+
+TEST(a_dead_endpoint_and_a_name_that_is_not_found_are_passed_over)
+{
+	struct play p = {.acts = {ACT_OK}, .revision = 5};
+	char dead[80], list[160];
+	struct quorate_error e;
+	struct quorate *q;
+
+	play_start(&p);
+	fake_dead_endpoint(dead, sizeof dead);
+	(void)snprintf(list, sizeof list, "no-such-host.invalid:1,%s", dead);
+	q = world_open(list, play_endpoint(&p), NULL);
+	EQ_INT(world_put(q, 0, 0, &e), QUORATE_OK);
+	EQ_STR(e.endpoint, play_endpoint(&p));
+	quorate_close(q);
+	play_stop(&p);
+}
+
+TEST(who_cannot_be_reached_is_said_with_the_reason)
+{
+	char dead[64];
+	struct quorate_error e;
+	struct quorate *q;
+
+	fake_dead_endpoint(dead, sizeof dead);
+	q = world_open(dead, NULL, NULL);
+	EQ_INT(world_put(q, 120, 0, &e), QUORATE_ERR_CLOSED);
+	EQ_INT(e.again, QUORATE_AGAIN_SAFE);
+	EQ_STR(e.endpoint, dead);
+	EQ_STR(e.text, "Connection refused");
+	quorate_close(q);
+}
+
+TEST(a_server_that_never_says_who_it_is_gets_no_write)
+{
+	struct fake_setup deaf = {.deaf = true};
+	struct fake_server *f = fake_start(&deaf);
+	struct play p = {.acts = {ACT_OK}, .revision = 5};
+	struct quorate_error e;
+	struct quorate *q;
+
+	play_start(&p);
+	q = world_open(fake_endpoint(f), play_endpoint(&p), NULL);
+	EQ_INT(world_put(q, 0, 0, &e), QUORATE_OK);
+	EQ_STR(e.endpoint, play_endpoint(&p));
+	quorate_close(q);
+	play_stop(&p);
+	fake_stop(&f);
+}
+
+static bool later_serve(void *arg, struct fake_conn *c, const struct fake_request *r)
+{
+	struct native_version_result version = {bytes_str("9.9.9"), *(uint64_t *)arg};
+	struct kv_put_result put = {0};
+
+	fake_result(c, r, strcmp(r->method->name, "version") == 0 ? (void *)&version : (void *)&put);
+	return true;
+}
+
+TEST(a_later_protocol_is_understood_and_an_older_one_is_not)
+{
+	for (uint64_t protocol = 0; protocol < 3; protocol++) {
+		struct fake_setup s = {.serve = later_serve, .arg = &protocol, .own_version = true};
+		struct fake_server *f = fake_start(&s);
+		struct quorate *q = world_open(fake_endpoint(f), NULL, NULL);
+		struct quorate_error e;
+
+		EQ_INT(world_put(q, 100, 0, &e), protocol > 0 ? QUORATE_OK : QUORATE_ERR_CLOSED);
+		OK(protocol > 0 || strstr(e.text, "version") != NULL);
+		quorate_close(q);
+		fake_stop(&f);
+	}
+}
+
+/* A listener whose queue is full: the kernel drops what comes, and a connect hangs. */
+struct hanging {
+	int listener, queued[8];
+	char endpoint[64];
+};
+
+static void hanging_open(struct hanging *h)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof a;
+
+	h->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	OK(bind(h->listener, (struct sockaddr *)&a, sizeof a) == 0 && listen(h->listener, 0) == 0);
+	OK(getsockname(h->listener, (struct sockaddr *)&a, &len) == 0);
+	(void)snprintf(h->endpoint, sizeof h->endpoint, "127.0.0.1:%u", (unsigned)ntohs(a.sin_port));
+	for (size_t i = 0; i < 8; i++) {
+		h->queued[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		(void)connect(h->queued[i], (struct sockaddr *)&a, sizeof a);
+	}
+}
+
+static void hanging_close(struct hanging *h)
+{
+	for (size_t i = 0; i < 8; i++)
+		(void)close(h->queued[i]);
+	(void)close(h->listener);
+}
+
+TEST(an_endpoint_that_hangs_is_passed_over)
+{
+	struct play p = {.acts = {ACT_OK}, .revision = 5};
+	struct hanging h;
+	struct quorate_error e;
+	struct quorate *q;
+
+	play_start(&p);
+	hanging_open(&h);
+	q = world_open(h.endpoint, NULL, NULL);
+	EQ_INT(world_put(q, 100, 0, &e), QUORATE_ERR_CLOSED);
+	EQ_INT(e.again, QUORATE_AGAIN_SAFE);
+	quorate_close(q);
+	q = world_open(h.endpoint, play_endpoint(&p), NULL);
+	EQ_INT(world_put(q, 0, 0, &e), QUORATE_OK);
+	EQ_STR(e.endpoint, play_endpoint(&p));
+	quorate_close(q);
+	hanging_close(&h);
+	play_stop(&p);
+}
+
+TEST(a_server_that_has_gone_silent_is_left)
+{
+	struct play a = {.acts = {ACT_SILENT}, .dead_pings = true};
+	struct play b = {.acts = {ACT_OK}, .revision = 9};
+	struct quorate_error e;
+	struct quorate *q;
+	int64_t rev;
+
+	play_start(&a);
+	play_start(&b);
+	q = world_open(play_endpoint(&a), play_endpoint(&b), NULL);
+	EQ_INT(world_get(q, QUORATE_FOREVER, &rev, &e), QUORATE_OK);
+	EQ_INT(rev, 9);
+	EQ_STR(e.endpoint, play_endpoint(&b));
+	quorate_close(q);
+	play_stop(&a);
+	play_stop(&b);
+}
+
+TEST(an_endpoint_can_be_chosen)
+{
+	struct play a = {.acts = {ACT_OK}, .revision = 1}, b = {.acts = {ACT_OK}, .revision = 2};
+	struct quorate_op op = quorate_op(QUORATE_STATUS);
+	struct quorate_result *r;
+	struct quorate_error e;
+	struct quorate *q;
+
+	play_start(&a);
+	play_start(&b);
+	q = world_open(play_endpoint(&a), play_endpoint(&b), NULL);
+	op.endpoint = play_endpoint(&b);
+	EQ_INT(quorate_call(q, &op, 0, &r, &e), QUORATE_OK);
+	EQ_INT(r->header.revision, 2);
+	EQ_STR(r->status->role, "leader");
+	quorate_result_free(r);
+	EQ_INT(fake_requests(a.server), 0);
+	quorate_close(q);
+	play_stop(&a);
+	play_stop(&b);
+}
+
+TEST(the_leaders_node_is_found_and_used)
+{
+	struct play a = {.acts = {ACT_OK}, .revision = 1, .member_id = 7};
+	struct play b = {.acts = {ACT_OK}, .revision = 2};
+	struct quorate_options o = QUORATE_OPTIONS_INIT;
+	struct quorate_error e;
+	struct quorate *q;
+	int64_t rev;
+
+	play_start(&a);
+	play_start(&b);
+	q = world_open(play_endpoint(&a), play_endpoint(&b), &o);
+	EQ_INT(world_get(q, 0, &rev, &e), QUORATE_OK);
+	EQ_INT(rev, 1);
+	WORLD_UNTIL(world_get(q, 0, &rev, &e) == QUORATE_OK && rev == 2);
+	EQ_STR(e.endpoint, play_endpoint(&b));
+	EQ_INT(world_put(q, 0, 0, &e), QUORATE_OK);
+	EQ_STR(e.endpoint, play_endpoint(&b));
+	EQ_INT(fake_accepted(a.server), 1);
+	EQ_INT(fake_accepted(b.server), 1);
+	quorate_close(q);
+	play_stop(&a);
+	play_stop(&b);
+}
+
+TESTS = {
+	T(a_dead_endpoint_and_a_name_that_is_not_found_are_passed_over),
+	T(who_cannot_be_reached_is_said_with_the_reason),
+	T(a_server_that_never_says_who_it_is_gets_no_write),
+	T(a_later_protocol_is_understood_and_an_older_one_is_not),
+	T(an_endpoint_that_hangs_is_passed_over),
+	T(a_server_that_has_gone_silent_is_left),
+	T(an_endpoint_can_be_chosen),
+	T(the_leaders_node_is_found_and_used),
+};
+TAP_MAIN
