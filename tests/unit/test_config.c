@@ -7,11 +7,13 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/check.h"
 #include "base/err.h"
 #include "tests/lib/tap.h"
 
 #define KEY_A "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 #define KEY_B "10112233445566778899AABBCCDDEEFF00112233445566778899aabbccddeeff"
+#define KEY_D "dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd"
 #define KEY_C "20112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 #define MEMBER_A "member = 1 a 10.0.0.1:2380 a.example:2379 " KEY_A "\n"
 #define MEMBER_B "member=2\tb [::1]:2380   10.0.0.2:2379\t" KEY_B "\n"
@@ -147,7 +149,7 @@ TEST(members_are_checked)
 				"f:5: member: not a numeric ADDRESS:PORT to dial: 0.0.0.0:1");
 	expect_error_after_good("member = 3 c 10.0.0.3:0 c:1 " KEY_A,
 				"f:5: member: not a numeric ADDRESS:PORT to dial: 10.0.0.3:0");
-	expect_error_after_good("member = 3 c 10.0.0.3:1 c:0 " KEY_A, "f:5: member: not a HOST:PORT: c:0");
+	expect_error_after_good("member = 3 c 10.0.0.3:1 c:0 " KEY_A, "f:5: member: not a HOST:PORT, or - if it is not known: c:0");
 	expect_error_after_good("member = 3 c 10.0.0.3:1 c:1 00",
 				"f:5: member: a public key has 64 hex digits, not all zero: 00");
 	expect_error_after_good("member = 1 c 10.0.0.3:1 c:1 " KEY_A, "f: two members have the id 1");
@@ -210,12 +212,14 @@ TEST(what_is_written_is_read_back)
 		GOOD,
 		GOOD "cache_mb = 7\nlog_dir = /disk two/log#1\nuser = quorate\nelection_max_ms=999\n",
 		"cluster_id = 0xffffffffffffffff\nnode_id = 2\n" MEMBER_B,
+		/* client addresses that are not known: two of them are not the same */
+		GOOD "member = 3 c 10.0.0.3:1 - " KEY_C "\nmember = 4 d 10.0.0.4:1 - " KEY_D "\n",
 	};
 	struct config_error e;
 	struct config c, again;
 	struct buf b;
 
-	for (size_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
 		buf_init(&b, 0);
 		EQ_INT(parse(texts[i], &c, &e), ERR_OK);
 		config_write(&b, &c);
