@@ -128,7 +128,7 @@ struct h2_conn *h2_conn_open(const char *address)
 	char why[256];
 	int fd, one = 1;
 
-	if (client_endpoints_parse(&e, address, 1, why, sizeof why) != ERR_OK || e.n == 0) {
+	if (client_endpoints_parse(&e, address, CLIENT_LOOKUP, 1, why, sizeof why) != ERR_OK || e.n == 0) {
 		errno = EINVAL;
 		return NULL;
 	}
