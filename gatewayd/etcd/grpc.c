@@ -75,7 +75,7 @@ static void grpc_header(struct h2_stream *h, struct bytes name, struct bytes val
 
 	if (grpc_is(name, ":method"))
 		s->post = grpc_is(value, "POST");
-	else if (grpc_is(name, ":path"))
+	else if (grpc_is(name, ":path") && s->path.len == 0)
 		buf_add(&s->path, value.data, value.len < GRPC_PATH_BYTES ? value.len : GRPC_PATH_BYTES);
 	else if (grpc_is(name, "content-type"))
 		s->grpc = grpc_content(value);

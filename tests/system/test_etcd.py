@@ -427,6 +427,11 @@ def callers_metadata_counts():
         until(lambda: e.put(b"h", b"1"), "it goes on")
 
 
+def an_authority_may_be_a_whole_url():
+    with etcd(grpc__default_authority=f"http://127.0.0.1:{node.port(0)}") as e:
+        assert e.put(b"authority")["header"]["revision"]
+
+
 def streams_that_want_a_leader_end_without_one():
     """Of three nodes two die; the third has no leader then."""
     with Cluster(3) as c:
@@ -512,6 +517,7 @@ def etcdctl_works_as_it_is():
     assert "node0" in ctl("member", "list") and "true" in ctl("endpoint", "status")
     ctl("endpoint", "health")
     ctl("endpoint", "hashkv")
+    assert "http://127.0.0.1" in ctl("endpoint", "hashkv", "--cluster"), "which says so as its :authority"
     assert ctl("alarm", "list") == ""
     assert ctl("lock", "z/lock", "echo", "had it") == "had it\n"
 
@@ -523,7 +529,8 @@ def main():
                     a_watch_with_much_to_tell_keeps_revisions_whole, leases,
                     many_keepalives_on_a_stream_are_answered_in_order, locks_are_had_one_after_the_other,
                     elections_have_one_leader_who_is_observed, status_members_hash_alarms_and_health,
-                    what_is_missing_says_so, callers_metadata_counts, etcdctl_works_as_it_is,
+                    what_is_missing_says_so, callers_metadata_counts, an_authority_may_be_a_whole_url,
+                    etcdctl_works_as_it_is,
                     streams_that_want_a_leader_end_without_one, connections_end_with_grace_when_gatewayd_stops])
 
 
