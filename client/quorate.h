@@ -28,7 +28,8 @@
  * - A client has a thread of its own, with all signals blocked, and descriptors, all close-on-exec.
  *   The library installs no signal handler, never calls exit, prints nothing and reads neither the
  *   environment nor files, but for what the system's resolver reads. It cannot be unloaded (dlclose).
- * - Memory that runs out is an error of the call, never an abort.
+ * - Memory that runs out is an error of the call, never an abort. A bug that the library finds in
+ *   itself is an abort.
  * - There is no TLS yet and no authentication: whoever can reach the port can read and write.
  *
  * WHAT MAY BE CALLED FROM WHERE
@@ -130,7 +131,8 @@ enum quorate_again {
 	QUORATE_AGAIN_UNSURE = 2       /* it may have been done, or may still be done */
 };
 
-/* Filled in whenever a function fails, also cleared when it succeeds. May be NULL everywhere. */
+/* Filled in whenever a function fails, cleared when it succeeds (of a call, endpoint then says who
+ * answered). May be NULL everywhere. */
 struct quorate_error {
 	int code;                      /* what the function returned */
 	enum quorate_again again;
@@ -604,7 +606,8 @@ void quorate_session_leave(struct quorate_session *s);
  *
  * What is held, is held by a session, and lost with it at once. Every name is one of the view that
  * the recipe was opened with; cancelling that view ends its waits, and what they had begun is
- * cleaned up nonetheless. The session must outlive the recipe.
+ * cleaned up nonetheless, if the session was opened through another one. View and session must
+ * outlive the recipe.
  */
 
 /*

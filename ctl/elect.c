@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <poll.h>
+
 #include "ctl/commands.h"
 #include "ctl/hold.h"
 #include "ctl/print.h"
 
-enum { ELECT_TTL_S = 60 };             /* etcdctl's */
+enum { ELECT_PAUSE_MS = 500 };
 
 struct elect_options {
 	int64_t ttl;
@@ -33,11 +35,17 @@ static int elect_campaign(void *arg, struct quorate_error *e)
 	return quorate_election_campaign(r->election, r->value, QUORATE_FOREVER, e);
 }
 
+/* That it cannot be watched just now does not mean that it is lost: its session tells too. */
 static int elect_lost(void *arg, struct quorate_error *e)
 {
 	struct elect_run *r = arg;
+	int rc = quorate_election_lost(r->election, QUORATE_FOREVER, e);
 
-	return quorate_election_lost(r->election, QUORATE_FOREVER, e);
+	while (rc != QUORATE_OK && rc != QUORATE_ERR_CANCELED && quorate_election_token(r->election) != 0) {
+		(void)poll(NULL, 0, ELECT_PAUSE_MS);
+		rc = quorate_election_lost(r->election, QUORATE_FOREVER, e);
+	}
+	return rc;
 }
 
 static int elect_next(void *arg, struct quorate_error *e)

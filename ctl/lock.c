@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +15,7 @@
 #include "ctl/job.h"
 #include "ctl/print.h"
 
-enum { LOCK_TTL_MAX = 86400 * 365 };
+enum { LOCK_TTL_MAX = 86400 * 365, LOCK_PAUSE_MS = 500 };
 
 struct lock_options {
 	int64_t ttl, wait_ms, error_code;
@@ -55,11 +56,17 @@ static int lock_acquire(void *arg, struct quorate_error *e)
 	return r->o->try_once ? quorate_lock_try(r->lock, 0, e) : quorate_lock_acquire(r->lock, wait_ms, e);
 }
 
+/* That it cannot be watched just now does not mean that it is lost: its session tells too. */
 static int lock_lost(void *arg, struct quorate_error *e)
 {
 	struct lock_run *r = arg;
+	int rc = quorate_lock_lost(r->lock, QUORATE_FOREVER, e);
 
-	return quorate_lock_lost(r->lock, QUORATE_FOREVER, e);
+	while (rc != QUORATE_OK && rc != QUORATE_ERR_CANCELED && quorate_lock_token(r->lock) != 0) {
+		(void)poll(NULL, 0, LOCK_PAUSE_MS);
+		rc = quorate_lock_lost(r->lock, QUORATE_FOREVER, e);
+	}
+	return rc;
 }
 
 static int lock_not_got(struct lock_run *r, const struct quorate_error *e)

@@ -83,7 +83,7 @@ static void status_answer(struct gateway *g, struct status *s)
 		status_daemon("stored", s->store_up, store->age_ms),
 		status_daemon("leased", g->lease.up, mono_sub_ms(mono_now(), g->lease.began)),
 		status_daemon("watchd", g->watch.up, watchd_age),
-		status_daemon(self, true, mono_sub_ms(mono_now(), g->started)),
+		status_daemon("gatewayd", true, mono_sub_ms(mono_now(), g->started)),    /* and its number, below */
 	};
 	struct native_status_result r = {
 		.header = &header,

@@ -148,7 +148,11 @@ int wal_segment_make(const struct wal *w, uint64_t number, struct wal_file *file
 		return ERR_OK;
 	wal_why_set(why, "cannot sync directory %s: %s", w->dir, strerror(-rc));
 	wal_file_close(w, file);
-	return ERR_INTERNAL;
+	if (rc != -EMFILE && rc != -ENFILE)
+		return ERR_INTERNAL;
+	/* It was not even opened: no sync has failed, and the file holds nothing yet. */
+	(void)w->io->unlink(w->io->ctx, path);
+	return ERR_IO;
 }
 
 int wal_read_full(const struct wal *w, int fd, uint8_t *to, size_t n, uint64_t offset)

@@ -43,8 +43,8 @@ static void *stopper(void *view)
 }
 
 /*
- * One step of the leader's work, guarded by a compare, so that a leader that does
- * not know yet that it leads no more changes nothing. False: it leads no more.
+ * One step of the leader's work, guarded by a compare, so that a leader that does not know yet that it
+ * leads no more changes nothing. False: it leads no more.
  */
 static bool step(struct quorate *q, const struct quorate_election *el, const char *name)
 {
@@ -64,18 +64,23 @@ static bool step(struct quorate *q, const struct quorate_election *el, const cha
 	return led;
 }
 
-/* Until it is lost, or we are to stop: QUORATE_ERR_CANCELED. */
-static int lead(struct quorate *q, struct quorate_election *el, const char *name, const char *myself)
+/* Stands for election and leads, until that is lost, or we are to stop: QUORATE_ERR_CANCELED. */
+static int lead(struct quorate *q, struct quorate *view, struct quorate_session *s, char **argv)
 {
+	struct quorate_election *el;
 	struct quorate_error e;
-	int rc = quorate_election_campaign(el, quorate_str(myself), QUORATE_FOREVER, &e);
+	int rc = quorate_election_open(view, s, quorate_str(argv[1]), &el, &e);
 
 	if (rc != QUORATE_OK)
 		return rc;
-	say("leading", quorate_election_token(el));
-	do
-		rc = quorate_election_lost(el, STEP_MS, &e);
-	while (rc == QUORATE_ERR_TIMEOUT && step(q, el, name));
+	rc = quorate_election_campaign(el, quorate_str(argv[2]), QUORATE_FOREVER, &e);
+	if (rc == QUORATE_OK)
+		say("leading", quorate_election_token(el));
+	while (rc == QUORATE_OK && step(q, el, argv[1]))
+		if (quorate_election_lost(el, STEP_MS, &e) != QUORATE_ERR_TIMEOUT)
+			rc = e.code;
+	say(rc == QUORATE_ERR_CANCELED ? "resigning" : "lost", 0);
+	quorate_election_close(el);              /* resigns, if there is something to resign from */
 	return rc == QUORATE_ERR_CANCELED ? rc : QUORATE_ERR_LOST;
 }
 
@@ -102,17 +107,13 @@ int main(int argc, char **argv)
 		errx(1, "no thread");
 	do {                                     /* once for each session */
 		struct quorate_session *s;
-		struct quorate_election *el;
 
-		check(quorate_session_open(q, &so, QUORATE_FOREVER, &s, &e), &e, "session");
-		check(quorate_election_open(view, s, quorate_str(argv[1]), &el, &e), &e, "election");
-		rc = lead(view, el, argv[1], argv[2]);
-		say(rc == QUORATE_ERR_CANCELED ? "resigning" : "lost", 0);
-		quorate_election_close(el);      /* resigns, if there is something to resign from */
+		check(quorate_session_open(q, &so, 0, &s, &e), &e, "session");
+		rc = lead(q, view, s, argv);
 		quorate_session_close(s, 0, NULL);
 	} while (rc == QUORATE_ERR_LOST);
 	pthread_join(thread, NULL);
 	quorate_close(view);
 	quorate_close(q);
-	return rc == QUORATE_ERR_CANCELED ? 0 : 1;
+	return 0;
 }

@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <sys/signalfd.h>
 
-enum { TTL_S = 5 };
+enum { TTL_S = 3 };
 
 static void check(int rc, const struct quorate_error *e, const char *what)
 {

@@ -69,6 +69,7 @@ struct line *line_open(struct io *io, const struct client_endpoint *at, enum lin
 	struct line *l = calloc(1, sizeof *l);
 	int rc = l == NULL ? ERR_NO_MEMORY : ERR_OK;
 	uint32_t flights = use == LINE_CALLS || use == LINE_CANDIDATE ? IO_FLIGHTS : IO_FLIGHTS_FEW;
+	char why[LIMIT_CLIENT_ERROR_BYTES];
 
 	if (rc == ERR_OK) {
 		l->io = io;
@@ -88,7 +89,9 @@ struct line *line_open(struct io *io, const struct client_endpoint *at, enum lin
 		return l;
 	}
 	client_endpoints_failed(&io->endpoints, &io->endpoints.v[at - io->endpoints.v], io->now);
-	line_say_why(io, at, err_text(rc));
+	if (rc == ERR_CLOSED)          /* at once: the system has said why */
+		client_hello_why(l->conn, &l->hello, why, sizeof why);
+	line_say_why(io, at, rc == ERR_CLOSED ? why : err_text(rc));
 	if (l != NULL)
 		client_conn_close(&l->conn);
 	free(l);

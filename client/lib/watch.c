@@ -107,6 +107,16 @@ void watch_cut(struct quorate_watch *w, int code, const char *text)
 		core_wake(w->core);
 }
 
+bool watch_is_over(struct quorate_watch *w)
+{
+	bool over;
+
+	(void)pthread_mutex_lock(&w->core->lock);
+	over = w->over;
+	(void)pthread_mutex_unlock(&w->core->lock);
+	return over;
+}
+
 /* ---- opened ---- */
 
 static int watch_options(struct quorate_watch_options *o, const struct quorate_watch_options *given,

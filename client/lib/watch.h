@@ -60,7 +60,8 @@ struct news_box *news_make(enum quorate_news_kind kind, size_t more);
 /* The last news, made so that no memory is needed: it is told even when there is none. */
 void watch_finish(struct quorate_watch *w, int code, enum err_again again, const char *text,
 	       int64_t compact_revision);
-/* The same from any thread, with the lock held. */
+bool watch_is_over(struct quorate_watch *w);
+/* The same as watch_finish() from any thread, with the lock held. */
 void watch_cut(struct quorate_watch *w, int code, const char *text);
 void watch_free(struct quorate_watch *w);
 

@@ -175,10 +175,10 @@ void watch_io_free(struct io *io)
 static void wio_open(struct wset *s, struct quorate_watch *w)
 {
 	list_push(&s->all, &w->io_node);
-	if (atomic_load(&w->view->canceled)) {
+	if (atomic_load(&w->view->canceled))
 		watch_finish(w, ERR_CANCELED, ERR_AGAIN_NO, err_text(ERR_CANCELED), 0);
+	if (watch_is_over(w))
 		return;
-	}
 	if (client_watches_add(s->watches, &w->params, w, &w->id) != ERR_OK) {
 		w->id = 0;
 		wio_no_memory(s, w);

@@ -76,7 +76,8 @@ def a_leader_hands_over_and_one_that_was_stopped_changes_nothing():
         key = holder()[0]
         until(lambda: work()[0].strip() == key, "the new leader works")
         until(lambda: len(keys(c, b"/lead/")) == 2, "both are there again")
-        assert leaders[second].end() == 0
+        code = leaders[second].end()
+        assert code == 0, (code, leaders[second].errors)
         assert leaders[second].line().startswith("resigning ")
         assert leaders[first].line().startswith("leading ")
     finally:

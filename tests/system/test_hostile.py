@@ -16,7 +16,7 @@ import msgpack
 
 import hostile
 import rpc
-from harness import DAEMONS, SANITIZED, Cluster, memory_kib, program, scaled, tap, until
+from harness import DAEMONS, Cluster, program, scaled, tap, until
 from rpc import Rpc, RpcError, Steady, pack
 from undisturbed import Undisturbed
 

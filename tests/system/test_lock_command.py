@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,8 +14,8 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
-from harness import PATIENCE_S, QUORATE, Cluster, alive, die_with_parent, tap, until
-from recipes import command, in_line, keys
+from harness import PATIENCE_S, QUORATE, Cluster, Skip, alive, die_with_parent, tap, until
+from recipes import Child, command, in_line, keys
 
 OK, ERROR, BAD_CONNECTION, BAD_FEATURE, INTERRUPTED, BAD_ARGS = 0, 1, 2, 4, 5, 128
 node = Cluster(1)
@@ -275,6 +276,38 @@ def an_election_is_taken_part_in_and_listened_to():
         assert listener.end() == OK
 
 
+def etcdctl_shares_locks_and_elections():
+    """Debian's etcdctl as it is: in one line with ours, in the order of arrival."""
+    if shutil.which("etcdctl") is None:
+        raise Skip("no etcdctl: install etcd-client")
+
+    def etcdctl(*words):
+        return Child(["etcdctl", "--endpoints", node.endpoints(), *words], node.endpoints())
+
+    with lock("both") as ours:
+        assert ours.line() and ours.line() == ""
+        with etcdctl("lock", "both") as theirs:
+            in_line(node, b"both/", 2)
+            theirs.silent(0.2)
+            assert ours.end() == OK
+            assert theirs.line().startswith("both/") and theirs.line() == ""
+            with lock("both") as again:
+                in_line(node, b"both/", 2)
+                again.silent(0.2)
+                theirs.strike(signal.SIGINT)
+                assert again.line().startswith("both/")
+                assert again.end() == OK and theirs.wait() == OK
+    with etcdctl("elect", "-l", "el2") as hears, command("elect", "-l", "el2", endpoints=node.endpoints()) as listens, \
+            command("elect", "el2", "ours", endpoints=node.endpoints()) as ours:
+        heard = [ours.line(), ours.line()]
+        assert heard[1] == "ours" and [hears.line(), hears.line()] == heard == [listens.line(), listens.line()]
+        with etcdctl("elect", "el2", "theirs") as theirs:
+            in_line(node, b"el2/", 2)
+            assert ours.end() == OK
+            heard = [theirs.line(), theirs.line()]
+            assert heard[1] == "theirs" and [hears.line(), hears.line()] == heard == [listens.line(), listens.line()]
+
+
 def bad_words_are_refused():
     for words in (["lock"], ["lock", ""], ["lock", "--ttl", "0", "x"], ["lock", "--signal", "WINCH", "x"],
                   ["lock", "--error-code", "256", "x"], ["elect"], ["elect", "x"], ["elect", "-l", "x", "y"],
@@ -293,5 +326,5 @@ if __name__ == "__main__":
          its_program_is_ended_and_what_that_started,
          without_the_cluster_its_program_ends_before_another_can_have_the_lock,
          who_was_stopped_for_too_long_does_not_go_on, a_terminal_is_the_program_s, job_control_works_through_it,
-         an_election_is_taken_part_in_and_listened_to, bad_words_are_refused],
+         an_election_is_taken_part_in_and_listened_to, etcdctl_shares_locks_and_elections, bad_words_are_refused],
         always=(the_node_starts, the_node_stops))

@@ -173,6 +173,65 @@ TEST(a_large_answer_comes_whole_through_a_small_window)
 	teardown(w, h);
 }
 
+TEST(a_range_stream_is_the_range_in_pieces)
+{
+	struct kv_range range = {.key = bytes_str("k"), .range_end = bytes_str("l"), .limit = 250};
+	struct etcd_range_chunk chunk;
+	struct h2_peer *h;
+	struct world *w;
+	size_t n = 0, messages = 0;
+	int32_t id, cut;
+
+	setup(&w, &h, 100000);
+	fill(w, h, 300, 4000);
+	id = h2_peer_call(h, KV "RangeStream", &kv_range_pb, &range, NULL);
+	do {
+		h2_peer_next(h, id, &etcd_range_chunk_pb, &chunk);
+		n += chunk.range->kvs.n;
+		messages++;
+	} while (chunk.range->header == NULL);
+	EQ_INT(n, 250);
+	OK(messages > 3);
+	OK(chunk.range->more && chunk.range->count == 300);
+	h2_peer_ends(h, id, "0", "");
+	cut = h2_peer_call(h, KV "RangeStream", &kv_range_pb, &range, NULL);
+	h2_peer_next(h, cut, &etcd_range_chunk_pb, &chunk);
+	(void)nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, cut, NGHTTP2_CANCEL);
+	UNTIL(w->g.n_requests == 0);
+	range.sort_target = KV_SORT_MOD;
+	id = h2_peer_call(h, KV "RangeStream", &kv_range_pb, &range, NULL);
+	h2_peer_ends(h, id, "12", "RangeStream does not support custom sort orders");
+	teardown(w, h);
+}
+
+TEST(who_waits_for_a_lock_leaves_the_queue_with_its_connection)
+{
+	struct lease_grant first = {.ttl = 60, .id = 1}, second = {.ttl = 60, .id = 2};
+	struct etcd_lock a = {bytes_str("l"), 1}, b = {bytes_str("l"), 2};
+	struct kv_range all = {.key = bytes_str("l/"), .range_end = bytes_str("l0"), .count_only = true};
+	struct kv_range_result r;
+	struct h2_peer *h, *gone;
+	struct world *w;
+	int32_t id;
+
+	setup(&w, &h, WINDOW);
+	gone = h2_peer_new(w, WINDOW);
+	h2_peer_wait(h, h2_peer_call(h, "/etcdserverpb.Lease/LeaseGrant", &lease_grant_pb, &first, NULL));
+	h2_peer_wait(h, h2_peer_call(h, "/etcdserverpb.Lease/LeaseGrant", &lease_grant_pb, &second, NULL));
+	h2_peer_wait(h, h2_peer_call(h, "/v3lockpb.Lock/Lock", &etcd_lock_pb, &a, NULL));
+	id = h2_peer_call(gone, "/v3lockpb.Lock/Lock", &etcd_lock_pb, &b, NULL);
+	for (int i = 0; i < PATIENCE && w->g.watch.n == 0; i++)
+		h2_peer_turn(gone);
+	OK(w->g.watch.n == 1 && !h2_peer_of(gone, id)->closed);
+	h2_peer_free(gone);
+	do {
+		id = h2_peer_call(h, KV "Range", &kv_range_pb, &all, NULL);
+		h2_peer_next(h, id, &kv_range_result_pb, &r);
+	} while (r.count != 1);
+	EQ_INT(w->g.watch.n, 0);
+	teardown(w, h);
+}
+
 TEST(a_compaction_in_the_middle_of_an_answer_resets_only_its_stream)
 {
 	struct h2_peer *h;
@@ -329,6 +388,8 @@ TESTS = {
 	T(a_caller_s_deadline_ends_its_work),
 	T(who_wants_a_leader_is_told_that_there_is_none),
 	T(a_large_answer_comes_whole_through_a_small_window),
+	T(a_range_stream_is_the_range_in_pieces),
+	T(who_waits_for_a_lock_leaves_the_queue_with_its_connection),
 	T(a_compaction_in_the_middle_of_an_answer_resets_only_its_stream),
 	T(a_window_that_stays_shut_ends_the_connection),
 	T(full_memory_costs_those_who_hold_the_most),

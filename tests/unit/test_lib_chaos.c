@@ -114,7 +114,7 @@ static void chaos_calls(uint64_t *seed)
 
 static void *chaos_run(void *arg)
 {
-	uint64_t seed = (uint64_t)(uintptr_t)arg;
+	uint64_t seed = tap_seed(0) + (uint64_t)(uintptr_t)arg;
 
 	for (unsigned i = 0; i < chaos.rounds; i++) {
 		switch (tap_rand(&seed) % 4) {
@@ -140,12 +140,11 @@ TEST(each_call_ends_whatever_servers_do_and_the_client_works_when_they_do)
 	static const enum act acts[] = {ACT_OK, ACT_OK, ACT_OK, ACT_ERROR, ACT_CLOSE, ACT_SILENT, ACT_GARBAGE, ACT_HALF};
 	struct quorate_options o = QUORATE_OPTIONS_INIT;
 	pthread_t threads[CHAOS_THREADS];
-	const char *longer = getenv("QUORATE_ROUNDS");
-	uint64_t seed = 20261126;
+	uint64_t seed = tap_seed(20261126);
 	struct quorate_error e;
 	char list[256] = "";
 
-	chaos.rounds = CHAOS_ROUNDS * (longer != NULL ? (unsigned)strtoul(longer, NULL, 10) : 1);
+	chaos.rounds = (unsigned)tap_rounds(CHAOS_ROUNDS);
 	for (int i = 0; i < CHAOS_SERVERS; i++) {
 		struct play *p = &chaos.plays[i];
 

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -131,6 +132,30 @@ TEST(an_endpoint_that_hangs_is_passed_over)
 	play_stop(&p);
 }
 
+TEST(without_a_descriptor_nothing_is_reached_until_there_is_one_again)
+{
+	struct play p = {.acts = {ACT_OK}};
+	struct rlimit normal, none;
+	struct quorate_error e;
+	struct quorate *q;
+	int lowest;
+
+	play_start(&p);
+	q = world_open(play_endpoint(&p), NULL, NULL);
+	lowest = dup(0);
+	OK(lowest > 0 && close(lowest) == 0 && getrlimit(RLIMIT_NOFILE, &normal) == 0);
+	none = (struct rlimit){(rlim_t)lowest, normal.rlim_max};
+	OK(setrlimit(RLIMIT_NOFILE, &none) == 0);
+	(void)world_put(q, 60, 0, &e);
+	OK(setrlimit(RLIMIT_NOFILE, &normal) == 0);
+	EQ_INT(e.code, QUORATE_ERR_CLOSED);
+	EQ_INT(e.again, QUORATE_AGAIN_SAFE);
+	EQ_STR(e.text, "Too many open files");
+	EQ_INT(world_put(q, 0, 0, &e), QUORATE_OK);
+	quorate_close(q);
+	play_stop(&p);
+}
+
 TEST(a_server_that_has_gone_silent_is_left)
 {
 	struct play a = {.acts = {ACT_SILENT}, .dead_pings = true};
@@ -203,6 +228,7 @@ TESTS = {
 	T(a_server_that_never_says_who_it_is_gets_no_write),
 	T(a_later_protocol_is_understood_and_an_older_one_is_not),
 	T(an_endpoint_that_hangs_is_passed_over),
+	T(without_a_descriptor_nothing_is_reached_until_there_is_one_again),
 	T(a_server_that_has_gone_silent_is_left),
 	T(an_endpoint_can_be_chosen),
 	T(the_leaders_node_is_found_and_used),

@@ -177,20 +177,21 @@ static int decode(struct bytes v, const struct pb_desc *d, struct arena *a, void
 
 TEST(every_message_is_read_back_as_it_was)
 {
-	uint64_t seed = 1;
+	uint64_t seed = tap_seed(1);
 	struct arena a;
 	void *msg;
 
 	OK(etcd_message_count > 40);
-	arena_init(&a, 64 * MIB);
 	for (size_t i = 0; i < etcd_message_count; i++) {
-		for (int round = 0; round < 30; round++) {
+		for (uint64_t round = 0; round < tap_rounds(30); round++) {
 			const struct pb_desc *d = etcd_messages[i];
 			struct buf b = encoded(d, &seed), again;
 
+			arena_init(&a, 64 * MIB);
 			EQ_INT(decode(buf_bytes(&b), d, &a, &msg), ERR_OK);
 			buf_init(&again, 0);
 			EQ_INT(pb_encode(&again, d, msg), ERR_OK);
+			arena_free(&a);
 			EQ_INT(again.len, b.len);
 			if (b.len > 0)
 				EQ_MEM(again.data, b.data, b.len);
@@ -198,17 +199,15 @@ TEST(every_message_is_read_back_as_it_was)
 			buf_free(&b);
 		}
 	}
-	arena_free(&a);
 }
 
 TEST(altered_and_cut_messages_are_refused_or_make_sense)
 {
-	uint64_t seed = 2;
+	uint64_t seed = tap_seed(2);
 	struct arena a;
 	void *msg;
 
-	arena_init(&a, ARENA_MAX);
-	for (size_t i = 0; i < 2000; i++) {
+	for (uint64_t i = 0; i < tap_rounds(2000); i++) {
 		const struct pb_desc *d = etcd_messages[i % etcd_message_count];
 		struct buf b = encoded(d, &seed);
 		size_t n = b.len > 0 ? (size_t)(tap_rand(&seed) % b.len) : 0;
@@ -219,11 +218,12 @@ TEST(altered_and_cut_messages_are_refused_or_make_sense)
 			memcpy(exact, b.data, n);
 		if (n > 0 && i % 2)
 			exact[tap_rand(&seed) % n] ^= (uint8_t)(1u << tap_rand(&seed) % 8);
+		arena_init(&a, ARENA_MAX);
 		(void)decode(bytes_of(exact, n), d, &a, &msg);
+		arena_free(&a);
 		free(exact);
 		buf_free(&b);
 	}
-	arena_free(&a);
 }
 
 static int decode_put(const uint8_t *p, size_t n, struct kv_put *put)

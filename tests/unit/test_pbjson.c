@@ -203,11 +203,10 @@ static void canonical(const struct pb_desc *d, struct bytes m, struct buf *to)
 
 TEST(random_messages_come_back_as_they_were)
 {
-	const char *from = getenv("QUORATE_SEED");
-	uint64_t first = from != NULL ? strtoull(from, NULL, 10) : 1;
+	uint64_t first = tap_seed(1);
 	char why[PBJSON_WHY_BYTES];
 
-	for (uint64_t i = 0; i < 4000; i++) {
+	for (uint64_t i = 0; i < tap_rounds(4000); i++) {
 		const struct pb_desc *d = etcd_messages[i % etcd_message_count];
 		uint64_t seed = first * 1000003 + i;
 		struct buf m, want, got;

@@ -282,12 +282,12 @@ TEST(a_killed_process_loses_nothing_acknowledged)
 }
 
 /* What fails once while a segment is made is made again, from a new file. */
-static void survives(enum fault fault, int error)
+static void survives(enum fault fault, int first, int error)
 {
 	uint64_t acked;
 	struct faulty f;
 
-	for (int nth = 2; nth < 6; nth++) {
+	for (int nth = first; nth < 6; nth++) {
 		faulty_init(&f, fault, nth, error, false);
 		EQ_INT(child(tap_dir(), &f, 80, &acked), 0);
 		EQ_INT(acked, 80);
@@ -298,8 +298,15 @@ static void survives(enum fault fault, int error)
 
 TEST(a_failed_preparation_is_repeated)
 {
-	survives(FAULT_ALLOCATE, ENOSPC);
-	survives(FAULT_RENAME, EIO);
+	survives(FAULT_ALLOCATE, 2, ENOSPC);
+	survives(FAULT_RENAME, 2, EIO);
+}
+
+/* The directory was not even opened, so no sync has failed. (The first two are those of the start.) */
+TEST(a_lack_of_descriptors_at_the_directory_is_no_failed_sync)
+{
+	survives(FAULT_SYNC_DIR, 3, EMFILE);
+	survives(FAULT_SYNC_DIR, 3, ENFILE);
 }
 
 TEST(a_full_disk_is_the_end_only_when_the_segment_is_full)
@@ -474,6 +481,7 @@ TESTS = {
 	T(a_failed_sync_of_the_directory_is_the_end),
 	T(a_killed_process_loses_nothing_acknowledged),
 	T(a_failed_preparation_is_repeated),
+	T(a_lack_of_descriptors_at_the_directory_is_no_failed_sync),
 	T(a_full_disk_is_the_end_only_when_the_segment_is_full),
 	T(a_full_disk_is_an_alarm_that_goes_when_there_is_space),
 	T(a_segment_is_used_before_the_next_is_made),
