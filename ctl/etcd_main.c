@@ -28,9 +28,9 @@ struct etcd_run {
 	char why[ETCD_WHY];
 	struct ctl ctl;                     /* for asking the node how it is */
 	char programs[ETCD_DAEMONS][ETCD_PATH];
-	struct etcd_child {
-		struct etcd_run *run;
-		struct up_child child;
+	struct etcd_speaker {
+		const struct etcd_run *run;
+		const char *name;
 	} *speakers;                        /* one per child: who says a line */
 	struct up_child *children;
 	size_t n_children;
@@ -65,14 +65,14 @@ static void etcd_help(const struct etcd_run *r)
 
 static void etcd_daemon_line(void *arg, struct bytes line)
 {
-	const struct etcd_child *c = arg;
+	const struct etcd_speaker *who = arg;
 
-	etcd_log_daemon(&c->run->log, c->child.name, line);
+	etcd_log_daemon(&who->run->log, who->name, line);
 }
 
 static int etcd_child_make(struct etcd_run *r, size_t d, unsigned instance)
 {
-	struct etcd_child *who = &r->speakers[r->n_children];
+	struct etcd_speaker *who = &r->speakers[r->n_children];
 	struct up_child *c = &r->children[r->n_children++];
 
 	*c = (struct up_child){.kind = etcd_daemons[d].kind, .instance = instance, .program = r->programs[d],
@@ -83,8 +83,7 @@ static int etcd_child_make(struct etcd_run *r, size_t d, unsigned instance)
 		c->more[0] = "--client_listen";
 		c->more[1] = r->node.listen_addr[instance];
 	}
-	*who = (struct etcd_child){.run = r};
-	memcpy(who->child.name, c->name, sizeof c->name);
+	*who = (struct etcd_speaker){r, c->name};
 	c->log.show = UP_LOG_ALL;
 	c->log.line = etcd_daemon_line;
 	c->log.line_arg = who;
@@ -197,10 +196,12 @@ static int etcd_open(struct etcd_run *r)
 static int etcd_run(struct etcd_run *r, int *signo)
 {
 	struct supervisor s = {.say = etcd_say, .is_up = etcd_is_up, .up = etcd_up, .arg = r, .hangup = true};
-	int code = ETCD_CONFIG_CODE;
+	int code = ETCD_CONFIG_CODE, rc = etcd_open(r);
 
-	if (etcd_open(r) != ERR_OK || etcd_children(r) != ERR_OK) {
-		etcd_log(&r->log, LOG_ERROR, r->why, NULL);
+	if (rc == ERR_OK)
+		rc = etcd_children(r);
+	if (rc != ERR_OK) {
+		etcd_log(&r->log, LOG_ERROR, r->why[0] != 0 ? r->why : err_text(rc), NULL);
 	} else {
 		etcd_notes(r);
 		s.children = r->children;

@@ -89,7 +89,7 @@ def ours_answers_as_etcd_does():
     with Bench(ours=True) as bench:
         seed = int(os.environ.get("QUORATE_SEED", random.randrange(1 << 32)))
         print(f"# QUORATE_SEED={seed}")
-        play(bench, seed, (SECONDS or scaled(7, 10)) * ROUNDS)
+        play(bench, seed, (SECONDS or scaled(5, 8)) * ROUNDS)
 
 
 def what_once_differed_does_not_any_more():
