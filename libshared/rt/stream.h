@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Byte streams over ipc sockets, on the loop: the thin layer over nng's streams that links and
- * admin sockets share. stream.c is the only includer of nng.
+ * admin sockets share. stream_nng.c, the only includer of nng, and
+ * stream_unix.c are two ways to do it; `configure --with-links` chooses.
  *
  * nng's threads only post a task to the loop; all callbacks below run on the loop thread. A buffer
  * has one owner at any time: nng while an operation on it is under way, else the loop.
