@@ -32,21 +32,30 @@ static bool job_has_tty(const struct job *j, pid_t group)
 	return j->tty >= 0 && tcgetpgrp(j->tty) == group;
 }
 
+/* The terminal is the program's before its first instruction: what is typed then is typed to it. */
 int job_start(struct job *j, char **argv, char **envp, const sigset_t *mask)
 {
+	posix_spawn_file_actions_t first;
 	posix_spawnattr_t how;
 	int why = posix_spawnattr_init(&how);
 
 	if (why != 0)
 		return why;
+	why = posix_spawn_file_actions_init(&first);
+	if (why != 0) {
+		(void)posix_spawnattr_destroy(&how);
+		return why;
+	}
 	(void)posix_spawnattr_setflags(&how, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
 	(void)posix_spawnattr_setpgroup(&how, 0);
 	(void)posix_spawnattr_setsigmask(&how, mask);
 	j->tty = job_tty();
-	why = posix_spawnp(&j->pid, argv[0], NULL, &how, argv, envp);
+	if (job_has_tty(j, getpgrp()))
+		why = posix_spawn_file_actions_addtcsetpgrp_np(&first, j->tty);
+	if (why == 0)
+		why = posix_spawnp(&j->pid, argv[0], &first, &how, argv, envp);
+	(void)posix_spawn_file_actions_destroy(&first);
 	(void)posix_spawnattr_destroy(&how);
-	if (why == 0 && job_has_tty(j, getpgrp()))
-		job_give_tty(j, j->pid);
 	return why;
 }
 

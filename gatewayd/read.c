@@ -104,7 +104,8 @@ static struct read *read_new(struct gateway *g, struct caller *k, const struct r
 	list_init(&rd->run);
 	arena_init(&rd->arena, GATEWAY_REQUEST_ARENA);
 	rd->params_len = rpc->params.len;
-	memcpy(rd->params, rpc->params.data, rpc->params.len);
+	if (rpc->params.len > 0)
+		memcpy(rd->params, rpc->params.data, rpc->params.len);
 	rs->n++;
 	rs->bytes += rd->params_len;
 	counter_inc(&g->counters.reads_total);

@@ -67,6 +67,9 @@ def tap(cases, always=()):
     cases = [*always[:1], *(c for c in cases if only in c.__name__), *always[1:]]
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
         signal.signal(number, on_signal)
+    # Who starts us in the background may ignore these, and what we start would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     signal.alarm(WATCHDOG_S)
     print(f"1..{len(cases)}", flush=True)
     bad, over = 0, False

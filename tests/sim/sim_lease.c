@@ -14,17 +14,21 @@ static int64_t ttl_ms(const struct sim_holder *h)
 	return h->ttl_s * 1000;
 }
 
-/* Under a new id, or under its last one, whether that lease has ended or not. */
+/*
+ * Under a new id, or under its last one, whether that lease has ended or not; then with the same TTL,
+ * since a lessor whose stored is down answers for a while as if the old one were still there.
+ */
 static void begin_grant(struct sim_client *c, struct sim_node *n)
 {
 	struct sim *s = n->s;
 	struct sim_holder *h = &c->h;
 	struct lease_grant g;
 
-	if (h->counter == 0 || sim_chance(s, SIM_CH_LEASE, 600))
+	if (h->counter == 0 || sim_chance(s, SIM_CH_LEASE, 600)) {
 		h->counter++;
+		h->ttl_s = 1 + (int64_t)sim_rand(s, SIM_CH_LEASE, LEASE_TTL_MAX_S);
+	}
 	h->id = (int64_t)c->id * 1000 + (int64_t)h->counter;
-	h->ttl_s = 1 + (int64_t)sim_rand(s, SIM_CH_LEASE, LEASE_TTL_MAX_S);
 	h->granted = 0;
 	h->granting = true;
 	h->sent_ns = sim_fastest(s);
