@@ -573,7 +573,7 @@ void quorate_news_free(struct quorate_news *news);    /* NULL is fine */
  * A lease that is kept alive in the background, at a third of its TTL, on any endpoint that answers.
  * Keys put with its lease live as long as it does. It is lost when the cluster says that the
  * lease is gone, or as soon as the cluster may have ended it: its TTL has passed since the last
- * keepalive that was answered was sent. Lost is for ever.
+ * keepalive that was answered was sent, also if the system was suspended. Lost is for ever.
  */
 struct quorate_session_options {
 	size_t size;                   /* set by QUORATE_SESSION_OPTIONS_INIT */
