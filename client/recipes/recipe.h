@@ -51,6 +51,8 @@ bool recipe_options(void *to, size_t to_size, const void *from, size_t from_size
 
 /* This process is a child of the one that opened it: nothing may be used, its threads are not there. */
 bool recipe_forked(const struct quorate *q);
+/* QUORATE_OK, or BAD_ARGUMENT: it is, and must not even take a lock that a thread there may have had. */
+int recipe_ours(const struct quorate *q, struct quorate_error *e);
 
 /* 64 bits that nobody else has. */
 uint64_t recipe_random(void);

@@ -52,8 +52,10 @@ void turn_free(struct turn *t)
 
 static int turn_begin(struct turn *t, bool enter, struct quorate_error *e)
 {
-	int rc = QUORATE_OK;
+	int rc = recipe_ours(t->own, e);
 
+	if (rc != QUORATE_OK)
+		return rc;
 	(void)pthread_mutex_lock(&t->lock);
 	if (t->busy)
 		rc = recipe_fail(e, QUORATE_ERR_BAD_ARGUMENT, QUORATE_AGAIN_NO,
@@ -442,8 +444,10 @@ int turn_lost(struct turn *t, int64_t timeout_ms, struct quorate_error *why)
 {
 	int64_t revision = atomic_load(&t->revision), from = revision, gone = 1;
 	mono_t deadline = recipe_wait_deadline(timeout_ms);
-	int rc;
+	int rc = recipe_ours(t->own, why);
 
+	if (rc != QUORATE_OK)
+		return rc;
 	if (revision == 0)
 		return recipe_fail(why, QUORATE_ERR_BAD_ARGUMENT, QUORATE_AGAIN_NO, "this handle does not hold it");
 	if (quorate_session_left_ms(t->session) <= 0)

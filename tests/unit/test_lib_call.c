@@ -409,6 +409,49 @@ TEST(a_child_is_refused_and_its_parent_works_on)
 	play_stop(&p);
 }
 
+/* The child has none of the threads that its parent's recipes wait for, and are waited for by. */
+TEST(a_child_is_refused_by_recipes_too_and_can_close_them)
+{
+	struct play p = {.acts = {ACT_OK, ACT_OK, ACT_ERROR}, .n = 3, .code = ERR_WATCH_RANGE, .revision = 3,
+			 .ttl = 60, .kept_ttl = 60};
+	struct quorate_resolver *rs;
+	struct quorate_addresses *list;
+	struct quorate_session *s;
+	struct quorate_lock *l;
+	struct quorate_work *work;
+	struct quorate *q;
+	int status;
+	pid_t pid;
+
+	play_start(&p);
+	q = world_open(play_endpoint(&p), NULL, NULL);
+	EQ_INT(quorate_session_open(q, NULL, 0, &s, NULL), QUORATE_OK);
+	EQ_INT(quorate_lock_open(q, s, quorate_str("lock"), QUORATE_MUTEX, &l, NULL), QUORATE_OK);
+	EQ_INT(quorate_resolver_open(q, quorate_str("k"), 0, &rs, NULL), QUORATE_OK);
+	EQ_INT(quorate_resolver_next(rs, 0, &list, NULL), QUORATE_OK);
+	quorate_addresses_free(list);
+	pid = fork();
+	if (pid == 0) {
+		bool refused;
+
+		(void)alarm(20);       /* or it hangs */
+		refused = quorate_lock_acquire(l, 0, NULL) == QUORATE_ERR_BAD_ARGUMENT &&
+			  quorate_work_take(q, s, quorate_str("work"), 0, &work, NULL) == QUORATE_ERR_BAD_ARGUMENT &&
+			  quorate_resolver_next(rs, QUORATE_FOREVER, &list, NULL) == QUORATE_ERR_BAD_ARGUMENT;
+		quorate_lock_close(l);
+		quorate_resolver_close(rs);
+		quorate_session_leave(s);
+		quorate_close(q);
+		_exit(refused ? 0 : 1);
+	}
+	OK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	quorate_lock_close(l);
+	quorate_resolver_close(rs);
+	quorate_session_leave(s);
+	quorate_close(q);
+	play_stop(&p);
+}
+
 TESTS = {
 	T(the_numbers_of_the_header_are_the_protocols),
 	T(puts_and_gets_say_what_was_answered),
@@ -424,5 +467,6 @@ TESTS = {
 	T(a_thousand_threads_share_one_client),
 	T(a_view_can_be_cancelled_under_a_thread_that_waits),
 	T(a_child_is_refused_and_its_parent_works_on),
+	T(a_child_is_refused_by_recipes_too_and_can_close_them),
 };
 TAP_MAIN
