@@ -452,6 +452,57 @@ TEST(a_child_is_refused_by_recipes_too_and_can_close_them)
 	play_stop(&p);
 }
 
+static int count_runs(struct quorate_stm *t, void *arg)
+{
+	(void)t;
+	++*(int *)arg;
+	return 0;
+}
+
+TEST(a_transactional_memory_without_time_left_does_not_take_the_clients)
+{
+	struct play p = {.acts = {ACT_OK}, .revision = 3};
+	struct quorate_stm_options o = QUORATE_STM_OPTIONS_INIT;
+	struct quorate_bytes keys[] = {quorate_str("key"), quorate_str("other")};
+	struct quorate_error e;
+	struct quorate *q;
+	int runs = 0;
+
+	play_start(&p);
+	q = world_open(play_endpoint(&p), NULL, NULL);
+	o.prefetch = keys;
+	o.n_prefetch = 2;
+	EQ_INT(quorate_stm_run(q, &o, count_runs, &runs, 1, NULL, &e), QUORATE_ERR_TIMEOUT);
+	EQ_INT(e.again, QUORATE_AGAIN_SAFE);
+	EQ_INT(runs, 0);
+	EQ_INT(quorate_stm_run(q, &o, count_runs, &runs, 0, NULL, &e), QUORATE_OK);
+	EQ_INT(runs, 1);
+	quorate_close(q);
+	play_stop(&p);
+}
+
+TEST(options_of_a_newer_transactional_memory_are_refused)
+{
+	struct play p = {.acts = {ACT_OK}, .revision = 3};
+	struct {
+		struct quorate_stm_options o;
+		uint64_t newer;
+	} options = {QUORATE_STM_OPTIONS_INIT, 0};
+	struct quorate_error e;
+	struct quorate *q;
+	int runs = 0;
+
+	play_start(&p);
+	q = world_open(play_endpoint(&p), NULL, NULL);
+	options.o.size = sizeof options;
+	EQ_INT(quorate_stm_run(q, &options.o, count_runs, &runs, 0, NULL, &e), QUORATE_OK);
+	options.newer = 1;
+	EQ_INT(quorate_stm_run(q, &options.o, count_runs, &runs, 0, NULL, &e), QUORATE_ERR_BAD_ARGUMENT);
+	EQ_INT(runs, 1);
+	quorate_close(q);
+	play_stop(&p);
+}
+
 TESTS = {
 	T(the_numbers_of_the_header_are_the_protocols),
 	T(puts_and_gets_say_what_was_answered),
@@ -468,5 +519,7 @@ TESTS = {
 	T(a_view_can_be_cancelled_under_a_thread_that_waits),
 	T(a_child_is_refused_and_its_parent_works_on),
 	T(a_child_is_refused_by_recipes_too_and_can_close_them),
+	T(a_transactional_memory_without_time_left_does_not_take_the_clients),
+	T(options_of_a_newer_transactional_memory_are_refused),
 };
 TAP_MAIN
