@@ -152,6 +152,11 @@ int recipe_call(struct quorate *q, struct quorate_session *s, const struct quora
 	}
 }
 
+int recipe_why(struct quorate *q, struct quorate_session *s, int rc, struct quorate_error *e)
+{
+	return rc != QUORATE_OK && recipe_lost(q, s) ? recipe_say_lost(e) : rc;
+}
+
 /* 1: gone, or the history is; 0: neither. */
 static bool recipe_news_gone(const struct quorate_news *news, int64_t *gone)
 {
@@ -183,7 +188,7 @@ int recipe_wait_gone(struct quorate *q, struct quorate_session *s, struct quorat
 	o.session = s;
 	rc = quorate_watch_open(q, &o, &w, e);
 	if (rc != QUORATE_OK)
-		return recipe_lost(q, s) ? recipe_say_lost(e) : rc;
+		return recipe_why(q, s, rc, e);
 	while (rc == QUORATE_OK && !over) {
 		rc = quorate_watch_next(w, recipe_wait_ms(deadline), &news, e);
 		if (rc == QUORATE_OK) {
@@ -192,7 +197,7 @@ int recipe_wait_gone(struct quorate *q, struct quorate_session *s, struct quorat
 		}
 	}
 	quorate_watch_close(w);
-	return rc != QUORATE_OK && recipe_lost(q, s) ? recipe_say_lost(e) : rc;
+	return recipe_why(q, s, rc, e);
 }
 
 uint64_t recipe_random(void)

@@ -39,6 +39,9 @@ struct quorate_bytes recipe_copy(const struct quorate_bytes *v, char **to);   /*
 int recipe_call(struct quorate *q, struct quorate_session *s, const struct quorate_op *op,
 		mono_t deadline, struct quorate_result **r, struct quorate_error *e);
 
+/* What a wait of a session has ended with: rc, or LOST if that is why. */
+int recipe_why(struct quorate *q, struct quorate_session *s, int rc, struct quorate_error *e);
+
 /*
  * Waits until `key`, which was there at `revision`, is deleted: QUORATE_OK, and the revision of that, or
  * 0 if the history in between is gone: look. Ends with LOST like recipe_call().
