@@ -60,7 +60,7 @@ static int turn_begin(struct turn *t, bool enter, struct quorate_error *e)
 	if (t->busy)
 		rc = recipe_fail(e, QUORATE_ERR_BAD_ARGUMENT, QUORATE_AGAIN_NO,
 				 "another thread is busy with this handle");
-	else if (enter && t->state == TURN_IN)
+	else if (enter && t->state == TURN_IN && turn_token(t) != 0)   /* 0: it was lost */
 		rc = recipe_fail(e, QUORATE_ERR_BAD_ARGUMENT, QUORATE_AGAIN_NO, "this handle holds it already");
 	else if (!enter && t->state == TURN_OUT)
 		rc = recipe_fail(e, QUORATE_ERR_BAD_ARGUMENT, QUORATE_AGAIN_NO, "this handle does not hold it");
