@@ -77,6 +77,8 @@ static int read_new(struct quorate_stm *t, struct quorate_bytes key, const struc
 	struct stm_read *read = stm_read_find(t, key);
 	struct quorate_result *r = NULL;
 
+	if (read == NULL && t->n_reads == STM_KEYS)   /* what an earlier try has read gives way */
+		stm_drop_unseen(t);
 	if (read == NULL && (read = stm_read_add(t, key)) == NULL)
 		return t->error.code;
 	read->seen = true;
