@@ -329,9 +329,17 @@ static void turn_give_up(struct turn *t, struct quorate_error *e)
 {
 	int rc = QUORATE_OK;
 
-	if (quorate_session_left_ms(t->session) <= 0)
+	if (quorate_session_left_ms(t->session) <= 0) {
 		turn_state_set(t, TURN_OUT, 0);
-	else if (t->state != TURN_OUT)
+	} else if (t->state == TURN_UNSURE && e->again == QUORATE_AGAIN_UNSURE) {
+		rc = turn_search(t, recipe_deadline(t->own, RECIPE_CLEAN_MS), NULL);
+		/* Not there yet: it may still be on its way, so whoever comes next looks again. */
+		if (rc == QUORATE_OK && t->state == TURN_OUT) {
+			turn_state_set(t, TURN_UNSURE, 0);
+			return;
+		}
+	}
+	if (rc == QUORATE_OK && t->state != TURN_OUT)
 		rc = turn_drop(t, recipe_deadline(t->own, RECIPE_CLEAN_MS), NULL);
 	if (rc != QUORATE_OK && rc != QUORATE_ERR_LOST)
 		e->again = QUORATE_AGAIN_UNSURE;
