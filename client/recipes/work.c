@@ -383,7 +383,8 @@ struct quorate_compare quorate_work_held(const struct quorate_work *w)
 	return quorate_if(w->claim, QUORATE_TARGET_CREATE, QUORATE_EQUAL, w->token > 0 ? w->token : -1);
 }
 
-static int end_claim(struct quorate_work *w, struct quorate *q, bool with_item, int64_t timeout_ms, struct quorate_error *e)
+static int end_claim(struct quorate_work *w, struct quorate *q, bool with_item, int64_t timeout_ms,
+		     struct quorate_error *e)
 {
 	struct quorate_compare held = quorate_work_held(w);
 	struct quorate_op ops[] = {quorate_op_delete(w->claim), quorate_op_delete(w->kv->key)};
