@@ -229,16 +229,18 @@ static void rpc_fill(struct http1 *h)
 	struct h2_stream *s = &r->grpc.h2;
 	int err = ERR_OK;
 
-	while (err == ERR_OK && h->text.len < LIMIT_CONN_OUT_HIGH && rpc_put(r, &err))
-		continue;
+	s->hungry = false;
+	while (err == ERR_OK && h->text.len < LIMIT_CONN_OUT_HIGH && !s->hungry)
+		s->hungry = !rpc_put(r, &err);
 	if (err != ERR_OK) {
 		http1_break(h, "an answer could not be written as JSON");
 		return;
 	}
+	s->hungry = s->hungry && r->in_message && h2_waiting(s) > 0;  /* half a field: it is written whole */
 	rpc_drop_written(s);
 	if (r->streams && !r->in_message && h->text.len > 0)
 		http1_flow(h);
-	if (s->wants_room && h2_waiting(s) <= LIMIT_CONN_OUT_LOW && r->open) {
+	if (s->wants_room && (s->hungry || h2_waiting(s) <= LIMIT_CONN_OUT_LOW) && r->open) {
 		s->wants_room = false;
 		grpc_ops.room(s);
 	}

@@ -164,6 +164,19 @@ def a_large_range_comes_in_pieces():
         h.call("/v3/kv/deleterange", {"key": b64(b"big/"), "range_end": b64(b"big0")})
 
 
+def a_large_transaction_comes_in_pieces():
+    n = 700
+    with Http() as h:
+        for i in range(n):
+            assert h.ask("POST", "/v3/kv/put", {"key": b64(b"txn/%05d" % i), "value": b64(bytes(1000))})[0] == 200
+        got = h.call("/v3/kv/txn", {"success": [
+            {"request_range": {"key": b64(b"txn/"), "range_end": b64(b"txn0")}},
+            {"request_range": {"key": b64(b"txn/"), "range_end": b64(b"txn0"), "count_only": True}}]})
+        ranges = [r["response_range"] for r in got["responses"]]
+        assert [len(ranges[0]["kvs"]), ranges[0]["count"], ranges[1]["count"]] == [n, str(n), str(n)]
+        h.call("/v3/kv/deleterange", {"key": b64(b"txn/"), "range_end": b64(b"txn0")})
+
+
 def streams_are_lines():
     with Http() as watch, Http() as h:
         watch.send("POST", "/v3/watch", {"create_request": {"key": b64(b"w"), "prev_kv": True}})
@@ -236,6 +249,7 @@ def rubbish_is_refused_and_closed():
 
 tap([keys_and_values_are_base64_and_numbers_are_strings, transactions_leases_and_locks_are_those_of_grpc,
      errors_have_a_status_a_code_and_etcds_words, a_connection_serves_many_requests_one_behind_the_other,
-     requests_may_come_in_chunks_and_byte_by_byte, a_large_range_comes_in_pieces, streams_are_lines,
-     a_watch_ends_with_its_client, probes_and_scrapers_are_answered, rubbish_is_refused_and_closed],
+     requests_may_come_in_chunks_and_byte_by_byte, a_large_range_comes_in_pieces,
+     a_large_transaction_comes_in_pieces, streams_are_lines, a_watch_ends_with_its_client,
+     probes_and_scrapers_are_answered, rubbish_is_refused_and_closed],
     always=(the_node_starts, the_node_stops))
