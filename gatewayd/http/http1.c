@@ -147,10 +147,15 @@ static void http1_fill(struct conn *c)
 {
 	struct http1 *h = c->session;
 
+	c->more_out = false;
 	if (h->handler == NULL)
 		return;
-	if (!h->done && h->handler->fill != NULL && conn_room(c))
-		h->handler->fill(h);
+	if (!h->done && h->handler->fill != NULL) {
+		if (conn_room(c))
+			h->handler->fill(h);
+		else
+			c->more_out = true;   /* and called again when that has been written */
+	}
 	if (c->state == CONN_DEAD || h->handler == NULL)
 		return;
 	if (h->text.err != ERR_OK) {

@@ -11,6 +11,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 from harness import PATIENCE_S, Cluster, scaled, tap, until
 
+LATE_S = 20                  # less than the 30 s after which a client that takes nothing is dropped
+
 node = Cluster(1)
 
 
@@ -177,6 +179,20 @@ def a_large_transaction_comes_in_pieces():
         h.call("/v3/kv/deleterange", {"key": b64(b"txn/"), "range_end": b64(b"txn0")})
 
 
+def who_reads_late_gets_the_rest():
+    with Http() as h, Http() as late:
+        for i in range(16):
+            h.call("/v3/kv/put", {"key": b64(b"late/%02d" % i), "value": b64(bytes(1 << 20))})
+        late.send("POST", "/v3/kv/range", {"key": b64(b"late/"), "range_end": b64(b"late0")})
+        sent = -1.0
+        while sent != (sent := metric(h, "quorate_gatewayd_client_buffer_bytes")) or sent < 1 << 18:
+            pass                                # until the socket takes no more
+        late.s.settimeout(LATE_S)
+        status, _, text = late.answer()
+        assert status == 200 and len(json.loads(text)["kvs"]) == 16
+        h.call("/v3/kv/deleterange", {"key": b64(b"late/"), "range_end": b64(b"late0")})
+
+
 def streams_are_lines():
     with Http() as watch, Http() as h:
         watch.send("POST", "/v3/watch", {"create_request": {"key": b64(b"w"), "prev_kv": True}})
@@ -250,6 +266,7 @@ def rubbish_is_refused_and_closed():
 tap([keys_and_values_are_base64_and_numbers_are_strings, transactions_leases_and_locks_are_those_of_grpc,
      errors_have_a_status_a_code_and_etcds_words, a_connection_serves_many_requests_one_behind_the_other,
      requests_may_come_in_chunks_and_byte_by_byte, a_large_range_comes_in_pieces,
-     a_large_transaction_comes_in_pieces, streams_are_lines, a_watch_ends_with_its_client,
+     a_large_transaction_comes_in_pieces, who_reads_late_gets_the_rest,
+     streams_are_lines, a_watch_ends_with_its_client,
      probes_and_scrapers_are_answered, rubbish_is_refused_and_closed],
     always=(the_node_starts, the_node_stops))
