@@ -227,6 +227,10 @@ static bool http_body_byte(struct http_body *b, uint8_t c)
 {
 	int digit;
 
+	/* LF ends a line, and CR stands only before it: two readers must see the same lines. */
+	if ((c == '\n') != (b->before == '\r'))
+		return false;
+	b->before = c;
 	b->line++;
 	switch (b->state) {
 	case HTTP_BODY_SIZE:

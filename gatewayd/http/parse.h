@@ -39,6 +39,7 @@ struct http_body {
 	bool chunked;
 	uint64_t left;                        /* of the chunk, or of all */
 	unsigned line;                        /* bytes of the line being read */
+	uint8_t before;                       /* the byte before the next, around chunks */
 };
 void http_body_begin(struct http_body *b, const struct http_request *r);
 /*

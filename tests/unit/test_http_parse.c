@@ -151,6 +151,9 @@ TEST(chunks_that_lie_are_refused)
 {
 	static const char *const bad[] = {
 		"\r\nx", "g\r\n", "123456789\r\n", "-1\r\n", "1\r\nxy\r\n", "1\r\nx\n\r", "0x1\r\n", ";\r\n",
+		/* lines that end with less, or more, than CRLF */
+		"1;\nx\r\n0\r\n\r\n", "1;a\nx\r\n0\r\n\r\n", "1\r\r\nx\r\n0\r\n\r\n", "1\ra\nx\r\n0\r\n\r\n",
+		"0\r\n\n", "0\r\na\n", "0\r\na: b\n\r\n", "0\r\na: b\rc\r\n\r\n",
 	};
 	struct buf b;
 
