@@ -109,6 +109,8 @@ static void http1_put_text(struct http1 *h)
 {
 	struct buf *out = &h->c->out;
 
+	if (h->req.head)
+		buf_clear(&h->text);          /* its length has been told */
 	if (h->text.len > 0) {
 		if (h->chunked)
 			buf_printf(out, "%zx\r\n", h->text.len);

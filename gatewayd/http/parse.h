@@ -14,7 +14,8 @@
 struct http_request {
 	struct bytes method, path, query;     /* path up to the '?', as it came */
 	unsigned minor;                       /* of HTTP/1.x: 0 or 1 */
-	bool keep_alive, expects_continue, chunked;
+	bool head;                            /* no body is wanted: HEAD */
+	bool keep_alive, closes, expects_continue, chunked;
 	uint64_t length;                      /* of the body; 0 if chunked */
 	bool has_leader;                      /* Grpc-Metadata-hasleader: true */
 	struct bytes timeout;                 /* Grpc-Timeout */

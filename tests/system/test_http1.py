@@ -238,6 +238,9 @@ def probes_and_scrapers_are_answered():
     with Http() as h:
         assert h.ask("GET", "/health")[::2] == (200, b'{"health":"true","reason":""}')
         assert h.ask("POST", "/health", b"")[0] == 405
+        for path, status in (("/health", 405), ("/nothing", 404)):     # no body, though its length is told
+            h.send("HEAD", path)
+            assert h.head()[0] == status
         assert h.ask("GET", "/livez")[::2] == (200, b"ok\n")
         assert b"[+]linearizable_read ok" in h.ask("GET", "/readyz?verbose")[2]
         assert set(json.loads(h.ask("GET", "/version")[2])) == {"etcdserver", "etcdcluster", "storage"}
