@@ -193,6 +193,19 @@ def who_reads_late_gets_the_rest():
         h.call("/v3/kv/deleterange", {"key": b64(b"late/"), "range_end": b64(b"late0")})
 
 
+def who_waits_for_a_lock_and_goes_leaves_the_queue():
+    with Http() as h:
+        h.call("/v3/lease/grant", {"TTL": "3600", "ID": "88"})
+        lock = h.call("/v3/lock/lock", {"name": b64(b"q"), "lease": "88"})
+        under = {"key": b64(b"q/"), "range_end": b64(b"q0"), "count_only": True}
+        with Http() as waits:
+            waits.send("POST", "/v3/lock/lock", {"name": b64(b"q")})
+            until(lambda: h.call("/v3/kv/range", under)["count"] == "2", "it waits")
+        until(lambda: h.call("/v3/kv/range", under)["count"] == "1", "it has left")
+        h.call("/v3/lock/unlock", {"key": lock["key"]})
+        h.call("/v3/lease/revoke", {"ID": "88"})
+
+
 def streams_are_lines():
     with Http() as watch, Http() as h:
         watch.send("POST", "/v3/watch", {"create_request": {"key": b64(b"w"), "prev_kv": True}})
@@ -270,6 +283,6 @@ tap([keys_and_values_are_base64_and_numbers_are_strings, transactions_leases_and
      errors_have_a_status_a_code_and_etcds_words, a_connection_serves_many_requests_one_behind_the_other,
      requests_may_come_in_chunks_and_byte_by_byte, a_large_range_comes_in_pieces,
      a_large_transaction_comes_in_pieces, who_reads_late_gets_the_rest,
-     streams_are_lines, a_watch_ends_with_its_client,
+     who_waits_for_a_lock_and_goes_leaves_the_queue, streams_are_lines, a_watch_ends_with_its_client,
      probes_and_scrapers_are_answered, rubbish_is_refused_and_closed],
     always=(the_node_starts, the_node_stops))
