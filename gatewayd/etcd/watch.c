@@ -357,14 +357,26 @@ static void watch_events_of(struct grpc_stream *s, struct gate_watch *w, const s
 		watch_drop_whole(s, x);
 }
 
+/* Each watch of the stream is told in a message of its own: the sum is bounded only by this. */
+static bool watch_overflows(const struct grpc_stream *s)
+{
+	const struct conn_set *set = h2_conn_of(&s->h2)->set;
+
+	return set->out_bytes > set->max_out_bytes && h2_waiting(&s->h2) > LIMIT_CONN_OUT_HIGH;
+}
+
 static void watch_got_events(struct grpc_stream *s, const struct watch_got *got)
 {
 	struct buf events;
 
 	buf_init(&events, 0);
 	watch_put_events(&events, got);
-	for (size_t i = 0; i < got->n && !s->settled; i++)
-		watch_events_of(s, GATE_OF(got->subs[i]), got, buf_bytes(&events));
+	for (size_t i = 0; i < got->n && !s->settled; i++) {
+		if (watch_overflows(s))
+			grpc_error(s, ERR_TOO_MANY_REQUESTS);
+		else
+			watch_events_of(s, GATE_OF(got->subs[i]), got, buf_bytes(&events));
+	}
 	counter_add(&s->g->counters.watch_events_total, (int64_t)got->n);
 	buf_free(&events);
 	h2_want_room(&s->h2);

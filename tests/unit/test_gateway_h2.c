@@ -322,6 +322,37 @@ TEST(full_memory_costs_those_who_hold_the_most)
 	teardown(w, h);
 }
 
+static size_t watches_of_the_first(struct world *w)
+{
+	return container_of(list_first(&w->g.conns.all), struct conn, node)->n_watches;
+}
+
+TEST(an_event_for_many_watches_of_a_stream_is_not_gathered_beyond_all_bounds)
+{
+	enum { WATCHES = 100, VALUE = 100000 };
+	struct etcd_watch_create c = {.key = bytes_str("a"), .start_revision = 1};
+	struct etcd_watch_request create = {.create = &c};
+	static uint8_t value[VALUE];
+	struct h2_peer *h, *other;
+	struct world *w;
+	int64_t before;
+	int32_t id;
+
+	setup(&w, &h, WINDOW);
+	other = h2_peer_new(w, WINDOW);
+	id = h2_peer_open(h, "/etcdserverpb.Watch/Watch");
+	for (int i = 0; i < WATCHES; i++)
+		h2_peer_say(h, id, &etcd_watch_request_pb, &create);
+	UNTIL(watches_of_the_first(w) == WATCHES);
+	w->g.conns.max_out_bytes = 1 << 20;
+	before = w->g.counters.watch_notifications_total.value;
+	h2_peer_wait(other, put(other, "a", bytes_of(value, VALUE)));
+	UNTIL(watches_of_the_first(w) == 0);
+	OK(w->g.counters.watch_notifications_total.value - before <= 2 * (1 << 20) / VALUE);
+	h2_peer_free(other);
+	teardown(w, h);
+}
+
 TEST(a_stop_answers_what_is_under_way_and_ends_what_goes_on_for_ever)
 {
 	struct etcd_watch_create c = {.key = bytes_str("a")};
@@ -393,6 +424,7 @@ TESTS = {
 	T(a_compaction_in_the_middle_of_an_answer_resets_only_its_stream),
 	T(a_window_that_stays_shut_ends_the_connection),
 	T(full_memory_costs_those_who_hold_the_most),
+	T(an_event_for_many_watches_of_a_stream_is_not_gathered_beyond_all_bounds),
 	T(a_stop_answers_what_is_under_way_and_ends_what_goes_on_for_ever),
 	T(one_watch_waits_for_the_other_and_answers_keep_their_order),
 };
