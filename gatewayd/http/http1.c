@@ -46,7 +46,11 @@ static void http1_recount(struct http1 *h, size_t in)
 
 bool http1_count(struct http1 *h, size_t in)
 {
+	bool more = in > h->counted_in;
+
 	http1_recount(h, in);
+	while (more && h->c->set->in_bytes > h->c->set->max_in_bytes && conn_drop_hog(h->c->set, h->c))
+		;
 	return h->c->set->in_bytes <= h->c->set->max_in_bytes;
 }
 

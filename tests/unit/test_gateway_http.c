@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* HTTP/1.1 through a gateway, with the daemons' models around it: memory, limits, the end. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/limits.h"
+#include "tests/lib/gateway_world.h"
+#include "tests/lib/tap.h"
+
+enum { PATIENCE = 3000 };
+
+static void turn(struct world *w, struct rpc_peer *p)
+{
+	rpc_peer_write(p, 1u << 16);
+	world_turns(w, 1);
+	rpc_peer_read(p, 1u << 18);
+}
+
+static void post(struct rpc_peer *p, const char *path, size_t length, const char *body)
+{
+	char head[256];
+
+	(void)snprintf(head, sizeof head, "POST /v3/%s HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n", path,
+		       length);
+	rpc_peer_bytes(p, head, strlen(head));
+	rpc_peer_bytes(p, body, strlen(body));
+}
+
+static bool has(const struct rpc_peer *p, const char *text)
+{
+	return p->in.len > 0 && memmem(p->in.data, p->in.len, text, strlen(text)) != NULL;
+}
+
+/* Turns until it holds. */
+#define UNTIL(w, p, cond) \
+	do { \
+		for (int turns_ = 0; turns_ < PATIENCE && !(cond); turns_++) \
+			turn((w), (p)); \
+		OK(cond); \
+	} while (0)
+
+static void teardown(struct world *w)
+{
+	world_turns(w, 3);
+	EQ_INT(w->g.conns.n, 0);
+	EQ_INT(w->g.conns.in_bytes + w->g.conns.out_bytes, 0);
+	world_free(w);
+}
+
+static char *long_text(size_t n)
+{
+	char *text = malloc(n + 1);
+
+	memset(text, ' ', n);
+	text[n] = '\0';
+	return text;
+}
+
+TEST(bodies_that_do_not_come_make_room_for_others)
+{
+	struct world *w = world_new(7000);
+	char *blanks = long_text(200000);
+	struct rpc_peer hog, p;
+
+	world_join(w, &hog);
+	world_join(w, &p);
+	post(&hog, "watch", 3000000, blanks);
+	UNTIL(w, &hog, hog.out.len == 0 && w->g.conns.in_bytes >= 200000);
+	w->g.conns.max_in_bytes = 300000;
+	blanks[150000] = '\0';
+	post(&p, "kv/range", 150000 + 14, blanks);
+	rpc_peer_bytes(&p, "{\"key\":\"YQ==\"}", 14);
+	UNTIL(w, &p, has(&p, "}"));
+	OK(has(&p, "HTTP/1.1 200 OK"));
+	UNTIL(w, &hog, hog.closed);
+	free(blanks);
+	rpc_peer_close(&hog);
+	rpc_peer_close(&p);
+	teardown(w);
+}
+
+TESTS = {
+	T(bodies_that_do_not_come_make_room_for_others),
+};
+TAP_MAIN
