@@ -79,7 +79,32 @@ TEST(bodies_that_do_not_come_make_room_for_others)
 	teardown(w);
 }
 
+TEST(a_request_that_must_go_is_not_told_so_in_the_native_protocol)
+{
+	struct world *w = world_new(7000);
+	char *blanks = long_text(15000);
+	struct rpc_peer slow, p;
+
+	world_join(w, &slow);
+	world_join(w, &p);
+	rpc_peer_bytes(&slow, "GET / HTTP/1.1\r\nX: ", 19);
+	rpc_peer_bytes(&slow, blanks, 15000);
+	UNTIL(w, &slow, w->g.conns.in_bytes >= 15000);
+	w->g.conns.max_in_bytes = 20000;
+	rpc_peer_bytes(&p, "GET / HTTP/1.1\r\nX: ", 19);
+	rpc_peer_bytes(&p, blanks, 15000);
+	for (int i = 0; i < 5; i++)
+		turn(w, &p);
+	UNTIL(w, &slow, slow.closed);
+	EQ_INT(slow.in.len, 0);
+	free(blanks);
+	rpc_peer_close(&slow);
+	rpc_peer_close(&p);
+	teardown(w);
+}
+
 TESTS = {
 	T(bodies_that_do_not_come_make_room_for_others),
+	T(a_request_that_must_go_is_not_told_so_in_the_native_protocol),
 };
 TAP_MAIN
