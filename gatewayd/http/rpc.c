@@ -348,6 +348,8 @@ static void rpc_stop(struct http1 *h)
 
 	if (!r->ended)
 		grpc_ops.stop(&r->grpc.h2);
+	if (!r->ended && !h->body_done)       /* which is not read any more */
+		grpc_error(&r->grpc, ERR_STOPPED);
 }
 
 static void rpc_gone(struct http1 *h)

@@ -103,8 +103,25 @@ TEST(a_request_that_must_go_is_not_told_so_in_the_native_protocol)
 	teardown(w);
 }
 
+TEST(a_stop_does_not_wait_for_a_body)
+{
+	struct world *w = world_new(7000);
+	struct rpc_peer p;
+
+	world_join(w, &p);
+	post(&p, "kv/range", 100, "{");
+	for (int i = 0; i < 5; i++)
+		turn(w, &p);
+	conn_set_stop(&w->g.conns);
+	UNTIL(w, &p, p.closed);
+	OK(has(&p, "HTTP/1.1 503 "));
+	rpc_peer_close(&p);
+	teardown(w);
+}
+
 TESTS = {
 	T(bodies_that_do_not_come_make_room_for_others),
 	T(a_request_that_must_go_is_not_told_so_in_the_native_protocol),
+	T(a_stop_does_not_wait_for_a_body),
 };
 TAP_MAIN
