@@ -10,7 +10,10 @@
 #include "gatewayd/conn_own.h"
 #include "gatewayd/gateway.h"
 
-enum { HTTP_TEXT_BYTES = 64 * 1024 };         /* gathered before a head without a length goes out */
+enum {
+	HTTP_TEXT_BYTES = 64 * 1024,          /* gathered before a head without a length goes out */
+	HTTP_KEEP_BYTES = 4096,               /* of the buffer, when what was in it has gone out */
+};
 
 static const char *http_words(int status)
 {
@@ -122,6 +125,7 @@ static void http1_put_text(struct http1 *h)
 		if (h->chunked)
 			buf_str(out, "\r\n");
 		buf_clear(&h->text);
+		buf_shrink(&h->text, HTTP_KEEP_BYTES);
 	}
 	if (h->done && h->chunked)
 		buf_str(out, "0\r\n\r\n");

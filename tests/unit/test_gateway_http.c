@@ -119,9 +119,30 @@ TEST(a_stop_does_not_wait_for_a_body)
 	teardown(w);
 }
 
+TEST(a_watch_holds_no_memory_for_what_it_has_said)
+{
+	static const char create[] = "{\"create_request\":{\"key\":\"YQ==\"}}";
+	struct world *w = world_new(7000);
+	char *value = long_text(500000);
+	struct rpc_peer watch, p;
+
+	world_join(w, &watch);
+	world_join(w, &p);
+	post(&watch, "watch", sizeof create - 1, create);
+	UNTIL(w, &watch, has(&watch, "\"created\":true"));
+	EQ_INT(world_put(w, &p, "a", value), 0);
+	UNTIL(w, &watch, has(&watch, "ICAgICAg"));
+	UNTIL(w, &watch, w->g.conns.out_bytes < 10000);
+	free(value);
+	rpc_peer_close(&watch);
+	rpc_peer_close(&p);
+	teardown(w);
+}
+
 TESTS = {
 	T(bodies_that_do_not_come_make_room_for_others),
 	T(a_request_that_must_go_is_not_told_so_in_the_native_protocol),
 	T(a_stop_does_not_wait_for_a_body),
+	T(a_watch_holds_no_memory_for_what_it_has_said),
 };
 TAP_MAIN
