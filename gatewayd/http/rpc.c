@@ -298,11 +298,17 @@ static bool rpc_blank(struct bytes v)
 /* Objects that are complete; a unary RPC has one, which is the whole body. */
 static void rpc_messages(struct http_rpc *r)
 {
-	while (!r->ended && pbjson_split(&r->split, buf_bytes(&r->body))) {
-		rpc_message(r, bytes_of(r->body.data, r->split.pos));
-		buf_consume(&r->body, r->split.pos);
+	struct bytes rest = buf_bytes(&r->body);
+
+	while (!r->ended && pbjson_split(&r->split, rest)) {
+		rpc_message(r, bytes_of(rest.data, r->split.pos));
+		rest = bytes_of(rest.data + r->split.pos, rest.len - r->split.pos);
 		r->split = (struct pbjson_split){.pos = 0};
 	}
+	buf_consume(&r->body, r->body.len - rest.len);
+	if (r->body.len == 0)
+		buf_free(&r->body);
+	(void)http1_count(r->h, r->body.cap);
 }
 
 static void rpc_end_of_body(struct http_rpc *r)
