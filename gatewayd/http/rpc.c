@@ -80,15 +80,19 @@ static int rpc_http_status(int code)
 
 /* ---- the wire: what the stream says ---- */
 
-/* %XX back to what it stood for. */
+static unsigned rpc_nibble(uint8_t c)
+{
+	return c >= 'A' ? c - 'A' + 10u : c - (unsigned)'0';
+}
+
+/* %XX, as grpc_escape has written it, back to what it stood for. */
 static void rpc_unescape(struct bytes v, char *to, size_t size)
 {
 	size_t n = 0;
-	unsigned c;
 
 	for (size_t i = 0; i < v.len && n + 1 < size; i++) {
-		if (v.data[i] == '%' && i + 2 < v.len && sscanf((const char *)v.data + i + 1, "%2x", &c) == 1) {
-			to[n++] = (char)c;
+		if (v.data[i] == '%' && i + 2 < v.len) {
+			to[n++] = (char)(rpc_nibble(v.data[i + 1]) << 4 | rpc_nibble(v.data[i + 2]));
 			i += 2;
 		} else {
 			to[n++] = (char)v.data[i];
