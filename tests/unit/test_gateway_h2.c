@@ -232,6 +232,22 @@ TEST(who_waits_for_a_lock_leaves_the_queue_with_its_connection)
 	teardown(w, h);
 }
 
+TEST(a_lock_that_cannot_queue_once_it_has_its_lease_is_refused)
+{
+	struct etcd_lock lock = {bytes_str("l"), 0};
+	struct h2_peer *h;
+	struct world *w;
+	int32_t id;
+
+	setup(&w, &h, WINDOW);
+	id = h2_peer_call(h, "/v3lockpb.Lock/Lock", &etcd_lock_pb, &lock, NULL);
+	UNTIL(w->g.raft.n_proposals == 1);
+	w->g.raft.max_proposals = 0;
+	h2_peer_wait(h, id);
+	h2_peer_ends(h, id, "2", "etcdserver: too many requests");
+	teardown(w, h);
+}
+
 TEST(a_compaction_in_the_middle_of_an_answer_resets_only_its_stream)
 {
 	struct h2_peer *h;
@@ -421,6 +437,7 @@ TESTS = {
 	T(a_large_answer_comes_whole_through_a_small_window),
 	T(a_range_stream_is_the_range_in_pieces),
 	T(who_waits_for_a_lock_leaves_the_queue_with_its_connection),
+	T(a_lock_that_cannot_queue_once_it_has_its_lease_is_refused),
 	T(a_compaction_in_the_middle_of_an_answer_resets_only_its_stream),
 	T(a_window_that_stays_shut_ends_the_connection),
 	T(full_memory_costs_those_who_hold_the_most),
