@@ -308,7 +308,7 @@ static bool watch_gather(struct grpc_stream *s, int64_t id, struct bytes events)
 {
 	struct watch_stream *st = s->state;
 	struct watch_whole *x = watch_find_whole(st, id);
-	size_t before;
+	size_t before, len;
 
 	if (x == NULL) {
 		x = mem_alloc(sizeof *x);
@@ -317,11 +317,15 @@ static bool watch_gather(struct grpc_stream *s, int64_t id, struct bytes events)
 		list_push(&st->whole, &x->node);
 	}
 	before = x->events.cap;
+	len = x->events.len;
 	if (x->events.len + events.len <= LIMIT_H2_IN_BYTES / 2)
 		buf_add_bytes(&x->events, events);
 	else
 		x->events.err = ERR_LIMIT;
-	return h2_count_in(&s->h2, before, x->events.cap) && x->events.err == ERR_OK;
+	if (h2_count_in(&s->h2, before, x->events.cap) && x->events.err == ERR_OK)
+		return true;
+	x->events.len = len;                  /* these are sent by themselves */
+	return false;
 }
 
 static void watch_events_of(struct grpc_stream *s, struct gate_watch *w, const struct watch_got *got,
