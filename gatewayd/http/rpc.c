@@ -327,7 +327,7 @@ static void rpc_end_of_body(struct http_rpc *r)
 		rpc_refuse(r, GRPC_INVALID_ARGUMENT, "unexpected EOF");
 	buf_free(&r->body);
 	(void)http1_count(r->h, 0);
-	if (!r->ended && !r->h->endless) {
+	if (!r->ended && (!r->h->endless || r->grpc.n_messages == 0)) {
 		r->grpc.h2.ended = true;
 		grpc_ops.end(&r->grpc.h2);
 	}

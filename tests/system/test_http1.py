@@ -229,6 +229,7 @@ def streams_are_lines():
 
 def a_watch_ends_with_its_client():
     with Http() as h:
+        assert h.ask("POST", "/v3/watch", b"")[::2] == (200, b"")      # or with a request that asks for nothing
         before = metric(h, "quorate_gatewayd_watches")
         for _ in range(3):
             with Http() as watch:
