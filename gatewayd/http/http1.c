@@ -287,13 +287,16 @@ static size_t http1_take(struct conn *c, struct bytes in)
 	return taken;
 }
 
+/* While an answer goes on without end, only to see that the client goes: what it sends is kept, a little of it. */
 static bool http1_wants_input(const struct conn *c)
 {
 	const struct http1 *h = c->session;
 
 	if (c->state != CONN_OPEN || c->eof)
 		return false;
-	return h->handler == NULL ? conn_room(c) : !h->body_done || h->endless;
+	if (h->handler == NULL)
+		return conn_room(c);
+	return !h->body_done || (h->endless && c->in.len < LIMIT_CONN_READ_BYTES);
 }
 
 /* ---- life ---- */

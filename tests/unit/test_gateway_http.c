@@ -139,10 +139,32 @@ TEST(a_watch_holds_no_memory_for_what_it_has_said)
 	teardown(w);
 }
 
+TEST(what_comes_behind_a_watch_is_not_gathered)
+{
+	static const char create[] = "{\"create_request\":{\"key\":\"YQ==\"}}";
+	struct world *w = world_new(7000);
+	char *more = long_text(1000000);
+	struct rpc_peer p;
+
+	world_join(w, &p);
+	post(&p, "watch", sizeof create - 1, create);
+	UNTIL(w, &p, has(&p, "\"created\":true"));
+	rpc_peer_bytes(&p, more, 1000000);
+	for (int i = 0; i < 100; i++)
+		turn(w, &p);
+	OK(w->g.conns.in_bytes <= 4 * LIMIT_CONN_READ_BYTES);
+	free(more);
+	rpc_peer_close(&p);
+	world_turns(w, 3);
+	EQ_INT(w->g.conns.n, 0);
+	teardown(w);
+}
+
 TESTS = {
 	T(bodies_that_do_not_come_make_room_for_others),
 	T(a_request_that_must_go_is_not_told_so_in_the_native_protocol),
 	T(a_stop_does_not_wait_for_a_body),
 	T(a_watch_holds_no_memory_for_what_it_has_said),
+	T(what_comes_behind_a_watch_is_not_gathered),
 };
 TAP_MAIN
