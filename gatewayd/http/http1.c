@@ -263,8 +263,12 @@ static size_t http1_take(struct conn *c, struct bytes in)
 	while (taken < in.len && c->state == CONN_OPEN) {
 		struct bytes rest = bytes_of(in.data + taken, in.len - taken);
 
-		if (h->handler != NULL && h->body_done)
-			break;                /* the next one waits */
+		if (h->handler != NULL && h->body_done) {
+			/* the next one waits; but not any number of them for what has no end */
+			if (h->endless && rest.len > LIMIT_CONN_READ_BYTES)
+				conn_abort(c, "too much behind a request without end");
+			break;
+		}
 		if (h->handler != NULL) {
 			used = http1_take_body(h, rest);
 			taken += used;
@@ -287,16 +291,14 @@ static size_t http1_take(struct conn *c, struct bytes in)
 	return taken;
 }
 
-/* While an answer goes on without end, only to see that the client goes: what it sends is kept, a little of it. */
+/* While an answer goes on without end, only to see that the client goes. */
 static bool http1_wants_input(const struct conn *c)
 {
 	const struct http1 *h = c->session;
 
 	if (c->state != CONN_OPEN || c->eof)
 		return false;
-	if (h->handler == NULL)
-		return conn_room(c);
-	return !h->body_done || (h->endless && c->in.len < LIMIT_CONN_READ_BYTES);
+	return h->handler == NULL ? conn_room(c) : !h->body_done || h->endless;
 }
 
 /* ---- life ---- */
