@@ -573,7 +573,7 @@ void quorate_news_free(struct quorate_news *news);    /* NULL is fine */
  * A lease that is kept alive in the background, at a third of its TTL, on any endpoint that answers.
  * Keys put with its lease live as long as it does. It is lost when the cluster says that the
  * lease is gone, or as soon as the cluster may have ended it: its TTL has passed since the last
- * keepalive that was answered was sent. Lost is for ever.
+ * keepalive that was answered was sent, also if the system was suspended. Lost is for ever.
  */
 struct quorate_session_options {
 	size_t size;                   /* set by QUORATE_SESSION_OPTIONS_INIT */
@@ -840,8 +840,8 @@ struct quorate_stm_options {
 /*
  * QUORATE_OK: committed; *r (r may be NULL) is the transaction's result, or NULL if there was nothing
  * to write or check. What `apply` returns, unless 0, ends it without a commit and is returned: use
- * negative numbers for reasons of your own. TIMEOUT, CONFLICT: nothing was done. An error that is
- * UNSURE is the commit's: it may have been done, so that a second run may do it twice, unless
+ * negative numbers for reasons of your own. CONFLICT, and TIMEOUT if it is SAFE: nothing was done. An error
+ * that is UNSURE is the commit's: it may have been done, so that a second run may do it twice, unless
  * the function can see it in what it reads. o may be NULL.
  */
 int quorate_stm_run(struct quorate *q, const struct quorate_stm_options *o,
@@ -852,8 +852,8 @@ int quorate_stm_run(struct quorate *q, const struct quorate_stm_options *o,
  * Inside `apply`, in its thread. After an error the transaction cannot commit and every call returns
  * that error: return it too. At most 128 keys may be read or compared, and 128 written.
  *
- * *kv: NULL if there is no such key; valid until the next read of that key, or the end of apply(). Of
- * a key that the transaction has written it has the value and the lease, and no revisions.
+ * *kv: NULL if there is no such key; valid until the next read or write of that key, or the end of
+ * apply(). Of a key that the transaction has written it has the value and the lease, and no revisions.
  */
 int quorate_stm_get(struct quorate_stm *t, struct quorate_bytes key, const struct quorate_kv **kv);
 int quorate_stm_put(struct quorate_stm *t, struct quorate_bytes key, struct quorate_bytes value,

@@ -156,9 +156,15 @@ void conn_bad(struct conn *c, int err)
 	conn_end(c);
 }
 
-/* Bad bytes: told by the request's id if that has come, then the end. */
+/* Bad bytes: told by the request's id if that has come, then the end. Another protocol has no words for it. */
 static void conn_bad_bytes(struct conn *c, int err)
 {
+	if (c->proto != NULL) {
+		counter_inc(&c->set->counters->clients_malformed_total);
+		conn_complain(c->set, "client dropped peer=%s error=\"%s\"", c->peer, err_text(err));
+		conn_abort(c, err_text(err));
+		return;
+	}
 	if (c->scan.id_known) {
 		c->in_flight++;
 		conn_answer_error(c, c->scan.id, err);

@@ -3,11 +3,22 @@
 #include "client/lib/session.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/check.h"
 #include "client/lib/watch.h"
 
 enum { SESSION_TTL_S = 60 };
+
+const char session_silent_text[] = "no keepalive was answered for as long as the lease lasts";
+
+mono_t session_clock(void)
+{
+	struct timespec ts;
+
+	CHECK(clock_gettime(CLOCK_BOOTTIME, &ts) == 0);
+	return (mono_t){(int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec};
+}
 
 bool session_tie(struct quorate_session *s, struct list *watch_node)
 {
@@ -91,7 +102,7 @@ static int session_lease(struct quorate *q, const struct quorate_session_options
 			 struct quorate_session *s, struct quorate_error *e)
 {
 	struct quorate_op op = quorate_op(o->lease != 0 ? QUORATE_LEASE_KEEPALIVE : QUORATE_LEASE_GRANT);
-	mono_t sent = mono_now();
+	mono_t sent = session_clock(), begun = mono_now();
 	struct quorate_result *r;
 	int rc;
 
@@ -104,7 +115,7 @@ static int session_lease(struct quorate *q, const struct quorate_session_options
 	s->lease = r->lease;
 	s->ttl_ms = r->ttl > INT64_MAX / 2000000 ? INT64_MAX / 2000000 : r->ttl * 1000;
 	s->good_until = mono_add_ms(sent, s->ttl_ms);
-	s->next = mono_add_ms(sent, s->ttl_ms / 3);
+	s->next = mono_add_ms(begun, s->ttl_ms / 3);
 	quorate_result_free(r);
 	return s->ttl_ms > 0 ? ERR_OK : lib_error_of(e, ERR_LEASE_NOT_FOUND);
 }
@@ -159,16 +170,21 @@ int64_t quorate_session_lease(const struct quorate_session *s)
 	return s->lease;
 }
 
+/* Who is told that it is lost acts upon it, so a late answer to a keepalive must not take it back. */
 int64_t quorate_session_left_ms(struct quorate_session *s)
 {
 	int64_t left;
+	bool lost;
 
 	if (core_forked(s->core))
 		return 0;
 	(void)pthread_mutex_lock(&s->core->lock);
-	left = s->lost ? 0 : mono_sub_ms(s->good_until, mono_now());
+	lost = s->lost;
+	left = mono_sub_ms(s->good_until, session_clock());
 	(void)pthread_mutex_unlock(&s->core->lock);
-	return left > 0 ? left : 0;
+	if (!lost && left <= 0)
+		session_lose(s, ERR_TIMEOUT, session_silent_text);
+	return lost || left <= 0 ? 0 : left;
 }
 
 int quorate_session_wait(struct quorate_session *s, int64_t timeout_ms, struct quorate_error *why)

@@ -2,7 +2,8 @@
 /*
  * Sessions: leases that the I/O thread keeps alive. When one is relied on is decided by the clock of
  * this process and nothing else: a lease is good for its TTL from the moment that the last
- * keepalive that was answered was sent (docs/native-protocol.md, lease_grant).
+ * keepalive that was answered was sent (docs/native-protocol.md, lease_grant). That clock goes on
+ * while the system is suspended, as the cluster's does; all others here stand still then.
  */
 #ifndef QUORATE_LIB_SESSION_H
 #define QUORATE_LIB_SESSION_H
@@ -19,7 +20,7 @@ struct quorate_session {
 	struct list work_node;
 	unsigned work;                 /* enum session_work: for the I/O thread */
 	struct list ties;              /* watches that end with it, by session_node */
-	mono_t good_until;
+	mono_t good_until;             /* on session_clock() */
 	bool lost;
 	struct quorate_error why;
 	pthread_cond_t gone;
@@ -31,9 +32,12 @@ struct quorate_session {
 	struct list io_node;
 	int64_t ttl_ms;
 	mono_t next;                   /* when the next keepalive is due */
+	int64_t ahead_ns;              /* session_clock() before mono_now(), when it was begun */
 	struct call *keepalive;        /* under way; NULL: none */
 };
 
+mono_t session_clock(void);
+extern const char session_silent_text[];
 /* With the lock held: false: it is lost already. */
 bool session_tie(struct quorate_session *s, struct list *watch_node);
 /* Any thread, no lock held. */

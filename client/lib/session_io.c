@@ -25,13 +25,17 @@ static void sio_lost(struct quorate_session *s, int code, const char *text)
 
 static void sio_kept(struct quorate_session *s, const struct call *c)
 {
-	mono_t good = mono_add_ms(c->sent, s->ttl_ms);
+	mono_t good = mono_add_ms((mono_t){c->sent.ns + s->ahead_ns}, s->ttl_ms);
+	bool lost;
 
 	s->next = mono_add_ms(c->sent, s->ttl_ms / 3);
 	(void)pthread_mutex_lock(&s->core->lock);
-	if (mono_before(s->good_until, good))
+	lost = s->lost;
+	if (!lost && mono_before(s->good_until, good))
 		s->good_until = good;
 	(void)pthread_mutex_unlock(&s->core->lock);
+	if (lost)
+		sio_stop(s);
 }
 
 static void sio_answered(struct call *c)
@@ -54,7 +58,7 @@ static void sio_answered(struct call *c)
 static void sio_send(struct io *io, struct quorate_session *s)
 {
 	struct quorate_op op = quorate_op(QUORATE_LEASE_KEEPALIVE);
-	int64_t left = mono_sub_ms(s->good_until, io->now);
+	int64_t left = mono_sub_ms(s->good_until, session_clock());
 	struct quorate_error e;
 	struct call *c;
 
@@ -65,6 +69,9 @@ static void sio_send(struct io *io, struct quorate_session *s)
 		return;
 	c->ended = sio_answered;
 	c->arg = s;
+	/* In this order: what is slept in between, or before it is sent, counts against us. */
+	s->ahead_ns = session_clock().ns;
+	s->ahead_ns -= mono_now().ns;
 	if (call_begin(c, false, NULL, &e) == ERR_OK)
 		s->keepalive = c;
 	else
@@ -77,15 +84,16 @@ void session_io_timers(struct io *io)
 
 	for (l = io->sessions.next; l != &io->sessions; l = next) {
 		struct quorate_session *s = SESSION_OF(l);
+		int64_t left_ns = mono_sub_ns(s->good_until, session_clock());   /* only this thread writes it */
 
 		next = l->next;
-		if (!mono_before(io->now, s->good_until)) {   /* only this thread writes it */
-			sio_lost(s, ERR_TIMEOUT, "no keepalive was answered for as long as the lease lasts");
+		if (left_ns <= 0) {
+			sio_lost(s, ERR_TIMEOUT, session_silent_text);
 			continue;
 		}
 		if (s->keepalive == NULL && !mono_before(io->now, s->next))
 			sio_send(io, s);
-		io_due(io, s->good_until);
+		io_due(io, mono_add_ns(io->now, left_ns));
 		if (s->keepalive == NULL)
 			io_due(io, s->next);
 	}
@@ -108,7 +116,7 @@ static void sio_do(struct io *io, struct quorate_session *s, unsigned work)
 {
 	if (work & SESSION_OPEN) {
 		list_push(&io->sessions, &s->io_node);
-		io_due(io, mono_min(s->next, s->good_until));
+		io_due(io, io->now);           /* session_io_timers() looks when it is */
 		if (atomic_load(&s->view->canceled))
 			sio_lost(s, ERR_CANCELED, err_text(ERR_CANCELED));
 	}

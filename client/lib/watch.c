@@ -71,6 +71,22 @@ bool watch_put(struct quorate_watch *w, struct news_box *box)
 	return room;
 }
 
+bool watch_progressed(struct quorate_watch *w, int64_t revision)
+{
+	struct news_box *last;
+	bool merged = false;
+
+	(void)pthread_mutex_lock(&w->core->lock);
+	if (!list_empty(&w->news)) {
+		last = NEWS_OF(w->news.prev);
+		merged = last->news.kind == QUORATE_PROGRESSED;
+		if (merged)
+			last->news.revision = revision;
+	}
+	(void)pthread_mutex_unlock(&w->core->lock);
+	return merged;
+}
+
 /* With the lock held. */
 static void watch_finish_locked(struct quorate_watch *w, int code, enum err_again again, const char *text,
 			     int64_t compact_revision)

@@ -45,7 +45,7 @@ struct quorate_watch {
 	/* the I/O thread's: */
 	struct list io_node;
 	int64_t id;                    /* 0: not in the set */
-	bool begun;
+	bool asked;                    /* how far it has got, and not told since */
 	struct native_watch params;    /* key and range end point into data */
 	uint8_t data[];
 };
@@ -56,6 +56,8 @@ struct quorate_watch {
 bool watch_has_room(struct quorate_watch *w);
 /* Adds to its queue; takes the box also when it cannot: then the watch is over. */
 bool watch_put(struct quorate_watch *w, struct news_box *box);
+/* If the last of its queue says how far it has got, now it says this: there is room for that always. */
+bool watch_progressed(struct quorate_watch *w, int64_t revision);
 struct news_box *news_make(enum quorate_news_kind kind, size_t more);
 /* The last news, made so that no memory is needed: it is told even when there is none. */
 void watch_finish(struct quorate_watch *w, int code, enum err_again again, const char *text,

@@ -39,6 +39,8 @@ static void wio_begun(void *arg, int64_t id, void *owner, const struct kv_header
 
 	(void)id;
 	line_proven(s->line);
+	if (w->asked)                  /* it was not registered when the server was asked */
+		client_watches_ask(s->watches);
 	if (again)
 		return;
 	b = news_make(QUORATE_BEGUN, 0);
@@ -110,7 +112,8 @@ static void wio_progress(void *arg, int64_t id, void *owner, int64_t revision)
 	struct news_box *b;
 
 	(void)id;
-	if (!watch_has_room(w))        /* then it will hear of more than this */
+	w->asked = false;
+	if (watch_progressed(w, revision))
 		return;
 	b = news_make(QUORATE_PROGRESSED, 0);
 	if (b == NULL) {
@@ -193,8 +196,10 @@ static void wio_do(struct wset *s, struct quorate_watch *w, unsigned work)
 		client_watches_let_go(s->watches, w->id);
 	if (work & WATCH_STOP)
 		wio_remove(s, w);
-	if (work & WATCH_ASK)
+	if (work & WATCH_ASK) {
+		w->asked = true;
 		client_watches_ask(s->watches);
+	}
 	if (work & WATCH_CLOSE)
 		wio_free_one(s, w);
 }

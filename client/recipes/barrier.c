@@ -76,11 +76,13 @@ int quorate_barrier_wait(struct quorate *q, struct quorate_bytes name, int64_t t
 /* ---- double ---- */
 
 struct quorate_double_barrier {
-	struct quorate *q;
+	struct quorate *q;             /* for waiting: it may be cancelled */
+	struct quorate *clean;         /* for taking our key back */
 	struct quorate_session *session;
 	char *waiters_text, *ready_text, *own_text;
 	struct quorate_bytes waiters, ready, own;   /* NAME/waiters/, NAME/ready, our key */
-	int64_t created;               /* our key's; 0: not in */
+	bool begun;                    /* our key may be there */
+	int64_t created;               /* its creation; 0: not in */
 	int64_t complete;              /* the group's keys were created up to this revision */
 };
 
@@ -88,8 +90,9 @@ void quorate_double_barrier_close(struct quorate_double_barrier *b)
 {
 	if (b == NULL)
 		return;
-	if (b->created != 0 && quorate_session_left_ms(b->session) > 0)
-		(void)quorate_barrier_release(b->q, b->own, RECIPE_CLEAN_MS, NULL);
+	if (b->begun && quorate_session_left_ms(b->session) > 0)
+		(void)quorate_barrier_release(b->clean, b->own, RECIPE_CLEAN_MS, NULL);
+	quorate_close(b->clean);
 	free(b->waiters_text);
 	free(b->ready_text);
 	free(b->own_text);
@@ -148,6 +151,7 @@ static int put_own(struct quorate_double_barrier *b, mono_t deadline, struct ent
 	nobody.flags = QUORATE_PREFIX;
 	ops[2].flags = QUORATE_PREFIX | QUORATE_COUNT_ONLY;
 	op.flags = QUORATE_IDEMPOTENT;   /* the second time we find ourselves */
+	b->begun = true;                 /* also if its answer is lost */
 	rc = recipe_call(b->q, b->session, &op, deadline, &r, e);
 	if (rc != QUORATE_OK)
 		return rc;
@@ -206,7 +210,7 @@ static int wait_ready(struct quorate_double_barrier *b, int64_t revision, mono_t
 		quorate_news_free(news);
 	}
 	quorate_watch_close(w);
-	return rc;
+	return recipe_why(b->q, b->session, rc, e);
 }
 
 static int enter(struct quorate_double_barrier *b, unsigned count, mono_t deadline,
@@ -245,7 +249,9 @@ int quorate_double_barrier_enter(struct quorate *q, struct quorate_session *s, s
 	*b = make(q, s, name);
 	if (*b == NULL)
 		return recipe_no_memory(e);
-	rc = enter(*b, count, recipe_deadline(q, timeout_ms), e);
+	rc = quorate_namespace(q, quorate_str(NULL), &(*b)->clean, e);
+	if (rc == QUORATE_OK)
+		rc = enter(*b, count, recipe_deadline(q, timeout_ms), e);
 	if (rc != QUORATE_OK) {
 		quorate_double_barrier_close(*b);
 		*b = NULL;
@@ -271,6 +277,7 @@ static int leave(struct quorate_double_barrier *b, mono_t deadline, struct quora
 		return rc;
 	quorate_result_free(r);
 	b->created = 0;
+	b->begun = false;
 	return QUORATE_OK;
 }
 

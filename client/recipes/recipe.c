@@ -51,6 +51,14 @@ bool recipe_forked(const struct quorate *q)
 	return core_forked(q->core);
 }
 
+int recipe_ours(const struct quorate *q, struct quorate_error *e)
+{
+	if (!core_forked(q->core))
+		return QUORATE_OK;
+	return recipe_fail(e, QUORATE_ERR_BAD_ARGUMENT, QUORATE_AGAIN_NO,
+			   "this client was opened by the parent of this process");
+}
+
 bool recipe_options(void *to, size_t to_size, const void *from, size_t from_size, struct quorate_error *e)
 {
 	if (options_take(to, to_size, from, from_size))
@@ -102,9 +110,10 @@ struct quorate_bytes recipe_copy(const struct quorate_bytes *v, char **to)
 	return quorate_bytes(*to, *to != NULL ? v->size : 0);
 }
 
-static bool recipe_lost(struct quorate_session *s)
+/* In a child none has any time left, but there something else is wrong. */
+static bool recipe_lost(const struct quorate *q, struct quorate_session *s)
 {
-	return s != NULL && quorate_session_left_ms(s) <= 0;
+	return s != NULL && !recipe_forked(q) && quorate_session_left_ms(s) <= 0;
 }
 
 static int recipe_say_lost(struct quorate_error *e)
@@ -130,17 +139,22 @@ int recipe_call(struct quorate *q, struct quorate_session *s, const struct quora
 		mono_t until = mono_min(deadline, recipe_session_end(s));
 
 		*r = NULL;
-		if (recipe_lost(s))
+		if (recipe_lost(q, s))
 			return recipe_say_lost(e);
 		rc = quorate_call(q, op, recipe_left_ms(until), r, e);
 		if (rc == QUORATE_OK)
 			return rc;
-		if (recipe_lost(s) || rc == QUORATE_ERR_LEASE_NOT_FOUND)
+		if (recipe_lost(q, s) || rc == QUORATE_ERR_LEASE_NOT_FOUND)
 			return recipe_say_lost(e);
 		/* Given up only because the session seemed to end; it goes on. */
 		if (e->again == QUORATE_AGAIN_NO || recipe_over(deadline) || !recipe_over(until))
 			return rc;
 	}
+}
+
+int recipe_why(struct quorate *q, struct quorate_session *s, int rc, struct quorate_error *e)
+{
+	return rc != QUORATE_OK && recipe_lost(q, s) ? recipe_say_lost(e) : rc;
 }
 
 /* 1: gone, or the history is; 0: neither. */
@@ -174,7 +188,7 @@ int recipe_wait_gone(struct quorate *q, struct quorate_session *s, struct quorat
 	o.session = s;
 	rc = quorate_watch_open(q, &o, &w, e);
 	if (rc != QUORATE_OK)
-		return recipe_lost(s) ? recipe_say_lost(e) : rc;
+		return recipe_why(q, s, rc, e);
 	while (rc == QUORATE_OK && !over) {
 		rc = quorate_watch_next(w, recipe_wait_ms(deadline), &news, e);
 		if (rc == QUORATE_OK) {
@@ -183,7 +197,7 @@ int recipe_wait_gone(struct quorate *q, struct quorate_session *s, struct quorat
 		}
 	}
 	quorate_watch_close(w);
-	return rc != QUORATE_OK && recipe_lost(s) ? recipe_say_lost(e) : rc;
+	return recipe_why(q, s, rc, e);
 }
 
 uint64_t recipe_random(void)

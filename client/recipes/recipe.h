@@ -39,6 +39,9 @@ struct quorate_bytes recipe_copy(const struct quorate_bytes *v, char **to);   /*
 int recipe_call(struct quorate *q, struct quorate_session *s, const struct quorate_op *op,
 		mono_t deadline, struct quorate_result **r, struct quorate_error *e);
 
+/* What a wait of a session has ended with: rc, or LOST if that is why. */
+int recipe_why(struct quorate *q, struct quorate_session *s, int rc, struct quorate_error *e);
+
 /*
  * Waits until `key`, which was there at `revision`, is deleted: QUORATE_OK, and the revision of that, or
  * 0 if the history in between is gone: look. Ends with LOST like recipe_call().
@@ -51,6 +54,8 @@ bool recipe_options(void *to, size_t to_size, const void *from, size_t from_size
 
 /* This process is a child of the one that opened it: nothing may be used, its threads are not there. */
 bool recipe_forked(const struct quorate *q);
+/* QUORATE_OK, or BAD_ARGUMENT: it is, and must not even take a lock that a thread there may have had. */
+int recipe_ours(const struct quorate *q, struct quorate_error *e);
 
 /* 64 bits that nobody else has. */
 uint64_t recipe_random(void);

@@ -134,10 +134,12 @@ static void *registration_keep(void *arg)
 
 static void registration_free(struct quorate_registration *r)
 {
+	/* In a child this would wait for threads that are not there. */
+	if (r->own == NULL || !recipe_forked(r->own))
+		gate_free(&r->gate);
 	quorate_close(r->q);
 	quorate_close(r->own);
 	buf_free(&r->value);
-	gate_free(&r->gate);
 	free(r->key_text);
 	free(r->address_text);
 	free(r);
@@ -211,8 +213,11 @@ int quorate_registration_update(struct quorate_registration *r, struct quorate_b
 {
 	mono_t deadline = recipe_deadline(r->own, timeout_ms);
 	struct buf value;
-	int rc = registration_value(r->address, metadata, &value, e);
+	int rc = recipe_ours(r->own, e);
 
+	if (rc != QUORATE_OK)
+		return rc;
+	rc = registration_value(r->address, metadata, &value, e);
 	if (rc == QUORATE_OK && !gate_enter(&r->gate, deadline))
 		rc = recipe_fail(e, QUORATE_ERR_TIMEOUT, QUORATE_AGAIN_SAFE, "it is being registered again");
 	if (rc != QUORATE_OK) {

@@ -291,9 +291,11 @@ static void *resolver_run(void *arg)
 
 static void resolver_free(struct quorate_resolver *rs)
 {
+	/* In a child this would wait for threads that are not there. */
+	if (rs->q == NULL || !recipe_forked(rs->q))
+		gate_free(&rs->gate);
 	quorate_close(rs->q);
 	list_free(&rs->list);
-	gate_free(&rs->gate);
 	if (rs->fd >= 0)
 		(void)close(rs->fd);
 	free(rs->prefix_text);
@@ -357,9 +359,11 @@ int quorate_resolver_next(struct quorate_resolver *rs, int64_t timeout_ms, struc
 {
 	mono_t deadline = recipe_wait_deadline(timeout_ms);
 	uint64_t taken;
-	int rc = QUORATE_OK;
+	int rc = recipe_ours(rs->q, e);
 
 	*list = NULL;
+	if (rc != QUORATE_OK)
+		return rc;
 	(void)pthread_mutex_lock(&rs->gate.lock);
 	while ((!rs->news || rs->partial) && !recipe_over(deadline))
 		(void)gate_wait(&rs->gate, deadline);

@@ -77,6 +77,8 @@ static int read_new(struct quorate_stm *t, struct quorate_bytes key, const struc
 	struct stm_read *read = stm_read_find(t, key);
 	struct quorate_result *r = NULL;
 
+	if (read == NULL && t->n_reads == STM_KEYS)   /* what an earlier try has read gives way */
+		stm_drop_unseen(t);
 	if (read == NULL && (read = stm_read_add(t, key)) == NULL)
 		return t->error.code;
 	read->seen = true;
@@ -130,6 +132,7 @@ static int fetch_ahead(struct quorate_stm *t, const struct quorate_stm_options *
 	struct quorate_txn txn = {.then = t->then};
 	struct quorate_op op = quorate_op_txn(&txn);
 	struct quorate_result *r = NULL;
+	int64_t left;
 
 	for (size_t i = 0; i < o->n_prefetch; i++) {
 		if (stm_read_find(t, o->prefetch[i]) != NULL)
@@ -138,7 +141,10 @@ static int fetch_ahead(struct quorate_stm *t, const struct quorate_stm_options *
 			return t->error.code;
 		t->then[txn.n_then++] = quorate_op_get(o->prefetch[i]);
 	}
-	if (txn.n_then == 0 || quorate_call(t->q, &op, stm_left_ms(t), &r, &t->error) != QUORATE_OK)
+	if (txn.n_then == 0)
+		return QUORATE_OK;
+	left = stm_left_ms(t);
+	if (left == 0 || quorate_call(t->q, &op, left, &r, &t->error) != QUORATE_OK)
 		return t->error.code;
 	t->pin = r->header.revision;
 	stm_read_ahead(t, &r);
@@ -215,8 +221,8 @@ int quorate_stm_run(struct quorate *q, const struct quorate_stm_options *o,
 	recipe_ok(e);
 	if (r != NULL)
 		*r = NULL;
-	if (o != NULL)
-		memcpy(&own, o, o->size < sizeof own ? o->size : sizeof own);
+	if (o != NULL && !recipe_options(&own, sizeof own, o, o->size, e))
+		return QUORATE_ERR_BAD_ARGUMENT;
 	if (own.isolation > QUORATE_READ_COMMITTED)
 		return recipe_fail(e, QUORATE_ERR_BAD_ARGUMENT, QUORATE_AGAIN_NO, "unknown level of isolation");
 	t = calloc(1, sizeof *t);

@@ -330,10 +330,10 @@ int quorate_subscriber_next(struct quorate_subscriber *s, int64_t timeout_ms, st
 {
 	mono_t deadline = recipe_wait_deadline(timeout_ms);
 	struct quorate_news *news;
-	int rc = QUORATE_OK;
+	int rc = recipe_ours(s->q, e);
 
 	*m = (struct quorate_message){NULL, 0, 0};
-	if (s->compacted > 0)
+	if (rc == QUORATE_OK && s->compacted > 0)
 		return subscriber_say_compacted(s, e);
 	while (rc == QUORATE_OK && !subscriber_hand(s, m)) {
 		if (s->watch == NULL)
@@ -371,8 +371,11 @@ static struct place subscriber_behind(struct quorate_subscriber *s, const struct
 int quorate_subscriber_ack(struct quorate_subscriber *s, const struct quorate_message *m, int64_t timeout_ms,
 			   struct quorate_error *e)
 {
-	struct place p = subscriber_behind(s, m), kept;
+	struct place p, kept;
 
+	if (recipe_ours(s->q, e) != QUORATE_OK)
+		return QUORATE_ERR_BAD_ARGUMENT;
+	p = subscriber_behind(s, m);
 	(void)pthread_mutex_lock(&s->lock);
 	kept = s->kept;
 	(void)pthread_mutex_unlock(&s->lock);
@@ -415,7 +418,7 @@ void quorate_subscriber_close(struct quorate_subscriber *s)
 	if (s == NULL)
 		return;
 	s->stored = (mono_t){0};              /* worth it now */
-	if (s->compacted == 0)
+	if (s->compacted == 0 && !recipe_forked(s->q))
 		(void)subscriber_keep_quiet(s, recipe_deadline(s->q, RECIPE_CLEAN_MS), NULL);
 	subscriber_free(s);
 }

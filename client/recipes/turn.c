@@ -52,13 +52,15 @@ void turn_free(struct turn *t)
 
 static int turn_begin(struct turn *t, bool enter, struct quorate_error *e)
 {
-	int rc = QUORATE_OK;
+	int rc = recipe_ours(t->own, e);
 
+	if (rc != QUORATE_OK)
+		return rc;
 	(void)pthread_mutex_lock(&t->lock);
 	if (t->busy)
 		rc = recipe_fail(e, QUORATE_ERR_BAD_ARGUMENT, QUORATE_AGAIN_NO,
 				 "another thread is busy with this handle");
-	else if (enter && t->state == TURN_IN)
+	else if (enter && t->state == TURN_IN && turn_token(t) != 0)   /* 0: it was lost */
 		rc = recipe_fail(e, QUORATE_ERR_BAD_ARGUMENT, QUORATE_AGAIN_NO, "this handle holds it already");
 	else if (!enter && t->state == TURN_OUT)
 		rc = recipe_fail(e, QUORATE_ERR_BAD_ARGUMENT, QUORATE_AGAIN_NO, "this handle does not hold it");
@@ -327,9 +329,17 @@ static void turn_give_up(struct turn *t, struct quorate_error *e)
 {
 	int rc = QUORATE_OK;
 
-	if (quorate_session_left_ms(t->session) <= 0)
+	if (quorate_session_left_ms(t->session) <= 0) {
 		turn_state_set(t, TURN_OUT, 0);
-	else if (t->state != TURN_OUT)
+	} else if (t->state == TURN_UNSURE && e->again == QUORATE_AGAIN_UNSURE) {
+		rc = turn_search(t, recipe_deadline(t->own, RECIPE_CLEAN_MS), NULL);
+		/* Not there yet: it may still be on its way, so whoever comes next looks again. */
+		if (rc == QUORATE_OK && t->state == TURN_OUT) {
+			turn_state_set(t, TURN_UNSURE, 0);
+			return;
+		}
+	}
+	if (rc == QUORATE_OK && t->state != TURN_OUT)
 		rc = turn_drop(t, recipe_deadline(t->own, RECIPE_CLEAN_MS), NULL);
 	if (rc != QUORATE_OK && rc != QUORATE_ERR_LOST)
 		e->again = QUORATE_AGAIN_UNSURE;
@@ -442,8 +452,10 @@ int turn_lost(struct turn *t, int64_t timeout_ms, struct quorate_error *why)
 {
 	int64_t revision = atomic_load(&t->revision), from = revision, gone = 1;
 	mono_t deadline = recipe_wait_deadline(timeout_ms);
-	int rc;
+	int rc = recipe_ours(t->own, why);
 
+	if (rc != QUORATE_OK)
+		return rc;
 	if (revision == 0)
 		return recipe_fail(why, QUORATE_ERR_BAD_ARGUMENT, QUORATE_AGAIN_NO, "this handle does not hold it");
 	if (quorate_session_left_ms(t->session) <= 0)

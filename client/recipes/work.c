@@ -15,7 +15,8 @@
 #define WORK_ID 44                     /* "PPPPPPPPPP-RRRRRRRRRRRRRRRR-XXXXXXXXXXXXXXXX" */
 
 struct quorate_work {
-	struct quorate *q;
+	struct quorate *q;             /* it may be cancelled */
+	struct quorate *clean;         /* for giving the piece back */
 	struct quorate_session *session;
 	struct quorate_result *item;   /* the page it was found in */
 	const struct quorate_kv *kv;
@@ -26,7 +27,7 @@ struct quorate_work {
 
 /* A taker on his way. */
 struct taking {
-	struct quorate *q;
+	struct quorate *q, *clean;     /* as of the piece */
 	struct quorate_session *session;
 	char *items_text, *claims_text;
 	struct quorate_bytes items, claims;   /* "QUEUE/items/" and "QUEUE/claims/" */
@@ -133,6 +134,20 @@ static int get_claims(struct taking *t, const struct quorate_result *page, struc
 	return rc;
 }
 
+/* A claim whose answer was lost is nobody's, and yet there for as long as the session. */
+static void take_back(struct taking *t, struct quorate_bytes claim, struct quorate_bytes mark)
+{
+	struct quorate_compare ours = quorate_if_value(claim, QUORATE_EQUAL, mark);
+	struct quorate_op then = quorate_op_delete(claim);
+	struct quorate_txn txn = {.compares = &ours, .n_compares = 1, .then = &then, .n_then = 1};
+	struct quorate_op op = quorate_op_txn(&txn);
+	struct quorate_result *r;
+
+	op.flags = QUORATE_IDEMPOTENT;
+	(void)recipe_call(t->clean, t->session, &op, recipe_deadline(t->clean, RECIPE_CLEAN_MS), &r, NULL);
+	quorate_result_free(r);
+}
+
 /*
  * Puts the claim if nobody has, and the piece is still there. It may be made twice: a claim of the
  * same session with our mark is ours. QUORATE_OK and token 0: somebody else was faster.
@@ -151,12 +166,16 @@ static int put_claim(struct taking *t, const struct quorate_kv *item, struct quo
 		.or_else = &or_else, .n_or_else = 1};
 	struct quorate_op op = quorate_op_txn(&txn);
 	const struct quorate_result *got;
+	struct quorate_error own;
 	struct quorate_result *r;
 	int rc;
 
 	*token = 0;
+	e = e != NULL ? e : &own;
 	op.flags = QUORATE_IDEMPOTENT;
 	rc = recipe_call(t->q, t->session, &op, t->deadline, &r, e);
+	if (rc != QUORATE_OK && e->again == QUORATE_AGAIN_UNSURE)
+		take_back(t, claim, mark);
 	if (rc != QUORATE_OK)
 		return rc;
 	got = r->results[0];
@@ -188,6 +207,8 @@ static int claim_item(struct taking *t, struct quorate_result **page, size_t at,
 		return rc;
 	}
 	work->q = t->q;
+	work->clean = t->clean;
+	t->clean = NULL;
 	work->session = t->session;
 	work->item = *page;
 	work->kv = item;
@@ -308,7 +329,7 @@ static int wait_for_news(struct taking *t, struct quorate_error *e)
 		}
 		quorate_news_free(news);
 	}
-	return rc;
+	return recipe_why(t->q, t->session, rc, e);
 }
 
 int quorate_work_take(struct quorate *q, struct quorate_session *s, struct quorate_bytes queue,
@@ -320,6 +341,9 @@ int quorate_work_take(struct quorate *q, struct quorate_session *s, struct quora
 	*w = NULL;
 	if (s == NULL)
 		return recipe_fail(e, QUORATE_ERR_BAD_ARGUMENT, QUORATE_AGAIN_NO, "a taker needs a session");
+	rc = quorate_namespace(q, quorate_str(NULL), &t.clean, e);
+	if (rc != QUORATE_OK)
+		return rc;
 	t.items = join(queue, "/items/", quorate_str(NULL), &t.items_text);
 	t.claims = join(queue, "/claims/", quorate_str(NULL), &t.claims_text);
 	rc = t.items_text == NULL || t.claims_text == NULL ? recipe_no_memory(e) : search(&t, w, e);
@@ -330,6 +354,7 @@ int quorate_work_take(struct quorate *q, struct quorate_session *s, struct quora
 	}
 	if (t.watch != NULL)
 		quorate_watch_close(t.watch);
+	quorate_close(t.clean);
 	free(t.items_text);
 	free(t.claims_text);
 	return rc;
@@ -349,7 +374,7 @@ struct quorate_bytes quorate_work_key(const struct quorate_work *w)
 
 int64_t quorate_work_token(const struct quorate_work *w)
 {
-	return w->token;
+	return quorate_session_left_ms(w->session) > 0 ? w->token : 0;
 }
 
 struct quorate_compare quorate_work_held(const struct quorate_work *w)
@@ -358,7 +383,8 @@ struct quorate_compare quorate_work_held(const struct quorate_work *w)
 	return quorate_if(w->claim, QUORATE_TARGET_CREATE, QUORATE_EQUAL, w->token > 0 ? w->token : -1);
 }
 
-static int end_claim(struct quorate_work *w, bool with_item, int64_t timeout_ms, struct quorate_error *e)
+static int end_claim(struct quorate_work *w, struct quorate *q, bool with_item, int64_t timeout_ms,
+		     struct quorate_error *e)
 {
 	struct quorate_compare held = quorate_work_held(w);
 	struct quorate_op ops[] = {quorate_op_delete(w->claim), quorate_op_delete(w->kv->key)};
@@ -371,7 +397,7 @@ static int end_claim(struct quorate_work *w, bool with_item, int64_t timeout_ms,
 
 	if (w->token == 0)
 		return recipe_fail(e, QUORATE_ERR_LOST, QUORATE_AGAIN_NO, "the piece of work is not ours any more");
-	rc = quorate_call(w->q, &op, timeout_ms, &r, e);
+	rc = quorate_call(q, &op, timeout_ms, &r, e);
 	if (rc != QUORATE_OK)
 		return rc;
 	was_ours = r->succeeded;
@@ -383,7 +409,7 @@ static int end_claim(struct quorate_work *w, bool with_item, int64_t timeout_ms,
 
 int quorate_work_done(struct quorate_work *w, int64_t timeout_ms, struct quorate_error *e)
 {
-	return end_claim(w, true, timeout_ms, e);
+	return end_claim(w, w->q, true, timeout_ms, e);
 }
 
 void quorate_work_close(struct quorate_work *w)
@@ -391,7 +417,8 @@ void quorate_work_close(struct quorate_work *w)
 	if (w == NULL)
 		return;
 	if (w->token != 0 && quorate_session_left_ms(w->session) > 0)
-		(void)end_claim(w, false, RECIPE_CLEAN_MS, NULL);
+		(void)end_claim(w, w->clean, false, RECIPE_CLEAN_MS, NULL);
+	quorate_close(w->clean);
 	quorate_result_free(w->item);
 	free(w->claim_text);
 	free(w);

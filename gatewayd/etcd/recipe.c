@@ -24,8 +24,8 @@ static void recipe_result(struct grpc_stream *s, uint32_t id, const struct msg_d
 
 	(void)d;
 	if (id == ASK_GRANT) {
-		recipe_lease(r, ((const struct lease_grant_result *)result)->id, r->leased);
 		loop_timer_set(s->g->loop, &r->timer, mono_add_ms(loop_now(s->g->loop), RECIPE_KEEPALIVE_MS));
+		recipe_lease(r, ((const struct lease_grant_result *)result)->id, r->leased);   /* may end it */
 	} else if (id == ASK_TXN) {
 		r->txn(r, result);
 	}

@@ -308,7 +308,7 @@ static bool watch_gather(struct grpc_stream *s, int64_t id, struct bytes events)
 {
 	struct watch_stream *st = s->state;
 	struct watch_whole *x = watch_find_whole(st, id);
-	size_t before;
+	size_t before, len;
 
 	if (x == NULL) {
 		x = mem_alloc(sizeof *x);
@@ -317,11 +317,15 @@ static bool watch_gather(struct grpc_stream *s, int64_t id, struct bytes events)
 		list_push(&st->whole, &x->node);
 	}
 	before = x->events.cap;
+	len = x->events.len;
 	if (x->events.len + events.len <= LIMIT_H2_IN_BYTES / 2)
 		buf_add_bytes(&x->events, events);
 	else
 		x->events.err = ERR_LIMIT;
-	return h2_count_in(&s->h2, before, x->events.cap) && x->events.err == ERR_OK;
+	if (h2_count_in(&s->h2, before, x->events.cap) && x->events.err == ERR_OK)
+		return true;
+	x->events.len = len;                  /* these are sent by themselves */
+	return false;
 }
 
 static void watch_events_of(struct grpc_stream *s, struct gate_watch *w, const struct watch_got *got,
@@ -357,14 +361,26 @@ static void watch_events_of(struct grpc_stream *s, struct gate_watch *w, const s
 		watch_drop_whole(s, x);
 }
 
+/* Each watch of the stream is told in a message of its own: the sum is bounded only by this. */
+static bool watch_overflows(const struct grpc_stream *s)
+{
+	const struct conn_set *set = h2_conn_of(&s->h2)->set;
+
+	return set->out_bytes > set->max_out_bytes && h2_waiting(&s->h2) > LIMIT_CONN_OUT_HIGH;
+}
+
 static void watch_got_events(struct grpc_stream *s, const struct watch_got *got)
 {
 	struct buf events;
 
 	buf_init(&events, 0);
 	watch_put_events(&events, got);
-	for (size_t i = 0; i < got->n && !s->settled; i++)
-		watch_events_of(s, GATE_OF(got->subs[i]), got, buf_bytes(&events));
+	for (size_t i = 0; i < got->n && !s->settled; i++) {
+		if (watch_overflows(s))
+			grpc_error(s, ERR_TOO_MANY_REQUESTS);
+		else
+			watch_events_of(s, GATE_OF(got->subs[i]), got, buf_bytes(&events));
+	}
 	counter_add(&s->g->counters.watch_events_total, (int64_t)got->n);
 	buf_free(&events);
 	h2_want_room(&s->h2);

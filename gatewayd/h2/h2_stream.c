@@ -320,7 +320,7 @@ static int h2_sent(nghttp2_session *session, const nghttp2_frame *frame, void *a
 
 bool h2_room(const struct h2_stream *s)
 {
-	return h2_waiting(s) < LIMIT_CONN_OUT_HIGH && s->c->extra_out < LIMIT_CONN_OUT_MAX;
+	return s->hungry || (h2_waiting(s) < LIMIT_CONN_OUT_HIGH && s->c->extra_out < LIMIT_CONN_OUT_MAX);
 }
 
 void h2_want_room(struct h2_stream *s)

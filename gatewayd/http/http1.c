@@ -10,7 +10,10 @@
 #include "gatewayd/conn_own.h"
 #include "gatewayd/gateway.h"
 
-enum { HTTP_TEXT_BYTES = 64 * 1024 };         /* gathered before a head without a length goes out */
+enum {
+	HTTP_TEXT_BYTES = 64 * 1024,          /* gathered before a head without a length goes out */
+	HTTP_KEEP_BYTES = 4096,               /* of the buffer, when what was in it has gone out */
+};
 
 static const char *http_words(int status)
 {
@@ -46,7 +49,11 @@ static void http1_recount(struct http1 *h, size_t in)
 
 bool http1_count(struct http1 *h, size_t in)
 {
+	bool more = in > h->counted_in;
+
 	http1_recount(h, in);
+	while (more && h->c->set->in_bytes > h->c->set->max_in_bytes && conn_drop_hog(h->c->set, h->c))
+		;
 	return h->c->set->in_bytes <= h->c->set->max_in_bytes;
 }
 
@@ -109,6 +116,8 @@ static void http1_put_text(struct http1 *h)
 {
 	struct buf *out = &h->c->out;
 
+	if (h->req.head)
+		buf_clear(&h->text);          /* its length has been told */
 	if (h->text.len > 0) {
 		if (h->chunked)
 			buf_printf(out, "%zx\r\n", h->text.len);
@@ -116,6 +125,7 @@ static void http1_put_text(struct http1 *h)
 		if (h->chunked)
 			buf_str(out, "\r\n");
 		buf_clear(&h->text);
+		buf_shrink(&h->text, HTTP_KEEP_BYTES);
 	}
 	if (h->done && h->chunked)
 		buf_str(out, "0\r\n\r\n");
@@ -147,10 +157,15 @@ static void http1_fill(struct conn *c)
 {
 	struct http1 *h = c->session;
 
+	c->more_out = false;
 	if (h->handler == NULL)
 		return;
-	if (!h->done && h->handler->fill != NULL && conn_room(c))
-		h->handler->fill(h);
+	if (!h->done && h->handler->fill != NULL) {
+		if (conn_room(c))
+			h->handler->fill(h);
+		else
+			c->more_out = true;   /* and called again when that has been written */
+	}
 	if (c->state == CONN_DEAD || h->handler == NULL)
 		return;
 	if (h->text.err != ERR_OK) {
@@ -248,8 +263,12 @@ static size_t http1_take(struct conn *c, struct bytes in)
 	while (taken < in.len && c->state == CONN_OPEN) {
 		struct bytes rest = bytes_of(in.data + taken, in.len - taken);
 
-		if (h->handler != NULL && h->body_done)
-			break;                /* the next one waits */
+		if (h->handler != NULL && h->body_done) {
+			/* the next one waits; but not any number of them for what has no end */
+			if (h->endless && rest.len > LIMIT_CONN_READ_BYTES)
+				conn_abort(c, "too much behind a request without end");
+			break;
+		}
 		if (h->handler != NULL) {
 			used = http1_take_body(h, rest);
 			taken += used;
@@ -272,6 +291,7 @@ static size_t http1_take(struct conn *c, struct bytes in)
 	return taken;
 }
 
+/* While an answer goes on without end, only to see that the client goes. */
 static bool http1_wants_input(const struct conn *c)
 {
 	const struct http1 *h = c->session;

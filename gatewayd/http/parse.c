@@ -75,6 +75,7 @@ static int http_request_line(struct bytes line, struct http_request *r)
 		return HTTP_NO_VERSION;
 	r->minor = line.data[7] - (unsigned)'0';
 	r->keep_alive = r->minor == 1;
+	r->head = bytes_eq(r->method, bytes_str("HEAD"));
 	r->query = bytes_of(NULL, 0);
 	if (http_cut(&target, '?', &r->path))
 		r->query = target;
@@ -138,12 +139,10 @@ static int http_field(struct bytes line, struct http_request *r, struct http_see
 		return HTTP_BAD;
 	line = http_trim(line);
 	if (http_is(name, "connection")) {
-		if (http_has_word(line, "close"))
-			r->keep_alive = false;
-		else if (http_has_word(line, "keep-alive"))
-			r->keep_alive = true;
+		r->closes |= http_has_word(line, "close");
+		r->keep_alive = !r->closes && (r->keep_alive || http_has_word(line, "keep-alive"));
 	} else if (http_is(name, "expect")) {
-		r->expects_continue = http_is(line, "100-continue");
+		r->expects_continue = r->minor == 1 && http_is(line, "100-continue");
 	} else if (http_is(name, "grpc-timeout")) {
 		r->timeout = line;
 	} else if (http_is(name, "grpc-metadata-hasleader")) {
@@ -227,6 +226,10 @@ static bool http_body_byte(struct http_body *b, uint8_t c)
 {
 	int digit;
 
+	/* LF ends a line, and CR stands only before it: two readers must see the same lines. */
+	if ((c == '\n') != (b->before == '\r'))
+		return false;
+	b->before = c;
 	b->line++;
 	switch (b->state) {
 	case HTTP_BODY_SIZE:

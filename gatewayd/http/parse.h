@@ -14,7 +14,8 @@
 struct http_request {
 	struct bytes method, path, query;     /* path up to the '?', as it came */
 	unsigned minor;                       /* of HTTP/1.x: 0 or 1 */
-	bool keep_alive, expects_continue, chunked;
+	bool head;                            /* no body is wanted: HEAD */
+	bool keep_alive, closes, expects_continue, chunked;
 	uint64_t length;                      /* of the body; 0 if chunked */
 	bool has_leader;                      /* Grpc-Metadata-hasleader: true */
 	struct bytes timeout;                 /* Grpc-Timeout */
@@ -39,6 +40,7 @@ struct http_body {
 	bool chunked;
 	uint64_t left;                        /* of the chunk, or of all */
 	unsigned line;                        /* bytes of the line being read */
+	uint8_t before;                       /* the byte before the next, around chunks */
 };
 void http_body_begin(struct http_body *b, const struct http_request *r);
 /*

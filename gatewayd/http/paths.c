@@ -6,6 +6,7 @@
 #include "proto/etcd.h"
 
 #define UNARY(path, rpc, result) {path, rpc, &result##_pb, false, false}
+#define WAITS(path, rpc, result) {path, rpc, &result##_pb, false, true}
 #define LINES(path, rpc, result, endless) {path, rpc, &result##_pb, true, endless}
 #define MISSING(path, rpc) {path, rpc, NULL, false, false}
 
@@ -37,9 +38,9 @@ static const struct http_path http_paths[] = {
 	MISSING("maintenance/defragment", "/etcdserverpb.Maintenance/Defragment"),
 	MISSING("maintenance/snapshot", "/etcdserverpb.Maintenance/Snapshot"),
 	MISSING("maintenance/downgrade", "/etcdserverpb.Maintenance/Downgrade"),
-	UNARY("lock/lock", "/v3lockpb.Lock/Lock", etcd_lock_result),
+	WAITS("lock/lock", "/v3lockpb.Lock/Lock", etcd_lock_result),
 	UNARY("lock/unlock", "/v3lockpb.Lock/Unlock", etcd_unlock_result),
-	UNARY("election/campaign", "/v3electionpb.Election/Campaign", etcd_campaign_result),
+	WAITS("election/campaign", "/v3electionpb.Election/Campaign", etcd_campaign_result),
 	UNARY("election/proclaim", "/v3electionpb.Election/Proclaim", etcd_header_result),
 	UNARY("election/leader", "/v3electionpb.Election/Leader", etcd_leader_result),
 	LINES("election/observe", "/v3electionpb.Election/Observe", etcd_leader_result, true),

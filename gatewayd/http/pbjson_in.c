@@ -88,7 +88,7 @@ static bool pbjson_number(const json_t *v, bool is_signed, uint64_t *n)
 	if (json_is_real(v)) {                /* 1e3, 1.0 */
 		double d = json_real_value(v);
 
-		if (d != (double)(int64_t)d || d > 9007199254740992.0 || d < -9007199254740992.0)
+		if (d > 9007199254740992.0 || d < -9007199254740992.0 || d != (double)(int64_t)d)
 			return false;
 		*n = (uint64_t)(int64_t)d;
 		return is_signed || d >= 0;
@@ -253,21 +253,48 @@ static int pbjson_message(struct pbjson_reader *r, const json_t *v, const struct
 	return ERR_OK;
 }
 
-int pbjson_in(struct bytes text, const struct pb_desc *d, struct buf *out, char why[PBJSON_WHY_BYTES])
+/* Values, about: two bytes of text can be an object of 200, so they are counted before they are made. */
+static bool pbjson_is_modest(struct bytes text)
 {
-	struct pbjson_reader r = {out, why};
+	bool in_string = false;
+	size_t n = 0;
+
+	for (size_t i = 0; i < text.len; i++) {
+		uint8_t c = text.data[i];
+
+		if (in_string && c == '\\')
+			i++;
+		else if (c == '"')
+			in_string = !in_string;
+		else if (!in_string && (c == ',' || c == '{' || c == '['))
+			n++;
+	}
+	return n <= LIMIT_HTTP_VALUES;
+}
+
+static int pbjson_load(struct pbjson_reader *r, struct bytes text, const struct pb_desc *d)
+{
 	json_error_t error;
 	json_t *v;
 	int err;
 
-	why[0] = '\0';
+	if (!pbjson_is_modest(text))
+		return ERR_LIMIT;
 	v = json_loadb((const char *)text.data, text.len, JSON_ALLOW_NUL, &error);
 	if (v == NULL)
-		return pbjson_wrong(&r, "invalid JSON: %s", error.text);
-	err = pbjson_message(&r, v, d, 0);
+		return pbjson_wrong(r, "invalid JSON: %s", error.text);
+	err = pbjson_message(r, v, d, 0);
 	json_decref(v);
-	if (err == ERR_OK && out->err != ERR_OK)
-		err = ERR_LIMIT;
+	return err == ERR_OK && r->out->err != ERR_OK ? ERR_LIMIT : err;
+}
+
+int pbjson_in(struct bytes text, const struct pb_desc *d, struct buf *out, char why[PBJSON_WHY_BYTES])
+{
+	struct pbjson_reader r = {out, why};
+	int err;
+
+	why[0] = '\0';
+	err = pbjson_load(&r, text, d);
 	if (err == ERR_LIMIT)
 		(void)snprintf(why, PBJSON_WHY_BYTES, "request is too large");
 	return err;

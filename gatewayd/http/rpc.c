@@ -80,15 +80,19 @@ static int rpc_http_status(int code)
 
 /* ---- the wire: what the stream says ---- */
 
-/* %XX back to what it stood for. */
+static unsigned rpc_nibble(uint8_t c)
+{
+	return c >= 'A' ? c - 'A' + 10u : c - (unsigned)'0';
+}
+
+/* %XX, as grpc_escape has written it, back to what it stood for. */
 static void rpc_unescape(struct bytes v, char *to, size_t size)
 {
 	size_t n = 0;
-	unsigned c;
 
 	for (size_t i = 0; i < v.len && n + 1 < size; i++) {
-		if (v.data[i] == '%' && i + 2 < v.len && sscanf((const char *)v.data + i + 1, "%2x", &c) == 1) {
-			to[n++] = (char)c;
+		if (v.data[i] == '%' && i + 2 < v.len) {
+			to[n++] = (char)(rpc_nibble(v.data[i + 1]) << 4 | rpc_nibble(v.data[i + 2]));
 			i += 2;
 		} else {
 			to[n++] = (char)v.data[i];
@@ -229,16 +233,18 @@ static void rpc_fill(struct http1 *h)
 	struct h2_stream *s = &r->grpc.h2;
 	int err = ERR_OK;
 
-	while (err == ERR_OK && h->text.len < LIMIT_CONN_OUT_HIGH && rpc_put(r, &err))
-		continue;
+	s->hungry = false;
+	while (err == ERR_OK && h->text.len < LIMIT_CONN_OUT_HIGH && !s->hungry)
+		s->hungry = !rpc_put(r, &err);
 	if (err != ERR_OK) {
 		http1_break(h, "an answer could not be written as JSON");
 		return;
 	}
+	s->hungry = s->hungry && r->in_message && h2_waiting(s) > 0;  /* half a field: it is written whole */
 	rpc_drop_written(s);
 	if (r->streams && !r->in_message && h->text.len > 0)
 		http1_flow(h);
-	if (s->wants_room && h2_waiting(s) <= LIMIT_CONN_OUT_LOW && r->open) {
+	if (s->wants_room && (s->hungry || h2_waiting(s) <= LIMIT_CONN_OUT_LOW) && r->open) {
 		s->wants_room = false;
 		grpc_ops.room(s);
 	}
@@ -296,11 +302,17 @@ static bool rpc_blank(struct bytes v)
 /* Objects that are complete; a unary RPC has one, which is the whole body. */
 static void rpc_messages(struct http_rpc *r)
 {
-	while (!r->ended && pbjson_split(&r->split, buf_bytes(&r->body))) {
-		rpc_message(r, bytes_of(r->body.data, r->split.pos));
-		buf_consume(&r->body, r->split.pos);
+	struct bytes rest = buf_bytes(&r->body);
+
+	while (!r->ended && pbjson_split(&r->split, rest)) {
+		rpc_message(r, bytes_of(rest.data, r->split.pos));
+		rest = bytes_of(rest.data + r->split.pos, rest.len - r->split.pos);
 		r->split = (struct pbjson_split){.pos = 0};
 	}
+	buf_consume(&r->body, r->body.len - rest.len);
+	if (r->body.len == 0)
+		buf_free(&r->body);
+	(void)http1_count(r->h, r->body.cap);
 }
 
 static void rpc_end_of_body(struct http_rpc *r)
@@ -315,7 +327,7 @@ static void rpc_end_of_body(struct http_rpc *r)
 		rpc_refuse(r, GRPC_INVALID_ARGUMENT, "unexpected EOF");
 	buf_free(&r->body);
 	(void)http1_count(r->h, 0);
-	if (!r->ended && !r->h->endless) {
+	if (!r->ended && (!r->h->endless || r->grpc.n_messages == 0)) {
 		r->grpc.h2.ended = true;
 		grpc_ops.end(&r->grpc.h2);
 	}
@@ -346,6 +358,8 @@ static void rpc_stop(struct http1 *h)
 
 	if (!r->ended)
 		grpc_ops.stop(&r->grpc.h2);
+	if (!r->ended && !h->body_done)       /* which is not read any more */
+		grpc_error(&r->grpc, ERR_STOPPED);
 }
 
 static void rpc_gone(struct http1 *h)

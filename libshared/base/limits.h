@@ -86,6 +86,7 @@
 /* HTTP/1.1. */
 #define LIMIT_HTTP_HEAD_BYTES (16u * KIB)      /* request line and header fields */
 #define LIMIT_HTTP_BODY_BYTES (3u * MIB)       /* of a request, as JSON: base64 is a third longer */
+#define LIMIT_HTTP_VALUES 65536u               /* of one request: each unfolds to some 200 bytes while it is read */
 
 /* HTTP/2. */
 #define LIMIT_H2_STREAMS 1024u                 /* open at a time on one connection */
@@ -191,6 +192,7 @@ _Static_assert(LIMIT_LEASE_KEYS <= LIMIT_TXN_ROWS, "the end of a lease is no mor
 _Static_assert(LIMIT_LEASE_MARKS * 32u <= LIMIT_REQUEST_BYTES, "a checkpoint fits an entry");
 _Static_assert(LIMIT_DEDUP_ROWS >= 8 * LIMIT_GATEWAY_PROPOSALS,
 	       "the commands in flight of 8 gateways are all remembered");
+_Static_assert(LIMIT_TXN_TREE_OPS * 32 <= LIMIT_HTTP_VALUES, "the largest transaction can be said as JSON");
 _Static_assert(LIMIT_REQUEST_BYTES + 64u * KIB <= LIMIT_CONN_MESSAGE_BYTES,
 	       "a request a little too large is told so");
 _Static_assert(2 * LIMIT_CONN_MESSAGE_BYTES + LIMIT_H2_STREAM_WINDOW <= LIMIT_H2_IN_BYTES,

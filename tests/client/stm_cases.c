@@ -480,6 +480,34 @@ TEST(a_doomed_transaction_does_not_commit)
 	close_clients();
 }
 
+/* Other keys each time, and the first time one of them is changed by somebody else. */
+static int read_others_each_time(struct quorate_stm *t, void *arg)
+{
+	struct seen *s = arg;
+	char key[16];
+
+	s->tries++;
+	for (int i = 0; i < 100; i++) {
+		(void)snprintf(key, sizeof key, "%d.%d", s->tries, i);
+		see(s, 0, read_in(t, key));
+	}
+	if (s->tries == 1)
+		set(others, "1.7", 1);
+	write_in(t, "sum", s->tries);
+	return 0;
+}
+
+TEST(what_an_earlier_try_has_read_takes_no_place)
+{
+	struct seen s;
+
+	open_clients();
+	EQ_INT(run(QUORATE_SERIALIZABLE_SNAPSHOT, read_others_each_time, &s), QUORATE_OK);
+	EQ_INT(s.tries, 2);
+	EQ_INT(now("sum"), 2);
+	close_clients();
+}
+
 TESTS = {
 	T(no_level_allows_dirty_reads),
 	T(only_read_committed_allows_reads_that_do_not_repeat),
@@ -492,5 +520,6 @@ TESTS = {
 	T(what_is_fetched_ahead_is_one_instant_with_the_rest),
 	T(the_last_write_of_a_key_counts_and_all_have_one_revision),
 	T(a_doomed_transaction_does_not_commit),
+	T(what_an_earlier_try_has_read_takes_no_place),
 };
 TAP_MAIN

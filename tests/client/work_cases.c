@@ -220,7 +220,113 @@ TEST(many_takers_do_each_piece_once)
 	quorate_close(client);
 }
 
+/* A call in a thread, through a view of its own or not; what it returned. */
+struct waiter {
+	struct quorate *q;
+	struct quorate_session *session;
+	pthread_t thread;
+	int rc;
+};
+
+static void *wait_for_work(void *arg)
+{
+	struct waiter *w = arg;
+	struct quorate_work *work;
+
+	w->rc = quorate_work_take(w->q, w->session, name, LONG_MS, &work, NULL);
+	return NULL;
+}
+
+static int64_t count_of(const char *part)
+{
+	char key[96];
+	struct quorate_op op;
+	struct quorate_result *r;
+	int64_t n;
+
+	(void)snprintf(key, sizeof key, "%s%s", (const char *)name.data, part);
+	op = quorate_op_get(quorate_str(key));
+	op.flags = QUORATE_PREFIX | QUORATE_COUNT_ONLY;
+	EQ_INT(quorate_call(client, &op, LONG_MS, &r, NULL), QUORATE_OK);
+	n = r->count;
+	quorate_result_free(r);
+	return n;
+}
+
+TEST(a_piece_taken_through_a_cancelled_view_is_given_back)
+{
+	struct quorate_session *s;
+	struct quorate *view;
+	struct quorate_work *w;
+
+	begin("cancelled");
+	s = session();
+	EQ_INT(quorate_namespace(client, quorate_str(NULL), &view, NULL), QUORATE_OK);
+	put(0, "one");
+	EQ_INT(quorate_work_take(view, s, name, LONG_MS, &w, NULL), QUORATE_OK);
+	EQ_INT(count_of("/claims/"), 1);
+	quorate_cancel_all(view);
+	quorate_work_close(w);
+	EQ_INT(count_of("/claims/"), 0);
+	quorate_close(view);
+	end(s);
+	quorate_close(client);
+}
+
+TEST(who_waits_for_work_is_told_that_his_session_is_lost)
+{
+	struct waiter w;
+
+	begin("told");
+	w = (struct waiter){.q = client, .session = session()};
+	EQ_INT(pthread_create(&w.thread, NULL, wait_for_work, &w), 0);
+	usleep(50000);                 /* it mostly waits by now; if not it is told as well */
+	lose(w.session);
+	pthread_join(w.thread, NULL);
+	EQ_INT(w.rc, QUORATE_ERR_LOST);
+	quorate_session_leave(w.session);
+	quorate_close(client);
+}
+
 /* ---- barriers ---- */
+
+static void *wait_for_group(void *arg)
+{
+	struct waiter *w = arg;
+	struct quorate_double_barrier *b;
+
+	w->rc = quorate_double_barrier_enter(w->q, w->session, name, 2, LONG_MS, &b, NULL);
+	return NULL;
+}
+
+static void waits_for_group(struct waiter *w)
+{
+	EQ_INT(pthread_create(&w->thread, NULL, wait_for_group, w), 0);
+	while (count_of("/waiters/") == 0)
+		usleep(1000);
+}
+
+TEST(who_waits_for_a_group_is_told_and_leaves_no_key)
+{
+	struct waiter w;
+
+	begin("group");
+	w = (struct waiter){.session = session()};
+	EQ_INT(quorate_namespace(client, quorate_str(NULL), &w.q, NULL), QUORATE_OK);
+	waits_for_group(&w);
+	quorate_cancel_all(w.q);
+	pthread_join(w.thread, NULL);
+	EQ_INT(w.rc, QUORATE_ERR_CANCELED);
+	EQ_INT(count_of("/waiters/"), 0);
+	quorate_close(w.q);
+	w.q = client;
+	waits_for_group(&w);
+	lose(w.session);
+	pthread_join(w.thread, NULL);
+	EQ_INT(w.rc, QUORATE_ERR_LOST);
+	quorate_session_leave(w.session);
+	quorate_close(client);
+}
 
 static atomic_int through;
 
@@ -333,6 +439,9 @@ TESTS = {
 	T(what_is_given_back_is_there_again),
 	T(a_taker_looks_past_what_others_have),
 	T(many_takers_do_each_piece_once),
+	T(a_piece_taken_through_a_cancelled_view_is_given_back),
+	T(who_waits_for_work_is_told_that_his_session_is_lost),
+	T(who_waits_for_a_group_is_told_and_leaves_no_key),
 	T(who_meets_a_barrier_waits_until_it_is_gone),
 	T(a_group_goes_in_together_and_out_together),
 	T(a_member_that_dies_inside_does_not_hold_up_the_others),

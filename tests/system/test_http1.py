@@ -11,6 +11,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 from harness import PATIENCE_S, Cluster, scaled, tap, until
 
+LATE_S = 20                  # less than the 30 s after which a client that takes nothing is dropped
+
 node = Cluster(1)
 
 
@@ -164,6 +166,46 @@ def a_large_range_comes_in_pieces():
         h.call("/v3/kv/deleterange", {"key": b64(b"big/"), "range_end": b64(b"big0")})
 
 
+def a_large_transaction_comes_in_pieces():
+    n = 700
+    with Http() as h:
+        for i in range(n):
+            assert h.ask("POST", "/v3/kv/put", {"key": b64(b"txn/%05d" % i), "value": b64(bytes(1000))})[0] == 200
+        got = h.call("/v3/kv/txn", {"success": [
+            {"request_range": {"key": b64(b"txn/"), "range_end": b64(b"txn0")}},
+            {"request_range": {"key": b64(b"txn/"), "range_end": b64(b"txn0"), "count_only": True}}]})
+        ranges = [r["response_range"] for r in got["responses"]]
+        assert [len(ranges[0]["kvs"]), ranges[0]["count"], ranges[1]["count"]] == [n, str(n), str(n)]
+        h.call("/v3/kv/deleterange", {"key": b64(b"txn/"), "range_end": b64(b"txn0")})
+
+
+def who_reads_late_gets_the_rest():
+    with Http() as h, Http() as late:
+        for i in range(16):
+            h.call("/v3/kv/put", {"key": b64(b"late/%02d" % i), "value": b64(bytes(1 << 20))})
+        late.send("POST", "/v3/kv/range", {"key": b64(b"late/"), "range_end": b64(b"late0")})
+        sent = -1.0
+        while sent != (sent := metric(h, "quorate_gatewayd_client_buffer_bytes")) or sent < 1 << 18:
+            pass                                # until the socket takes no more
+        late.s.settimeout(LATE_S)
+        status, _, text = late.answer()
+        assert status == 200 and len(json.loads(text)["kvs"]) == 16
+        h.call("/v3/kv/deleterange", {"key": b64(b"late/"), "range_end": b64(b"late0")})
+
+
+def who_waits_for_a_lock_and_goes_leaves_the_queue():
+    with Http() as h:
+        h.call("/v3/lease/grant", {"TTL": "3600", "ID": "88"})
+        lock = h.call("/v3/lock/lock", {"name": b64(b"q"), "lease": "88"})
+        under = {"key": b64(b"q/"), "range_end": b64(b"q0"), "count_only": True}
+        with Http() as waits:
+            waits.send("POST", "/v3/lock/lock", {"name": b64(b"q")})
+            until(lambda: h.call("/v3/kv/range", under)["count"] == "2", "it waits")
+        until(lambda: h.call("/v3/kv/range", under)["count"] == "1", "it has left")
+        h.call("/v3/lock/unlock", {"key": lock["key"]})
+        h.call("/v3/lease/revoke", {"ID": "88"})
+
+
 def streams_are_lines():
     with Http() as watch, Http() as h:
         watch.send("POST", "/v3/watch", {"create_request": {"key": b64(b"w"), "prev_kv": True}})
@@ -187,6 +229,7 @@ def streams_are_lines():
 
 def a_watch_ends_with_its_client():
     with Http() as h:
+        assert h.ask("POST", "/v3/watch", b"")[::2] == (200, b"")      # or with a request that asks for nothing
         before = metric(h, "quorate_gatewayd_watches")
         for _ in range(3):
             with Http() as watch:
@@ -209,6 +252,9 @@ def probes_and_scrapers_are_answered():
     with Http() as h:
         assert h.ask("GET", "/health")[::2] == (200, b'{"health":"true","reason":""}')
         assert h.ask("POST", "/health", b"")[0] == 405
+        for path, status in (("/health", 405), ("/nothing", 404)):     # no body, though its length is told
+            h.send("HEAD", path)
+            assert h.head()[0] == status
         assert h.ask("GET", "/livez")[::2] == (200, b"ok\n")
         assert b"[+]linearizable_read ok" in h.ask("GET", "/readyz?verbose")[2]
         assert set(json.loads(h.ask("GET", "/version")[2])) == {"etcdserver", "etcdcluster", "storage"}
@@ -236,6 +282,8 @@ def rubbish_is_refused_and_closed():
 
 tap([keys_and_values_are_base64_and_numbers_are_strings, transactions_leases_and_locks_are_those_of_grpc,
      errors_have_a_status_a_code_and_etcds_words, a_connection_serves_many_requests_one_behind_the_other,
-     requests_may_come_in_chunks_and_byte_by_byte, a_large_range_comes_in_pieces, streams_are_lines,
-     a_watch_ends_with_its_client, probes_and_scrapers_are_answered, rubbish_is_refused_and_closed],
+     requests_may_come_in_chunks_and_byte_by_byte, a_large_range_comes_in_pieces,
+     a_large_transaction_comes_in_pieces, who_reads_late_gets_the_rest,
+     who_waits_for_a_lock_and_goes_leaves_the_queue, streams_are_lines, a_watch_ends_with_its_client,
+     probes_and_scrapers_are_answered, rubbish_is_refused_and_closed],
     always=(the_node_starts, the_node_stops))

@@ -111,6 +111,22 @@ def a_lost_lock_is_told_at_once():
             assert d.error()[0] == LOST
 
 
+def who_has_lost_a_lock_may_ask_for_it_again():
+    c = shared
+    with player() as a, c.rpc(0, timeout_s=60) as r:
+        a.locker("/m/again", ttl=3)
+        first = a.call("acquire", 0, MS)
+        key, _, lease = in_line(c, b"/m/again/", 1)[0]
+        a.send("& lost", 0, FOREVER)
+        r.call("delete", key)
+        assert a.line().startswith(f"lost {LOST} ")
+        assert a.call("acquire", 0, MS) > first          # the session is as good as ever
+        a.send("& lost", 0, FOREVER)
+        r.call("lease_revoke", lease)
+        assert a.line().startswith(f"lost {LOST} ")
+        assert a.fails("acquire", 0, MS)[0] == LOST
+
+
 def what_is_lost_harms_nobody_else():
     c = shared
     with player() as a, player() as b, c.rpc(0, timeout_s=60) as r:
@@ -196,5 +212,5 @@ def a_release_wakes_one_of_a_thousand():
 
 if __name__ == "__main__":
     tap([a_mutex_is_held_by_one_and_handed_on, who_gives_up_leaves_the_line, misuse_is_refused,
-         a_lost_lock_is_told_at_once, what_is_lost_harms_nobody_else, readers_share_and_writers_do_not, who_is_killed_is_followed_by_the_next_in_line,
+         a_lost_lock_is_told_at_once, who_has_lost_a_lock_may_ask_for_it_again, what_is_lost_harms_nobody_else, readers_share_and_writers_do_not, who_is_killed_is_followed_by_the_next_in_line,
          a_release_wakes_one_of_a_thousand], always=(the_cluster_starts, the_cluster_stops))

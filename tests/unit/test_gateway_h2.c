@@ -232,6 +232,22 @@ TEST(who_waits_for_a_lock_leaves_the_queue_with_its_connection)
 	teardown(w, h);
 }
 
+TEST(a_lock_that_cannot_queue_once_it_has_its_lease_is_refused)
+{
+	struct etcd_lock lock = {bytes_str("l"), 0};
+	struct h2_peer *h;
+	struct world *w;
+	int32_t id;
+
+	setup(&w, &h, WINDOW);
+	id = h2_peer_call(h, "/v3lockpb.Lock/Lock", &etcd_lock_pb, &lock, NULL);
+	UNTIL(w->g.raft.n_proposals == 1);
+	w->g.raft.max_proposals = 0;
+	h2_peer_wait(h, id);
+	h2_peer_ends(h, id, "2", "etcdserver: too many requests");
+	teardown(w, h);
+}
+
 TEST(a_compaction_in_the_middle_of_an_answer_resets_only_its_stream)
 {
 	struct h2_peer *h;
@@ -322,6 +338,71 @@ TEST(full_memory_costs_those_who_hold_the_most)
 	teardown(w, h);
 }
 
+static size_t watches_of_the_first(struct world *w)
+{
+	return container_of(list_first(&w->g.conns.all), struct conn, node)->n_watches;
+}
+
+TEST(an_event_for_many_watches_of_a_stream_is_not_gathered_beyond_all_bounds)
+{
+	enum { WATCHES = 100, VALUE = 100000 };
+	struct etcd_watch_create c = {.key = bytes_str("a"), .start_revision = 1};
+	struct etcd_watch_request create = {.create = &c};
+	static uint8_t value[VALUE];
+	struct h2_peer *h, *other;
+	struct world *w;
+	int64_t before;
+	int32_t id;
+
+	setup(&w, &h, WINDOW);
+	other = h2_peer_new(w, WINDOW);
+	id = h2_peer_open(h, "/etcdserverpb.Watch/Watch");
+	for (int i = 0; i < WATCHES; i++)
+		h2_peer_say(h, id, &etcd_watch_request_pb, &create);
+	UNTIL(watches_of_the_first(w) == WATCHES);
+	w->g.conns.max_out_bytes = 1 << 20;
+	before = w->g.counters.watch_notifications_total.value;
+	h2_peer_wait(other, put(other, "a", bytes_of(value, VALUE)));
+	UNTIL(watches_of_the_first(w) == 0);
+	OK(w->g.counters.watch_notifications_total.value - before <= 2 * (1 << 20) / VALUE);
+	h2_peer_free(other);
+	teardown(w, h);
+}
+
+/* Without fragments a revision is gathered, for each watch, as far as a connection may hold it. */
+TEST(an_event_comes_once_though_memory_does_not_suffice_to_gather_them)
+{
+	enum { WATCHES = 4, KEYS = 8 };
+	struct etcd_watch_create c = {.key = bytes_str("k"), .range_end = bytes_str("l"), .prev_kv = true};
+	struct etcd_watch_request create = {.create = &c};
+	struct kv_delete del = {.key = c.key, .range_end = c.range_end};
+	struct etcd_watch_response r;
+	size_t created = 0, events = 0;
+	struct h2_peer *h, *other;
+	struct world *w;
+	int32_t id;
+
+	setup(&w, &h, WINDOW);
+	other = h2_peer_new(w, WINDOW);
+	fill(w, other, KEYS, 1000000);
+	id = h2_peer_open(h, "/etcdserverpb.Watch/Watch");
+	for (int i = 0; i < WATCHES; i++)
+		h2_peer_say(h, id, &etcd_watch_request_pb, &create);
+	for (; created < WATCHES; created += r.created)
+		h2_peer_next(h, id, &etcd_watch_response_pb, &r);
+	h2_peer_wait(other, h2_peer_call(other, KV "DeleteRange", &kv_delete_pb, &del, NULL));
+	while (events < WATCHES * KEYS) {
+		h2_peer_next(h, id, &etcd_watch_response_pb, &r);
+		events += r.events.n;
+	}
+	for (int i = 0; i < 100; i++)
+		h2_peer_turn(h);
+	EQ_INT(events, WATCHES * KEYS);
+	EQ_INT(h2_peer_of(h, id)->in.len, h2_peer_of(h, id)->in_pos);
+	h2_peer_free(other);
+	teardown(w, h);
+}
+
 TEST(a_stop_answers_what_is_under_way_and_ends_what_goes_on_for_ever)
 {
 	struct etcd_watch_create c = {.key = bytes_str("a")};
@@ -390,9 +471,12 @@ TESTS = {
 	T(a_large_answer_comes_whole_through_a_small_window),
 	T(a_range_stream_is_the_range_in_pieces),
 	T(who_waits_for_a_lock_leaves_the_queue_with_its_connection),
+	T(a_lock_that_cannot_queue_once_it_has_its_lease_is_refused),
 	T(a_compaction_in_the_middle_of_an_answer_resets_only_its_stream),
 	T(a_window_that_stays_shut_ends_the_connection),
 	T(full_memory_costs_those_who_hold_the_most),
+	T(an_event_for_many_watches_of_a_stream_is_not_gathered_beyond_all_bounds),
+	T(an_event_comes_once_though_memory_does_not_suffice_to_gather_them),
 	T(a_stop_answers_what_is_under_way_and_ends_what_goes_on_for_ever),
 	T(one_watch_waits_for_the_other_and_answers_keep_their_order),
 };

@@ -37,7 +37,11 @@ TEST(a_head_is_taken_apart)
 	EQ_INT(parse("GET / HTTP/1.0\r\nConnection: x, Keep-Alive\r\n\r\n", &r), 0);
 	OK(r.keep_alive);
 	EQ_INT(parse("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", &r), 0);
-	OK(!r.keep_alive);
+	OK(!r.keep_alive && !r.head);
+	EQ_INT(parse("HEAD / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nConnection: keep-alive\r\n\r\n", &r), 0);
+	OK(!r.keep_alive && r.head);
+	EQ_INT(parse("POST / HTTP/1.0\r\nConnection: keep-alive\r\nExpect: 100-continue\r\n\r\n", &r), 0);
+	OK(r.keep_alive && !r.expects_continue);          /* a reader of 1.0 knows no such answer */
 }
 
 TEST(a_head_may_come_byte_by_byte)
@@ -151,6 +155,9 @@ TEST(chunks_that_lie_are_refused)
 {
 	static const char *const bad[] = {
 		"\r\nx", "g\r\n", "123456789\r\n", "-1\r\n", "1\r\nxy\r\n", "1\r\nx\n\r", "0x1\r\n", ";\r\n",
+		/* lines that end with less, or more, than CRLF */
+		"1;\nx\r\n0\r\n\r\n", "1;a\nx\r\n0\r\n\r\n", "1\r\r\nx\r\n0\r\n\r\n", "1\ra\nx\r\n0\r\n\r\n",
+		"0\r\n\n", "0\r\na\n", "0\r\na: b\n\r\n", "0\r\na: b\rc\r\n\r\n",
 	};
 	struct buf b;
 

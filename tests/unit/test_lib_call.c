@@ -409,6 +409,126 @@ TEST(a_child_is_refused_and_its_parent_works_on)
 	play_stop(&p);
 }
 
+/* The child has none of the threads that its parent's recipes wait for, and are waited for by. */
+TEST(a_child_is_refused_by_recipes_too_and_can_close_them)
+{
+	struct play p = {.acts = {ACT_OK, ACT_OK, ACT_ERROR}, .n = 3, .code = ERR_WATCH_RANGE, .revision = 3,
+			 .ttl = 60, .kept_ttl = 60};
+	struct quorate_resolver *rs;
+	struct quorate_addresses *list;
+	struct quorate_session *s;
+	struct quorate_lock *l;
+	struct quorate_work *work;
+	struct quorate *q;
+	int status;
+	pid_t pid;
+
+	play_start(&p);
+	q = world_open(play_endpoint(&p), NULL, NULL);
+	EQ_INT(quorate_session_open(q, NULL, 0, &s, NULL), QUORATE_OK);
+	EQ_INT(quorate_lock_open(q, s, quorate_str("lock"), QUORATE_MUTEX, &l, NULL), QUORATE_OK);
+	EQ_INT(quorate_resolver_open(q, quorate_str("k"), 0, &rs, NULL), QUORATE_OK);
+	EQ_INT(quorate_resolver_next(rs, 0, &list, NULL), QUORATE_OK);
+	quorate_addresses_free(list);
+	pid = fork();
+	if (pid == 0) {
+		bool refused;
+
+		(void)alarm(20);       /* or it hangs */
+		refused = quorate_lock_acquire(l, 0, NULL) == QUORATE_ERR_BAD_ARGUMENT &&
+			  quorate_work_take(q, s, quorate_str("work"), 0, &work, NULL) == QUORATE_ERR_BAD_ARGUMENT &&
+			  quorate_resolver_next(rs, QUORATE_FOREVER, &list, NULL) == QUORATE_ERR_BAD_ARGUMENT;
+		quorate_lock_close(l);
+		quorate_resolver_close(rs);
+		quorate_session_leave(s);
+		quorate_close(q);
+		_exit(refused ? 0 : 1);
+	}
+	OK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	quorate_lock_close(l);
+	quorate_resolver_close(rs);
+	quorate_session_leave(s);
+	quorate_close(q);
+	play_stop(&p);
+}
+
+static int count_runs(struct quorate_stm *t, void *arg)
+{
+	(void)t;
+	++*(int *)arg;
+	return 0;
+}
+
+TEST(a_transactional_memory_without_time_left_does_not_take_the_clients)
+{
+	struct play p = {.acts = {ACT_OK}, .revision = 3};
+	struct quorate_stm_options o = QUORATE_STM_OPTIONS_INIT;
+	struct quorate_bytes keys[] = {quorate_str("key"), quorate_str("other")};
+	struct quorate_error e;
+	struct quorate *q;
+	int runs = 0;
+
+	play_start(&p);
+	q = world_open(play_endpoint(&p), NULL, NULL);
+	o.prefetch = keys;
+	o.n_prefetch = 2;
+	EQ_INT(quorate_stm_run(q, &o, count_runs, &runs, 1, NULL, &e), QUORATE_ERR_TIMEOUT);
+	EQ_INT(e.again, QUORATE_AGAIN_SAFE);
+	EQ_INT(runs, 0);
+	EQ_INT(quorate_stm_run(q, &o, count_runs, &runs, 0, NULL, &e), QUORATE_OK);
+	EQ_INT(runs, 1);
+	quorate_close(q);
+	play_stop(&p);
+}
+
+TEST(options_of_a_newer_transactional_memory_are_refused)
+{
+	struct play p = {.acts = {ACT_OK}, .revision = 3};
+	struct {
+		struct quorate_stm_options o;
+		uint64_t newer;
+	} options = {QUORATE_STM_OPTIONS_INIT, 0};
+	struct quorate_error e;
+	struct quorate *q;
+	int runs = 0;
+
+	play_start(&p);
+	q = world_open(play_endpoint(&p), NULL, NULL);
+	options.o.size = sizeof options;
+	EQ_INT(quorate_stm_run(q, &options.o, count_runs, &runs, 0, NULL, &e), QUORATE_OK);
+	options.newer = 1;
+	EQ_INT(quorate_stm_run(q, &options.o, count_runs, &runs, 0, NULL, &e), QUORATE_ERR_BAD_ARGUMENT);
+	EQ_INT(runs, 1);
+	quorate_close(q);
+	play_stop(&p);
+}
+
+/* Its place in the line is with a node that is silent, and may still be taken there. */
+TEST(a_lock_whose_place_may_yet_be_taken_is_not_said_to_be_given_up)
+{
+	struct play a = {.acts = {ACT_OK, ACT_SILENT}, .n = 2, .revision = 3, .ttl = 60, .kept_ttl = 60};
+	struct play b = {.acts = {ACT_OK}, .revision = 3, .kept_ttl = 60};
+	struct quorate_session *s;
+	struct quorate_lock *l;
+	struct quorate_error e;
+	struct quorate *q;
+
+	play_start(&a);
+	play_start(&b);
+	q = world_open(play_endpoint(&a), play_endpoint(&b), NULL);
+	EQ_INT(quorate_session_open(q, NULL, 0, &s, NULL), QUORATE_OK);
+	EQ_INT(quorate_lock_open(q, s, quorate_str("lock"), QUORATE_MUTEX, &l, NULL), QUORATE_OK);
+	EQ_INT(quorate_lock_acquire(l, 100, &e), QUORATE_ERR_TIMEOUT);
+	EQ_INT(e.again, QUORATE_AGAIN_UNSURE);       /* the other node sees nothing, yet */
+	EQ_INT(quorate_lock_token(l), 0);
+	EQ_INT(quorate_lock_acquire(l, 0, &e), QUORATE_OK);
+	quorate_lock_close(l);
+	quorate_session_leave(s);
+	quorate_close(q);
+	play_stop(&a);
+	play_stop(&b);
+}
+
 TESTS = {
 	T(the_numbers_of_the_header_are_the_protocols),
 	T(puts_and_gets_say_what_was_answered),
@@ -424,5 +544,9 @@ TESTS = {
 	T(a_thousand_threads_share_one_client),
 	T(a_view_can_be_cancelled_under_a_thread_that_waits),
 	T(a_child_is_refused_and_its_parent_works_on),
+	T(a_child_is_refused_by_recipes_too_and_can_close_them),
+	T(a_transactional_memory_without_time_left_does_not_take_the_clients),
+	T(options_of_a_newer_transactional_memory_are_refused),
+	T(a_lock_whose_place_may_yet_be_taken_is_not_said_to_be_given_up),
 };
 TAP_MAIN

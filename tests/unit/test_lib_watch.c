@@ -19,7 +19,8 @@ struct watched {
 	unsigned again;
 	struct fake_server *server;
 	pthread_mutex_t lock;
-	unsigned asked, canceled;
+	unsigned asked, canceled, progress;   /* progress: how often that was asked for */
+	int64_t on;                    /* the watch that is registered; 0: none */
 	struct native_watch params[WATCHED_ASKED];   /* as asked, without the bytes */
 	int64_t last;                  /* of its history */
 	char key[64];
@@ -52,6 +53,27 @@ static void say_put(struct fake_conn *c, int64_t id, const char *key, int64_t re
 	notify(c, "watch_events", &native_watch_events_desc, &m);
 }
 
+/* Of what is not registered nobody is told how far it has got. */
+static void watched_other(struct watched *w, struct fake_conn *c, const char *method)
+{
+	struct native_watch_ref ref = {0};
+	struct native_watch_progress m = {.watches = {&ref, 1}, .revision = w->last};
+	bool tell = false;
+
+	(void)pthread_mutex_lock(&w->lock);
+	if (strcmp(method, "watch_cancel") == 0) {
+		w->canceled++;
+		w->on = 0;
+	} else if (strcmp(method, "watch_progress") == 0) {
+		w->progress++;
+		ref.watch_id = w->on;
+		tell = w->on != 0;
+	}
+	(void)pthread_mutex_unlock(&w->lock);
+	if (tell)
+		notify(c, "watch_progress", &native_watch_progress_desc, &m);
+}
+
 static bool watched_serve(void *arg, struct fake_conn *c, const struct fake_request *r)
 {
 	struct watched *w = arg;
@@ -62,14 +84,13 @@ static bool watched_serve(void *arg, struct fake_conn *c, const struct fake_requ
 	unsigned nth;
 
 	if (strcmp(r->method->name, "watch") != 0) {
-		(void)pthread_mutex_lock(&w->lock);
-		w->canceled += strcmp(r->method->name, "watch_cancel") == 0;
-		(void)pthread_mutex_unlock(&w->lock);
+		watched_other(w, c, r->method->name);
 		fake_result(c, r, &header);
 		return true;
 	}
 	(void)pthread_mutex_lock(&w->lock);
 	nth = w->asked++;
+	w->on = p->watch_id;
 	if (nth < WATCHED_ASKED)
 		w->params[nth] = *p;
 	(void)snprintf(w->key, sizeof w->key, "%.*s", (int)p->key.len, (const char *)p->key.data);
@@ -246,6 +267,46 @@ TEST(a_reader_that_is_behind_holds_its_watch_and_misses_nothing)
 	quorate_close(q);
 	OK(s.asked > 1 && s.asked < WATCHED_ASKED);
 	EQ_INT(canceled, s.asked - 1);
+	watched_stop(&s);
+}
+
+static unsigned watched_progress(struct watched *w)
+{
+	unsigned n;
+
+	(void)pthread_mutex_lock(&w->lock);
+	n = w->progress;
+	(void)pthread_mutex_unlock(&w->lock);
+	return n;
+}
+
+TEST(a_reader_that_is_behind_is_told_how_far_it_has_got_when_it_has_got_there)
+{
+	struct watched s = {.say = say_history, .last = 60};
+	struct quorate_news *n;
+	struct quorate_watch *w;
+	struct quorate *q;
+	bool told = false;
+	int64_t seen = 0;
+
+	watched_start(&s);
+	q = world_open(fake_endpoint(s.server), NULL, NULL);
+	w = watch_open(q, "key", 1, 20000);
+	quorate_news_free(next(w, QUORATE_BEGUN));
+	WORLD_UNTIL(watched_canceled(&s) > 0);   /* it stands still */
+	EQ_INT(quorate_watch_progress(w, NULL), QUORATE_OK);
+	WORLD_UNTIL(watched_progress(&s) > 0);   /* which finds nothing to tell it of */
+	while (!told) {
+		EQ_INT(quorate_watch_next(w, 10000, &n, NULL), QUORATE_OK);
+		told = n->kind == QUORATE_PROGRESSED;
+		EQ_INT(n->kind, told ? QUORATE_PROGRESSED : QUORATE_EVENTS);
+		OK(n->revision >= seen);
+		seen = n->revision;
+		quorate_news_free(n);
+	}
+	EQ_INT(seen, s.last);
+	quorate_watch_close(w);
+	quorate_close(q);
 	watched_stop(&s);
 }
 
@@ -504,6 +565,7 @@ TESTS = {
 	T(a_watch_goes_on_from_where_the_last_connection_broke),
 	T(that_history_was_compacted_is_the_last_news),
 	T(a_reader_that_is_behind_holds_its_watch_and_misses_nothing),
+	T(a_reader_that_is_behind_is_told_how_far_it_has_got_when_it_has_got_there),
 	T(a_watch_of_a_namespace_sees_no_other_and_believes_no_other),
 	T(a_refusal_that_may_pass_is_no_end_and_another_is_one),
 	T(a_queue_says_that_a_watch_has_news_and_a_hundred_watches_share_a_connection),

@@ -102,6 +102,35 @@ TEST(what_is_wrong_is_named)
 	refused(&kv_put_pb, "{} {}", "invalid JSON: end of file expected near '{'");
 }
 
+/* Of n elements, each two bytes and a comma. */
+static int in_of_many(const char *element, size_t n)
+{
+	char why[PBJSON_WHY_BYTES];
+	struct buf b;
+	int err;
+
+	buf_init(&b, 0);
+	buf_str(&b, "{\"key\":\"[[,\",\"x\":[");
+	for (size_t i = 0; i < n; i++) {
+		buf_str(&b, i > 0 ? "," : "");
+		buf_str(&b, element);
+	}
+	buf_str(&b, "]}");
+	buf_u8(&b, 0);
+	err = in(&kv_put_pb, (const char *)b.data, why);
+	if (err == ERR_LIMIT)
+		EQ_STR(why, "request is too large");
+	buf_free(&b);
+	return err;
+}
+
+TEST(what_unfolds_to_too_much_is_refused)
+{
+	EQ_INT(in_of_many("{}", 300000), ERR_LIMIT);
+	EQ_INT(in_of_many("00", 300000), ERR_LIMIT);
+	EQ_INT(in_of_many("\"{{{{{{{{{{{{{{{{\"", 10000), ERR_MALFORMED);   /* the key is no base64 */
+}
+
 TEST(nesting_is_bounded)
 {
 	struct buf deep;
@@ -235,6 +264,7 @@ TESTS = {
 	T(what_is_unknown_or_null_is_passed_over),
 	T(base64_is_read_in_all_its_forms),
 	T(what_is_wrong_is_named),
+	T(what_unfolds_to_too_much_is_refused),
 	T(nesting_is_bounded),
 	T(objects_that_follow_each_other_are_told_apart),
 	T(random_messages_come_back_as_they_were),
