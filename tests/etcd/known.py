@@ -2,6 +2,7 @@
 """Where ours is meant to answer otherwise than Debian's etcd 3.4.23, each with its reason."""
 
 COMPACTED = "etcdserver: mvcc: required revision has been compacted"
+TOO_MANY = ("error", "INVALID_ARGUMENT", "etcdserver: too many operations in txn request")
 DUPLICATE = ("error", "INVALID_ARGUMENT", "etcdserver: duplicate key given in txn request")
 
 
@@ -13,6 +14,15 @@ def branches(txn):
         for op in ops:
             if "request_txn" in op:
                 yield from branches(op["request_txn"])
+
+
+def lists(txn):
+    """And every list of compares."""
+    yield txn.get("compare", [])
+    for ops in branches(txn):
+        yield ops
+        for op in ops:
+            yield op.get("request_txn", {}).get("compare", [])
 
 
 def deletes_from_key(request):
@@ -54,6 +64,12 @@ def lock_lost_while_waiting(method, request, theirs, ours):
     return method == "Lock.Lock" and theirs[0] == "ok" and ours == ("error", "UNKNOWN", "mutex: session is expired")
 
 
+def too_many_of_several_errors(method, request, theirs, ours):
+    """Both refuse it; a list that is too long is seen while the message is read, before anything else."""
+    return method == "KV.Txn" and ours == TOO_MANY and theirs[:2] == ("error", "INVALID_ARGUMENT") and \
+        any(len(v) > 128 for v in lists(request))
+
+
 # (name, reason, test(method, request, theirs, ours)): the answers are those of pair.py
 DIFFERENCES = [
     ("the least TTL", "1.5 election timeouts, here as there, and ours are shorter: 1 s instead of 2", least_ttl),
@@ -61,6 +77,8 @@ DIFFERENCES = [
      put_in_an_open_delete),
     ("a put in one nested transaction and a delete of its key in a later one beside it", "refused here as everywhere "
      "else in a transaction; etcd looks only for the opposite order", put_before_a_siblings_delete),
+    ("which of several errors is told, if a nested transaction is too long too", "a list of more than 128 operations is "
+     "not even read; etcd counts them after it has looked at the rest", too_many_of_several_errors),
     ("a watch from a negative revision", "refused when it is made, as etcd does from 3.5 on", negative_start),
     ("a lock whose key was deleted while it waited", "3.4.23 says that it is held; etcd from 3.5 on, and ours, that it is "
      "lost", lock_lost_while_waiting),
