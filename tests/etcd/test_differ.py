@@ -49,7 +49,8 @@ def play(bench, seed, seconds):
             show(seed, *found)
             raise AssertionError(f"seed {seed}: {found[1].what}")
         seed += 1
-    print(f"# {bench.sequences} sequences, {bench.asked} requests, known differences {bench.met}")
+    print(f"# {bench.sequences} sequences, {bench.asked} requests, known differences {bench.met}, "
+          f"etcd ended {bench.ended} times")
     for d in bench.unconfirmed:
         print(f"# did not come again: {d.what[:200]} etcd {str(d.a)[:300]} ours {str(d.b)[:300]}")
     assert len(bench.unconfirmed) <= 1 + UNCONFIRMED * bench.sequences, "too many that do not come again"
