@@ -70,6 +70,16 @@ def too_many_of_several_errors(method, request, theirs, ours):
         any(len(v) > 128 for v in lists(request))
 
 
+def by_key(events):
+    return sorted(events, key=lambda e: (e["kv"]["mod_revision"], e["kv"].get("key", b"")))
+
+
+def long_keys_of_an_ended_lease(method, request, theirs, ours):
+    if method not in ("observer", "events") or not all(isinstance(e, dict) for e in [*theirs, *ours]):
+        return False
+    return by_key(theirs) == by_key(ours) and any(len(e["kv"].get("key", b"")) > 511 for e in theirs)
+
+
 # (name, reason, test(method, request, theirs, ours)): the answers are those of pair.py
 DIFFERENCES = [
     ("the least TTL", "1.5 election timeouts, here as there, and ours are shorter: 1 s instead of 2", least_ttl),
@@ -79,6 +89,8 @@ DIFFERENCES = [
      "else in a transaction; etcd looks only for the opposite order", put_before_a_siblings_delete),
     ("which of several errors is told, if a nested transaction is too long too", "a list of more than 128 operations is "
      "not even read; etcd counts them after it has looked at the rest", too_many_of_several_errors),
+    ("the order in which a lease's end deletes keys longer than 511 bytes", "they go in the order of their rows (docs/store-format.md); "
+     "they have one revision", long_keys_of_an_ended_lease),
     ("a watch from a negative revision", "refused when it is made, as etcd does from 3.5 on", negative_start),
     ("a lock whose key was deleted while it waited", "3.4.23 says that it is held; etcd from 3.5 on, and ours, that it is "
      "lost", lock_lost_while_waiting),
