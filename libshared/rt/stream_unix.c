@@ -357,13 +357,14 @@ static void stream_retry(void *arg)
 	loop_io_set(l->loop, &l->io, EPOLLIN);
 }
 
-/* A dead one's file refuses connections. */
+/* A dead one's file refuses connections. Who cannot ask does not take it away. */
 static bool stream_alive(const struct sockaddr_un *un)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	bool alive = connect(fd, (const struct sockaddr *)un, sizeof *un) == 0 || errno == EAGAIN;
+	bool alive = fd < 0 || connect(fd, (const struct sockaddr *)un, sizeof *un) == 0 || errno != ECONNREFUSED;
 
-	(void)close(fd);
+	if (fd >= 0)
+		(void)close(fd);
 	return alive;
 }
 
