@@ -8,6 +8,8 @@
 #include "ctl/ctl.h"
 #include "ctl/etcd_node.h"
 
+enum { RETENTION_HOURS_MAX = 87600 };      /* as history_s */
+
 /* ---- keys: every node makes the same ones */
 
 static const uint8_t no_key[KEY_LEN];
@@ -101,6 +103,29 @@ static int config_times(struct etcd_node *n, struct buf *out)
 	return ERR_OK;
 }
 
+/* By time a bare number is hours. Compacted is in smaller steps than etcd's, and never more than was said. */
+static int config_retention(struct etcd_node *n, struct buf *out)
+{
+	const char *mode = n->o->compaction_mode, *given = n->o->compaction_retention[0] != 0 ? n->o->compaction_retention : "0";
+	bool by_revision = strcmp(mode, "revision") == 0;
+	int64_t keep;
+
+	if (!by_revision && strcmp(mode, "periodic") != 0)
+		return config_bad(n, "auto-compaction-mode", "neither periodic nor revision", mode);
+	if (number_parse(given, 10, &keep) == ERR_OK) {
+		if (keep < 0 || (!by_revision && keep > RETENTION_HOURS_MAX))
+			return config_bad(n, "auto-compaction-retention", "out of range", given);
+		buf_printf(out, "%s = %" PRId64 "\n", by_revision ? "history_revisions" : "history_s",
+			   by_revision ? keep : keep * 3600);
+		return ERR_OK;
+	}
+	if (by_revision || duration_parse(given, &keep) != ERR_OK || keep < 0 || keep / 3600000 > RETENTION_HOURS_MAX)
+		return config_bad(n, "auto-compaction-retention", by_revision ? "not a number of revisions" :
+				  "neither hours nor a time like 90m", given);
+	buf_printf(out, "history_s = %" PRId64 "\n", (keep + 999) / 1000);
+	return ERR_OK;
+}
+
 static void config_members(struct etcd_node *n, struct buf *out)
 {
 	for (size_t i = 0; i < n->cluster.n; i++) {
@@ -131,6 +156,8 @@ static int config_settings(struct etcd_node *n, struct buf *out)
 	buf_printf(out, "client_listen = %s\npeer_listen = %s\ngateways = %zu\nlog_level = %s\n", n->listen_addr[0],
 		   n->peer_listen, n->listen.n, config_level(o));
 	rc = config_times(n, out);
+	if (rc == ERR_OK)
+		rc = config_retention(n, out);
 	config_members(n, out);
 	return rc;
 }

@@ -40,7 +40,6 @@ static const char own[] = "limits and times of this kind are fixed here";
 static const char watched[] = "a check of etcd's own workings";
 static const char turned[] = "the log goes to standard error; whoever runs this turns it over";
 static const char traced[] = "there is no tracing, profiling or other form of metrics";
-static const char growing[] = "history is compacted when somebody asks for it, not by itself: it will grow";
 static const char quota[] = "there is no quota: the store grows until its disk is nearly full, and then there is an alarm";
 
 static const struct etcd_flag etcd_flags[] = {
@@ -55,6 +54,7 @@ static const struct etcd_flag etcd_flags[] = {
 	U("heartbeat-interval", heartbeat_interval, ""), U("election-timeout", election_timeout, ""),
 	U("watch-progress-notify-interval", watch_progress, ""),
 	U("experimental-watch-progress-notify-interval", watch_progress, ""),
+	U("auto-compaction-mode", compaction_mode, "periodic"), U("auto-compaction-retention", compaction_retention, "0"),
 	U("log-level", log_level, "info"), U("log-format", log_format, "json"), U("logger", logger, "zap"),
 	UB("debug", debug), U("config-file", config_file, ""), UB("version", version), UB("help", help),
 	U("quorate-secret-file", secret_file, ""), U("quorate-client-urls", client_urls, ""),
@@ -83,7 +83,7 @@ static const struct etcd_flag etcd_flags[] = {
 	I("distributed-tracing-sampling-rate", traced), I("log-outputs", turned), I("log-package-levels", turned),
 	I("log-output", turned), IB("enable-log-rotation", turned), I("log-rotation-config-json", turned),
 
-	W("quota-backend-bytes", "0", quota), W("auto-compaction-retention", "0", growing), W("auto-compaction-mode", NULL, growing),
+	W("quota-backend-bytes", "0", quota),
 
 	R("cert-file", NULL, tls_client), R("key-file", NULL, tls_client), RB("client-cert-auth", tls_client),
 	R("trusted-ca-file", NULL, tls_client), R("ca-file", NULL, tls_client), R("client-crl-file", NULL, tls_client),

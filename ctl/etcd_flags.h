@@ -23,6 +23,7 @@ struct etcd_options {
 	char *initial_advertise_peer_urls, *advertise_client_urls;
 	char *initial_cluster, *initial_cluster_state, *initial_cluster_token;
 	char *heartbeat_interval, *election_timeout, *watch_progress;
+	char *compaction_mode, *compaction_retention;
 	char *log_level, *log_format, *logger, *debug;
 	char *config_file, *version, *help;
 	/* ours */

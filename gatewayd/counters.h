@@ -49,6 +49,7 @@
 	C(COUNTER, watches_registered_total, "watches told to watchd, again after each new link") \
 	C(COUNTER, watch_events_total, "events sent, counted once per watch") \
 	C(COUNTER, watch_notifications_total, "notifications of watches") \
+	C(COUNTER, compactions_total, "compactions by itself, of history_s and history_revisions") \
 	C(GAUGE,   store_generation, "of the mapped store; 0: none is mapped")
 
 COUNTER_SET(gatewayd_counters, GATEWAYD_COUNTERS);

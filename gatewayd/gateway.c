@@ -81,6 +81,7 @@ void gateway_init(struct gateway *g, struct loop *loop, const struct gateway_io 
 	arena_init(&g->arena, GATEWAY_RESULT_ARENA);
 	read_init(g);
 	grpc_init(g);
+	compact_init(g);
 	loop_timer_init(&g->timer, gateway_timer, g);
 	loop_hook_add(loop, &g->hook, gateway_turn, g);
 }
@@ -91,6 +92,7 @@ void gateway_free(struct gateway *g)
 	loop_timer_clear(g->loop, &g->timer);
 	conn_set_free(&g->conns);
 	grpc_free(g);
+	compact_free(g);
 	CHECK(g->n_requests == 0);
 	map_close(g);
 	read_free(g);

@@ -13,6 +13,7 @@
  *   watch.c     watches: by way of watchd; notifications
  *   info.c      version, status, members, hash, move_leader
  *   map.c       the mapped store and its generations
+ *   compact.c   compaction by itself, on the leader's node, as retention.h has it
  *   h2/         HTTP/2: the only includer of nghttp2
  *   etcd/       gRPC, and what of etcd's API is not simply another form of the above
  *   http/       HTTP/1.1: the JSON gateway, probes, metrics
@@ -32,6 +33,7 @@
 #include "gatewayd/caller.h"
 #include "gatewayd/conn.h"
 #include "gatewayd/counters.h"
+#include "gatewayd/retention.h"
 #include "mvcc/mvcc.h"
 #include "rt/config.h"
 
@@ -126,6 +128,9 @@ struct gateway {
 	struct loop_timer leader_timer;
 	struct caller errands;                 /* whose requests nobody waits for */
 	mono_t leader_seen;
+	struct retention retention;
+	struct loop_timer retention_timer;
+	struct caller compacter;               /* who asks for compactions by itself */
 	size_t n_requests;
 	struct loop_hook hook;
 	struct loop_timer timer;
@@ -193,6 +198,10 @@ void lease_applied(struct gateway *g, struct store_wait *applied);
 void watch_flush(struct gateway *g, mono_t now);
 void watch_caller_room(struct gateway *g, struct caller *k);       /* it has taken what it was sent */
 void watch_caller_gone(struct gateway *g, struct caller *k);       /* with all its watches */
+
+/* compact.c */
+void compact_init(struct gateway *g);
+void compact_free(struct gateway *g);
 
 /* info.c */
 void info_poll(struct gateway *g);

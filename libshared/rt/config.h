@@ -38,6 +38,8 @@
 	C(U64, snapshot_log_mb, "256", 4, 1048576, "size of the raft log at which it is cut behind a snapshot, MiB") \
 	C(U64, snapshot_rate_mb, "64", 1, 65536, "most MiB a second that a snapshot is copied or sent with") \
 	C(U64, store_check_s, "3600", 0, 31536000, "seconds from one look at the whole store for damage to the next; 0: never") \
+	C(U64, history_s, "0", 0, 315360000, "seconds for which history is kept at least; older is compacted; 0: not by time") \
+	C(U64, history_revisions, "0", 0, INT64_MAX, "revisions of history kept at least; older is compacted; 0: not by number") \
 	C(U64, request_timeout_ms, "7000", 100, 600000, "longest wait of a client's request for the cluster") \
 	C(U64, watch_progress_ms, "600000", 100, 86400000, "between progress notifications of a quiet watch that asked for them") \
 	C(STR, log_level, "info", 0, 0, "error, warn, info or debug")

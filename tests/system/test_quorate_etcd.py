@@ -196,6 +196,29 @@ def it_listens_on_each_client_url():
             ports.close()
 
 
+def compacted(m, revision):
+    done = subprocess.run([QUORATE, "get", "k", "--rev", str(revision), "--endpoints", m.client("only")], text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 0 or "compacted" in done.stderr, done.stderr
+    return done.returncode != 0
+
+
+def history_is_compacted_as_its_flags_say():
+    with Members(names=("only",), extra=["--auto-compaction-mode", "revision", "--auto-compaction-retention", "10"]) as m:
+        m.start_all()
+        for i in range(30):
+            m.ctl("only", "put", "k", str(i))                                     # revisions 2 to 31
+        until(lambda: compacted(m, 20), "what is more than ten revisions back is gone")
+        assert not compacted(m, 21)                                               # and not more than that
+        m.stop("only")
+        m.extra = ["--auto-compaction-retention", "1s"]                           # by time, as without a mode
+        m.start("only")
+        m.wait_ready("only", 2)
+        m.ctl("only", "put", "k", "last")
+        until(lambda: compacted(m, 31), "what is older than a second is gone")
+        assert not compacted(m, 32)
+
+
 def refused(*args, code=1, env=None, cwd=None):
     done = subprocess.run([PROGRAM, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd,
                           timeout=PATIENCE_S, env={**os.environ, **(env or {})}, check=False)
@@ -211,6 +234,9 @@ def what_it_cannot_do_it_refuses():
         assert "couldn't find local name" in refused("--data-dir", folder, "--initial-cluster", "x=http://localhost:1")
         assert "TLS" in refused("--data-dir", folder, "--listen-client-urls", "https://localhost:1")
         assert "change of membership" in refused("--data-dir", folder, "--initial-cluster-state", "existing")
+        for setting in (["revision", "1h"], ["periodic", "x"], ["periodic", "99999999"], ["weekly", "1"], ["revision", "-1"]):
+            assert "auto-compaction-" in refused("--data-dir", folder, "--auto-compaction-mode", setting[0],
+                                                 "--auto-compaction-retention", setting[1])
         os.mkdir(os.path.join(folder, "member"))
         assert "etcd's own data" in refused("--data-dir", folder)
     finally:
@@ -224,5 +250,6 @@ def the_version_is_told_in_etcds_four_lines():
 
 tap([the_flags_of_etcds_guide_make_a_cluster_of_three, etcdctl_works_with_it,
      a_killed_launcher_takes_its_daemons_along_and_goes_on_later, a_daemon_that_dies_is_started_again,
-     nodes_with_different_secrets_do_not_meet, it_listens_on_each_client_url, what_it_cannot_do_it_refuses,
+     nodes_with_different_secrets_do_not_meet, it_listens_on_each_client_url,
+     history_is_compacted_as_its_flags_say, what_it_cannot_do_it_refuses,
      the_version_is_told_in_etcds_four_lines])
