@@ -84,7 +84,7 @@ def system(path):
             said = subprocess.run([sys.executable, path, "--list"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                   text=True, check=False, cwd=TOP,
                                   env={**os.environ, **build_env(t), "TMPDIR": t.room})
-            cases.extend([w for w in said.stdout.split() if w.isidentifier()] if said.returncode == 0 else [])
+            cases.extend([w for w in said.stdout.splitlines() if w.isidentifier()] if said.returncode == 0 else [])
         return {**build_env(t), "QUORATE_SEED": t.seed}, [path, *([t.choice(cases)] if cases else [])]
     return command
 

@@ -522,16 +522,19 @@ def etcdctl_works_as_it_is():
     assert ctl("lock", "z/lock", "echo", "had it") == "had it\n"
 
 
-def main():
-    with node:
-        return tap([puts_ranges_and_deletes, requests_that_make_no_sense_are_told_so_in_etcd_s_words, transactions,
-                    answers_larger_than_a_step_come_whole, compaction, watches_see_what_happens_to_their_keys,
-                    a_watch_with_much_to_tell_keeps_revisions_whole, leases,
-                    many_keepalives_on_a_stream_are_answered_in_order, locks_are_had_one_after_the_other,
-                    elections_have_one_leader_who_is_observed, status_members_hash_alarms_and_health,
-                    what_is_missing_says_so, callers_metadata_counts, an_authority_may_be_a_whole_url,
-                    etcdctl_works_as_it_is,
-                    streams_that_want_a_leader_end_without_one, connections_end_with_grace_when_gatewayd_stops])
+def the_node_starts():
+    node.__enter__()
 
 
-sys.exit(main())
+def the_node_stops():
+    node.__exit__(None, None, None)
+
+
+if __name__ == "__main__":
+    tap([puts_ranges_and_deletes, requests_that_make_no_sense_are_told_so_in_etcd_s_words, transactions,
+         answers_larger_than_a_step_come_whole, compaction, watches_see_what_happens_to_their_keys,
+         a_watch_with_much_to_tell_keeps_revisions_whole, leases, many_keepalives_on_a_stream_are_answered_in_order,
+         locks_are_had_one_after_the_other, elections_have_one_leader_who_is_observed,
+         status_members_hash_alarms_and_health, what_is_missing_says_so, callers_metadata_counts,
+         an_authority_may_be_a_whole_url, etcdctl_works_as_it_is, streams_that_want_a_leader_end_without_one,
+         connections_end_with_grace_when_gatewayd_stops], always=(the_node_starts, the_node_stops))
