@@ -5,9 +5,12 @@
  */
 #include "rt/link.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/limits.h"
@@ -251,6 +254,31 @@ TEST(a_second_server_on_a_living_socket_is_refused_and_disturbs_nothing)
 	link_pair_close(&p);
 }
 
+/* Whether the first one lives is asked with a descriptor; who has none to ask with must not take its place. */
+TEST(a_second_server_out_of_descriptors_takes_no_living_socket_away)
+{
+	struct link_pair p;
+	struct link_server *second = NULL;
+	struct rlimit was, low;
+
+	link_pair_open(&p, NULL);
+	link_pair_up(&p);
+	OK(getrlimit(RLIMIT_NOFILE, &was) == 0);
+	for (int left = 0; left < 3; left++) {
+		int lowest = fcntl(0, F_DUPFD_CLOEXEC, 0);
+
+		OK(lowest >= 0);
+		close(lowest);
+		low = (struct rlimit){(rlim_t)(lowest + left), was.rlim_max};
+		OK(setrlimit(RLIMIT_NOFILE, &low) == 0);
+		OK(link_server_open(&p.server_setup, &second) != ERR_OK);
+		OK(setrlimit(RLIMIT_NOFILE, &was) == 0);
+	}
+	link_drop(p.client.link, "to dial anew");
+	UNTIL(&p, p.client.ups == 2 && p.server.ups == 2);
+	link_pair_close(&p);
+}
+
 TEST(a_path_too_long_for_a_socket_is_a_configuration_error)
 {
 	struct link_pair p;
@@ -338,6 +366,7 @@ TESTS = {
 	T(an_error_from_up_refuses_the_peer_with_growing_delays),
 	T(a_dialer_waits_for_its_server_and_survives_its_restarts),
 	T(a_second_server_on_a_living_socket_is_refused_and_disturbs_nothing),
+	T(a_second_server_out_of_descriptors_takes_no_living_socket_away),
 	T(a_path_too_long_for_a_socket_is_a_configuration_error),
 	T(sends_from_turn_end_hooks_are_not_left_lying),
 	T(two_threads_with_a_loop_each_lose_nothing),
