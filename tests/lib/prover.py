@@ -27,6 +27,7 @@ SLICE_S = (1, 30)                 # how long a turn should last, at least and at
 TURNS_EACH = 4                    # that many turns for everybody, if the slice allows it
 LIMIT_S = 1800                    # a turn that takes longer hangs
 GRACE_S = 60                      # for a turn that is told to end
+LINGER_S = 5                      # for what a turn has started and what is ending by itself, as libFuzzer's symbolizer
 ROOMS = 20                        # directories of failed turns that are kept; their outputs all are
 ROUNDS_MOST = 100000
 SAYS = re.compile(r"^not ok|FAILED|^# .*(?:not so:|: got |Error: )|replay: |smallest found: |^BAD |"
@@ -64,6 +65,7 @@ class Turn:
     process: typing.Any = None
     began: float = 0.0
     told: float = 0.0                     # when it was told to end
+    ended: float = 0.0
 
     def build(self, path=""):
         return os.path.join("build", self.variant, path)
@@ -175,7 +177,8 @@ class Prover:
         """True if it has ended."""
         now = time.monotonic()
         if t.process.poll() is not None:
-            return True
+            t.ended = t.ended or now
+            return now - t.ended > LINGER_S or not of_room(t.room)
         if not t.told and now - t.began > self.o.limit:
             self.tell(t, signal.SIGTERM)
         elif t.told and now - t.told > GRACE_S or self.stop > 1:
@@ -184,7 +187,7 @@ class Prover:
 
     def reap(self, t):
         """Books a turn that has ended: why it failed, or None."""
-        took, left = time.monotonic() - t.began, of_room(t.room)
+        took, left = t.ended - t.began, of_room(t.room)
         commands = [self.command_of(pid) for pid in left]
         kill_all(t.room)
         with open(t.log, encoding="utf-8", errors="replace") as f:

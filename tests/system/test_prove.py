@@ -29,6 +29,7 @@ MADE_UP = {
     "silent": Attacker("silent", shell("true"), most=1),
     "contrite": Attacker("contrite", shell("echo ok 1; echo not ok 2 - lost a write"), most=1),
     "litter": Attacker("litter", shell("setsid sleep 1000 >/dev/null 2>&1 & echo ok 1"), most=1),
+    "lingers": Attacker("lingers", shell("setsid sleep 1 >/dev/null 2>&1 & echo ok 1"), most=1),
     "keeps": Attacker("keeps", shell("echo found >$TMPDIR/evidence; echo ok 1; exit 3"), most=1),
     # a daemon of its own session, and one that will not be told
     "slow": Attacker("slow", shell("setsid sleep 1000 & sleep 1000; echo ok 1")),
@@ -110,6 +111,12 @@ def a_process_that_is_left_behind_is_a_failure_and_is_ended():
         assert room.left()[1] == []
 
 
+def a_process_that_is_just_ending_is_waited_for():
+    with Room() as room:
+        code, said = room.run(["lingers"], "60s")
+        assert code == 0 and said.endswith("\n1 passed, 0 failed\n")
+
+
 def what_failed_is_kept():
     with Room() as room:
         code, said = room.run(["keeps"], "60s")
@@ -166,5 +173,6 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["made-up"]:
         sys.exit(prover.main(lambda _: [MADE_UP[n] for n in sys.argv[2].split(",")], sys.argv[3:]))
     tap([all_good_is_a_pass, a_failure_is_told_with_what_does_it_again, exit_code_0_alone_is_not_enough,
-         a_process_that_is_left_behind_is_a_failure_and_is_ended, what_failed_is_kept, who_is_not_reached_is_not_passed,
+         a_process_that_is_left_behind_is_a_failure_and_is_ended, a_process_that_is_just_ending_is_waited_for,
+         what_failed_is_kept, who_is_not_reached_is_not_passed,
          ctrl_c_gives_the_verdict_so_far_and_leaves_nothing, each_attacker_of_the_real_table_is_there])
