@@ -136,8 +136,9 @@ def a_connection_serves_many_requests_one_behind_the_other():
 
 
 def requests_may_come_in_chunks_and_byte_by_byte():
-    body = json.dumps({"key": b64(b"foo")}).encode()
+    body = json.dumps({"key": b64(b"chunks")}).encode()
     with Http() as h:
+        h.call("/v3/kv/put", {"key": b64(b"chunks"), "value": b64(b"v")})
         chunks = b"".join(b"%x\r\n%c\r\n" % (1, c) for c in body) + b"0\r\n\r\n"
         h.s.sendall(b"POST /v3/kv/range HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks)
         assert json.loads(h.answer()[2])["count"] == "1"
@@ -259,6 +260,7 @@ def probes_and_scrapers_are_answered():
         assert b"[+]linearizable_read ok" in h.ask("GET", "/readyz?verbose")[2]
         assert set(json.loads(h.ask("GET", "/version")[2])) == {"etcdserver", "etcdcluster", "storage"}
         assert metric(h, "etcd_server_has_leader") == 1 and metric(h, "process_resident_memory_bytes") > 0
+        h.call("/v3/kv/put", {"key": b64(b"one"), "value": b64(b"v")})
         assert metric(h, "etcd_debugging_mvcc_keys_total") >= 1
 
 
