@@ -55,6 +55,7 @@ enum {
 	LESSOR_RETRY_MS = 1000,          /* what the store has not shown by then is proposed again */
 	LESSOR_REFUSED_MS = 50,          /* nothing is proposed for so long after a refusal */
 	LESSOR_CONFIRM_MS = 500,         /* before an unanswered round is asked again */
+	LESSOR_HOLD_MS = 5000,           /* a question waits so long for the store, and is refused then */
 	LESSOR_IDLE_MAX_MS = 300000,     /* nothing heard for half the TTL, or so long: it dozes */
 	LESSOR_MARK_MIN_MS = 500,        /* a dozing lease is checkpointed again after a quarter of its */
 	LESSOR_MARK_MAX_MS = 60000       /* TTL, within these */
@@ -96,7 +97,7 @@ struct lessor_fx {
 		struct lessor_ask ask;                          /* FORWARD */
 		struct {
 			struct lessor_ask to;
-			int error;       /* ERR_NO_LEADER, ERR_LEADER_CHANGED, ERR_TOO_MANY_REQUESTS */
+			int error;       /* NO_LEADER, LEADER_CHANGED, TOO_MANY_REQUESTS, STORE_DOWN */
 			int64_t ttl_s;   /* as granted; 0: there is no such lease */
 			int64_t remaining_ms;
 		} answer;
@@ -126,7 +127,7 @@ struct lessor_stats {
 	enum lessor_state state;
 	uint64_t term, leader;
 	bool synced;
-	size_t leases, asks, over, ending, marking, waking;
+	size_t leases, asks, held, over, ending, marking, waking;
 	uint64_t expired, checkpoints, marks, wakes, renewed, rounds, resent, takeovers;
 };
 
