@@ -29,7 +29,18 @@
  *     A picture of the store that is being made anew is not trusted before it is whole.
  *  4. Once the end of a lease has been proposed, no keepalive of it is answered until the store
  *     says what has become of it. What an earlier lessor had proposed is void behind our claim,
- *     and done before we see our claim; each taking of the lead has a number of its own. A lease granted anew under an old id has another `granted`.
+ *     and done before we see our claim; each taking of the lead has a number of its own. A lease
+ *     granted anew under an old id has another `granted`.
+ *  5. Nothing is answered before the store has come as far as the round's index: so who asks for a
+ *     lease is told of the one that there was when it asked, and of its TTL, not of one that has
+ *     been revoked or granted anew since our stored is away or behind.
+ *
+ * What waits for that is held. A keepalive counts from when its round was confirmed: its lease has
+ * its TTL from then on, and its end is not proposed while it is held. So the wait ends nothing
+ * early, however long it is. What has waited for LESSOR_HOLD_MS is refused: its gatewayd asks again
+ * if it still wants to know, and what is held has a bound in time as it has one in number
+ * (LIMIT_LEASE_ASKS). Passed over: to answer from what is known after a while, as etcd 3.7 does at
+ * once. It keeps clients content while a store is away, by telling them what may not be so.
  *
  * A lease is sent to doze when nothing was heard of it for half its TTL: whoever keeps a lease
  * alive at a third of it, as clients do, never has it written anywhere. So a change of the leader
