@@ -49,6 +49,7 @@ int job_start(struct job *j, char **argv, char **envp, const sigset_t *mask)
 	(void)posix_spawnattr_setflags(&how, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
 	(void)posix_spawnattr_setpgroup(&how, 0);
 	(void)posix_spawnattr_setsigmask(&how, mask);
+	j->waits = false;
 	j->tty = job_tty();
 	if (job_has_tty(j, getpgrp()))
 		why = posix_spawn_file_actions_addtcsetpgrp_np(&first, j->tty);
@@ -64,14 +65,15 @@ void job_signal(const struct job *j, int sig)
 	(void)kill(-j->pid, sig);
 }
 
-void job_continue(const struct job *j)
+void job_continue(struct job *j)
 {
+	j->waits = false;
 	if (job_has_tty(j, getpgrp()))
 		job_give_tty(j, j->pid);
 	job_signal(j, SIGCONT);
 }
 
-static void job_stopped(const struct job *j, int sig)
+static void job_stopped(struct job *j, int sig)
 {
 	if (sig == SIGSTOP || j->tty < 0)
 		return;               /* somebody did it by hand, and will undo it */
@@ -80,10 +82,10 @@ static void job_stopped(const struct job *j, int sig)
 		job_give_tty(j, getpgrp());
 	if (!job_has_tty(j, j->pid))
 		(void)kill(0, SIGTSTP);   /* the whole job of the shell above; goes on when we do */
-	job_continue(j);
+	j->waits = true;
 }
 
-bool job_ended(const struct job *j, bool whole, int *code)
+bool job_ended(struct job *j, bool whole, int *code)
 {
 	siginfo_t info = {.si_pid = 0};
 

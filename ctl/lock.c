@@ -189,6 +189,12 @@ static int lock_guard(struct lock_run *r, struct lock_watch *w, const struct job
 {
 	int64_t left = quorate_session_left_ms(r->hold.session), wait;
 
+	/* We have stood still until it was too late: a program that stood still too does not move again. */
+	if (!w->told && left <= 0 && !r->o->no_kill) {
+		job_signal(job, SIGKILL);
+		w->told = w->killed = true;
+		w->kill_at = mono_now();
+	}
 	if (!w->told && (w->lost || left <= r->spare_ms)) {
 		job_signal(job, r->signal);
 		job_signal(job, SIGCONT);
@@ -211,10 +217,10 @@ static int lock_guard(struct lock_run *r, struct lock_watch *w, const struct job
 }
 
 /* What a terminal sends goes to the program's group alone while that has the terminal. */
-static void lock_signal(const struct job *job, int sig)
+static void lock_signal(struct job *job, int sig)
 {
 	if (sig == SIGCONT)
-		job_continue(job);
+		job->waits = true;       /* for lock_guard(), which looks first whether it may */
 	else if (hold_is_end(sig))
 		job_signal(job, sig);
 }
@@ -233,8 +239,11 @@ static int lock_program(struct lock_run *r)
 	running = code == CTL_OK;
 	while (running) {
 		int wait_ms = lock_guard(r, &w, &job);
-		struct hold_news news = hold_wait(&r->hold, w.lost ? NULL : &w.task, wait_ms);
+		struct hold_news news;
 
+		if (job.waits)
+			job_continue(&job);
+		news = hold_wait(&r->hold, w.lost ? NULL : &w.task, wait_ms);
 		w.lost = w.lost || news.done;
 		lock_signal(&job, news.sig);
 		running = !job_ended(&job, w.lost || w.killed, &ended);

@@ -34,6 +34,7 @@
 	C(GAUGE,   term, "of the leader") \
 	C(GAUGE,   leases, "leases there are") \
 	C(GAUGE,   asks_waiting, "keepalives and questions not yet answered") \
+	C(GAUGE,   asks_held, "of them confirmed, and waiting for stored to come as far") \
 	C(GAUGE,   over, "leases that have run out and whose turn has not come") \
 	C(GAUGE,   ending, "leases whose end is proposed")
 COUNTER_SET(leased_counters, LEASED_COUNTERS);

@@ -17,6 +17,7 @@ void leased_report(void *daemon, struct admin_reply *r)
 	admin_u64(r, "gateways", x->n_gateways);
 	admin_u64(r, "leases", st.leases);
 	admin_u64(r, "asks_waiting", st.asks);
+	admin_u64(r, "asks_held", st.held);
 	admin_u64(r, "over", st.over);
 	admin_u64(r, "ending", st.ending);
 	admin_u64(r, "marking", st.marking);
@@ -45,6 +46,7 @@ void leased_refresh(void *daemon)
 	counter_set(&c->term, (int64_t)st.term);
 	counter_set(&c->leases, (int64_t)st.leases);
 	counter_set(&c->asks_waiting, (int64_t)st.asks);
+	counter_set(&c->asks_held, (int64_t)st.held);
 	counter_set(&c->over, (int64_t)st.over);
 	counter_set(&c->ending, (int64_t)st.ending);
 }

@@ -220,6 +220,7 @@ static void lease_rest(struct lessor *l, struct lease *e, void *arg)
 	e->slot = 0;
 	e->place = LEASE_RESTS;
 	e->mark_seq = 0;
+	e->held = 0;
 }
 
 void lease_rest_all(struct lessor *l)

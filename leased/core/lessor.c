@@ -47,7 +47,7 @@ void lessor_free(struct lessor **lp)
 	lease_each(l, lease_drop, NULL);
 	waits_free(&l->fresh);
 	waits_free(&l->asked);
-	waits_free(&l->unknown);
+	waits_free(&l->held);
 	mem_free(l->buckets);
 	mem_free(l->heap);
 	mem_free(l->fx.v);
@@ -85,7 +85,7 @@ static void lessor_follow(struct lessor *l, int error)
 		lease_each(l, lessor_forget_waits, &error);
 	lessor_answer_all(l, &l->fresh, error);
 	lessor_answer_all(l, &l->asked, error);
-	lessor_answer_all(l, &l->unknown, error);
+	lessor_answer_all(l, &l->held, error);
 	CHECK(l->n_asks == 0);
 	lease_rest_all(l);
 	l->state = LESSOR_FOLLOWING;
@@ -99,8 +99,8 @@ static void lessor_begin_clock(struct lessor *l, struct lease *e, void *now)
 
 /*
  * LEADING only while the last claim that the store has shown is ours, for the term that raftd says
- * we lead, and our picture of the leases is whole. It is left with the role alone: a stored that
- * has gone for a while leaves clocks and keepalives running, only nothing ends meanwhile.
+ * we lead, and our picture of the leases is whole. It is left with the role alone: while stored is
+ * away clocks go on and nothing ends, keepalives count and are held.
  */
 static void lessor_look(struct lessor *l, mono_t now)
 {
@@ -152,12 +152,12 @@ void lessor_store_down(struct lessor *l)
 }
 
 /* Who waits for it is answered when the store is known to have come as far as the question. */
-static void lessor_remove(struct lessor *l, struct lease *e)
+static void lessor_remove(struct lessor *l, struct lease *e, mono_t now)
 {
 	struct lessor_wait *w;
 
 	while ((w = wait_pop(&e->waits)) != NULL)
-		wait_push(&l->unknown, w);
+		lessor_wait_over(l, w, now);
 	lease_unlink(l, e);
 	mem_free(e);
 }
@@ -172,7 +172,7 @@ void lessor_row(struct lessor *l, const struct lessor_row *row, mono_t now)
 	struct lease *e = lease_find(l, row->id);
 
 	if (e != NULL && e->granted != row->granted) {
-		lessor_remove(l, e);
+		lessor_remove(l, e, now);
 		e = NULL;
 	}
 	if (e == NULL) {
@@ -191,19 +191,17 @@ void lessor_gone(struct lessor *l, int64_t id, mono_t now)
 {
 	struct lease *e = lease_find(l, id);
 
-	(void)now;
 	if (e == NULL)
 		return;
 	if (e->place == LEASE_ENDING)
 		l->stats.expired++;
-	lessor_remove(l, e);
+	lessor_remove(l, e, now);
 }
 
-static void lessor_drop_unlisted(struct lessor *l, struct lease *e, void *arg)
+static void lessor_drop_unlisted(struct lessor *l, struct lease *e, void *now)
 {
-	(void)arg;
 	if (e->listed != l->list_no)
-		lessor_remove(l, e);
+		lessor_remove(l, e, *(mono_t *)now);
 }
 
 static void lessor_seen(struct lessor *l, mono_t now)
@@ -212,12 +210,12 @@ static void lessor_seen(struct lessor *l, mono_t now)
 		l->trusted = l->view.term == l->term && l->view.lessor == l->number;
 	lessor_look(l, now);
 	lessor_woken(l, now);
-	lessor_unknown(l, now);
+	lessor_held(l, now);
 }
 
 void lessor_listed(struct lessor *l, mono_t now)
 {
-	lease_each(l, lessor_drop_unlisted, NULL);
+	lease_each(l, lessor_drop_unlisted, &now);
 	l->synced = true;
 	lessor_seen(l, now);
 }
@@ -270,6 +268,7 @@ void lessor_stats(const struct lessor *l, struct lessor_stats *out)
 	out->synced = l->synced;
 	out->leases = l->n;
 	out->asks = l->n_asks;
+	out->held = l->held.n;
 	out->over = l->n_over;
 	out->ending = l->n_ending;
 	out->marking = l->n_marking;

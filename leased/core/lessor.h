@@ -29,7 +29,18 @@
  *     A picture of the store that is being made anew is not trusted before it is whole.
  *  4. Once the end of a lease has been proposed, no keepalive of it is answered until the store
  *     says what has become of it. What an earlier lessor had proposed is void behind our claim,
- *     and done before we see our claim; each taking of the lead has a number of its own. A lease granted anew under an old id has another `granted`.
+ *     and done before we see our claim; each taking of the lead has a number of its own. A lease
+ *     granted anew under an old id has another `granted`.
+ *  5. Nothing is answered before the store has come as far as the round's index: so who asks for a
+ *     lease is told of the one that there was when it asked, and of its TTL, not of one that has
+ *     been revoked or granted anew since our stored is away or behind.
+ *
+ * What waits for that is held. A keepalive counts from when its round was confirmed: its lease has
+ * its TTL from then on, and its end is not proposed while it is held. So the wait ends nothing
+ * early, however long it is. What has waited for LESSOR_HOLD_MS is refused: its gatewayd asks again
+ * if it still wants to know, and what is held has a bound in time as it has one in number
+ * (LIMIT_LEASE_ASKS). Passed over: to answer from what is known after a while, as etcd 3.7 does at
+ * once. It keeps clients content while a store is away, by telling them what may not be so.
  *
  * A lease is sent to doze when nothing was heard of it for half its TTL: whoever keeps a lease
  * alive at a third of it, as clients do, never has it written anywhere. So a change of the leader
@@ -55,6 +66,7 @@ enum {
 	LESSOR_RETRY_MS = 1000,          /* what the store has not shown by then is proposed again */
 	LESSOR_REFUSED_MS = 50,          /* nothing is proposed for so long after a refusal */
 	LESSOR_CONFIRM_MS = 500,         /* before an unanswered round is asked again */
+	LESSOR_HOLD_MS = 5000,           /* a question waits so long for the store, and is refused then */
 	LESSOR_IDLE_MAX_MS = 300000,     /* nothing heard for half the TTL, or so long: it dozes */
 	LESSOR_MARK_MIN_MS = 500,        /* a dozing lease is checkpointed again after a quarter of its */
 	LESSOR_MARK_MAX_MS = 60000       /* TTL, within these */
@@ -96,7 +108,7 @@ struct lessor_fx {
 		struct lessor_ask ask;                          /* FORWARD */
 		struct {
 			struct lessor_ask to;
-			int error;       /* ERR_NO_LEADER, ERR_LEADER_CHANGED, ERR_TOO_MANY_REQUESTS */
+			int error;       /* NO_LEADER, LEADER_CHANGED, TOO_MANY_REQUESTS, STORE_DOWN */
 			int64_t ttl_s;   /* as granted; 0: there is no such lease */
 			int64_t remaining_ms;
 		} answer;
@@ -126,7 +138,7 @@ struct lessor_stats {
 	enum lessor_state state;
 	uint64_t term, leader;
 	bool synced;
-	size_t leases, asks, over, ending, marking, waking;
+	size_t leases, asks, held, over, ending, marking, waking;
 	uint64_t expired, checkpoints, marks, wakes, renewed, rounds, resent, takeovers;
 };
 

@@ -2,9 +2,12 @@
 /*
  * Keepalives and questions. All that gather while a round is under way share the next one:
  *
- *   fresh --round begins--> asked --confirmed--> answered
- *                                           |--> waits at its lease (being ended or woken)
- *                                           '--> unknown: until the store has come as far as the round
+ *   fresh --round begins--> asked --confirmed--> held: until the store has come as far as the round
+ *                                                  |--> answered
+ *                                                  '--> waits at its lease (being ended or woken)
+ *
+ * What is held is answered in the order in which it came, or refused after LESSOR_HOLD_MS: then its
+ * gatewayd, if it still wants to know, asks again. A keepalive counts from when it was confirmed.
  */
 #include "base/check.h"
 #include "base/err.h"
@@ -103,6 +106,67 @@ void lessor_answer_lease(struct lessor *l, struct lease *e, mono_t now)
 	}
 }
 
+/* ---- held ---- */
+
+static bool ask_behind(const struct lessor *l, const struct lessor_wait *w)
+{
+	return !l->synced || l->view.applied < w->index;
+}
+
+/* Its lease gets its TTL now already, and does not end before the answer: its client was in time. */
+static void ask_hold(struct lessor *l, struct lessor_wait *w, mono_t now)
+{
+	struct lease *e = w->ask.kind == LESSOR_KEEPALIVE ? lease_find(l, w->ask.id) : NULL;
+
+	w->until = mono_add_ms(now, LESSOR_HOLD_MS);
+	w->granted = 0;
+	wait_push(&l->held, w);
+	if (e == NULL)
+		return;
+	w->granted = e->granted;
+	e->held++;
+	lessor_touch(l, e, now);
+}
+
+/* The lease that it asks for, as it is known now, is held by it no more. */
+static struct lease *ask_release(struct lessor *l, const struct lessor_wait *w)
+{
+	struct lease *e = lease_find(l, w->ask.id);
+
+	if (e != NULL && e->granted == w->granted && e->held > 0)
+		e->held--;
+	return e;
+}
+
+static void ask_refuse_held(struct lessor *l, mono_t now)
+{
+	struct lessor_wait *w;
+
+	while ((w = l->held.first) != NULL && !mono_before(now, w->until)) {
+		struct lease *e = ask_release(l, wait_pop(&l->held));
+
+		if (e != NULL && w->ask.kind == LESSOR_KEEPALIVE)
+			lessor_touch(l, e, now);         /* until it is asked again */
+		ask_answer(l, &w->ask, ERR_STORE_DOWN, 0, 0);
+		ask_end(l, w);
+	}
+}
+
+/*
+ * stored tells when it has come to the furthest index that it was asked for. So the next one is
+ * asked for when the last one has come: else rounds that go on in front of a store that is behind
+ * would put off every answer.
+ */
+static void ask_wait_for_store(struct lessor *l)
+{
+	const struct lessor_wait *w = l->held.first;
+
+	if (w == NULL || !l->linked || w->index <= l->view.applied || l->waited_index > l->view.applied)
+		return;
+	l->waited_index = w->index;
+	lessor_emit(l, LESSOR_FX_WAIT)->index = w->index;
+}
+
 /* ---- decided ---- */
 
 static void ask_wait_at(struct lease *e, struct lessor_wait *w)
@@ -126,46 +190,35 @@ static void ask_keepalive(struct lessor *l, struct lease *e, struct lessor_wait 
 	ask_end(l, w);
 }
 
-/* Of a lease that is being ended nothing is left. */
-static void ask_decide(struct lessor *l, struct lessor_wait *w, mono_t now)
+/* The store has come as far as its round. Of a lease that is being ended nothing is left. */
+static void ask_decide(struct lessor *l, struct lease *e, struct lessor_wait *w, mono_t now)
 {
-	struct lease *e = lease_find(l, w->ask.id);
-
 	if (e != NULL && w->ask.kind == LESSOR_KEEPALIVE) {
 		ask_keepalive(l, e, w, now);
-	} else if (e != NULL) {
-		ask_answer_lease(l, e, &w->ask, now);
-		ask_end(l, w);
-	} else if (l->synced && l->view.applied >= w->index) {
-		ask_answer(l, &w->ask, ERR_OK, 0, 0);
-		ask_end(l, w);
-	} else {
-		wait_push(&l->unknown, w);
-	}
-}
-
-/* It may be one that was granted a moment ago. */
-static void ask_wait_for_store(struct lessor *l)
-{
-	uint64_t want = 0;
-
-	for (const struct lessor_wait *w = l->unknown.first; w != NULL; w = w->next)
-		want = w->index > want ? w->index : want;
-	if (want == 0 || want <= l->waited_index || !l->linked)
 		return;
-	l->waited_index = want;
-	lessor_emit(l, LESSOR_FX_WAIT)->index = want;
+	}
+	if (e != NULL)
+		ask_answer_lease(l, e, &w->ask, now);
+	else
+		ask_answer(l, &w->ask, ERR_OK, 0, 0);
+	ask_end(l, w);
 }
 
-void lessor_unknown(struct lessor *l, mono_t now)
+void lessor_held(struct lessor *l, mono_t now)
 {
-	struct wait_queue q = l->unknown;
 	struct lessor_wait *w;
 
-	l->unknown = (struct wait_queue){NULL, NULL, 0};
-	while ((w = wait_pop(&q)) != NULL)
-		ask_decide(l, w, now);
+	while ((w = l->held.first) != NULL && !ask_behind(l, w))
+		ask_decide(l, ask_release(l, wait_pop(&l->held)), w, now);
 	ask_wait_for_store(l);
+}
+
+/* Its lease has gone, or is another one now. */
+void lessor_wait_over(struct lessor *l, struct lessor_wait *w, mono_t now)
+{
+	w->until = mono_add_ms(now, LESSOR_HOLD_MS);
+	w->granted = 0;
+	wait_push(&l->held, w);
 }
 
 /* ---- in and out ---- */
@@ -205,7 +258,10 @@ void lessor_confirmed(struct lessor *l, uint64_t ctx, int error, uint64_t term, 
 	}
 	while ((w = wait_pop(&l->asked)) != NULL) {
 		w->index = index;
-		ask_decide(l, w, now);
+		if (ask_behind(l, w))
+			ask_hold(l, w, now);
+		else
+			ask_decide(l, lease_find(l, w->ask.id), w, now);
 	}
 	ask_wait_for_store(l);
 }
@@ -224,6 +280,7 @@ void lessor_ask_tick(struct lessor *l, mono_t now)
 
 	if (l->state != LESSOR_LEADING)
 		return;
+	ask_refuse_held(l, now);
 	if (l->asked.n > 0 && mono_before(now, l->again_at))
 		return;
 	while ((w = wait_pop(&l->fresh)) != NULL)
@@ -234,9 +291,11 @@ void lessor_ask_tick(struct lessor *l, mono_t now)
 
 mono_t lessor_ask_due(const struct lessor *l)
 {
+	mono_t due = l->held.n > 0 ? l->held.first->until : MONO_NEVER;
+
 	if (l->state != LESSOR_LEADING)
 		return MONO_NEVER;
 	if (l->asked.n > 0)
-		return l->again_at;
-	return l->fresh.n > 0 ? (mono_t){0} : MONO_NEVER;
+		return mono_min(due, l->again_at);
+	return l->fresh.n > 0 ? (mono_t){0} : due;
 }

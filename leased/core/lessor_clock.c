@@ -38,16 +38,27 @@ void lessor_start_clock(struct lessor *l, struct lease *e, bool whole, mono_t no
 	lease_move(l, e, LEASE_TIMED);
 }
 
-void lessor_renew(struct lessor *l, struct lease *e, mono_t now)
+static void clock_renew(struct lessor *l, struct lease *e, mono_t now)
 {
-	CHECK(lessor_awake(l, e) && e->place != LEASE_ENDING);
-	l->stats.renewed++;
 	if (e->place != LEASE_TIMED) {
 		lessor_start_clock(l, e, true, now);
 		return;
 	}
 	e->deadline = mono_add_ms(now, ttl_ms(e));
 	e->next_mark = clock_idle(e, now);
+}
+
+void lessor_touch(struct lessor *l, struct lease *e, mono_t now)
+{
+	if (e->place == LEASE_TIMED || e->place == LEASE_OVER || e->place == LEASE_MARKING)
+		clock_renew(l, e, now);
+}
+
+void lessor_renew(struct lessor *l, struct lease *e, mono_t now)
+{
+	CHECK(lessor_awake(l, e) && e->place != LEASE_ENDING);
+	l->stats.renewed++;
+	clock_renew(l, e, now);
 }
 
 /* Surely: no checkpoint that may still be on its way says otherwise. */
@@ -74,7 +85,10 @@ static void clock_collect(struct lessor *l, mono_t now)
 	struct lease *e;
 
 	for (int i = 0; i < CLOCK_COLLECT && (e = lease_pop_due(l, now)) != NULL; i++)
-		lease_move(l, e, mono_before(now, e->deadline) ? LEASE_MARKING : LEASE_OVER);
+		if (e->held > 0)
+			lessor_touch(l, e, now);
+		else
+			lease_move(l, e, mono_before(now, e->deadline) ? LEASE_MARKING : LEASE_OVER);
 }
 
 /* What the store has not shown yet may have been lost: again, since twice does no harm. */

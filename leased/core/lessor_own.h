@@ -22,6 +22,8 @@ struct lessor_wait {
 	struct lessor_wait *next;
 	struct lessor_ask ask;
 	uint64_t index;                  /* of the round that confirmed it */
+	uint64_t granted;                /* while held: of the lease that does not end by it; 0: none */
+	mono_t until;                    /* it is held */
 };
 
 struct wait_queue {
@@ -40,6 +42,7 @@ struct lease {
 	uint32_t slot;                   /* in the heap, from 1 */
 	uint32_t listed;                 /* the last list it was in */
 	enum lease_place place;
+	uint32_t held;                   /* keepalives of it that are held */
 	struct wait_queue waits;
 };
 
@@ -67,7 +70,7 @@ struct lessor {
 
 	struct wait_queue fresh;         /* not in a round */
 	struct wait_queue asked;         /* in the round under way */
-	struct wait_queue unknown;       /* no such lease, as far as the store has come */
+	struct wait_queue held;          /* confirmed; the store has not come so far */
 	size_t n_asks;
 	uint64_t ctx;                    /* of the last round */
 	mono_t again_at;                 /* when the round under way is asked again */
@@ -96,6 +99,8 @@ mono_t lease_due(const struct lease *e);
 
 /* lessor_clock.c */
 void lessor_start_clock(struct lessor *l, struct lease *e, bool whole, mono_t now);
+/* Its TTL from now on, as far as our clock goes: nothing is said to anybody. */
+void lessor_touch(struct lessor *l, struct lease *e, mono_t now);
 void lessor_renew(struct lessor *l, struct lease *e, mono_t now);
 bool lessor_awake(const struct lessor *l, const struct lease *e);
 void lessor_woken(struct lessor *l, mono_t now);      /* the store has seen more checkpoints */
@@ -108,7 +113,8 @@ void wait_push(struct wait_queue *q, struct lessor_wait *w);
 struct lessor_wait *wait_pop(struct wait_queue *q);
 void lessor_answer_all(struct lessor *l, struct wait_queue *q, int error);
 void lessor_answer_lease(struct lessor *l, struct lease *e, mono_t now);   /* renewed, or there */
-void lessor_unknown(struct lessor *l, mono_t now);    /* the store has come further */
+void lessor_held(struct lessor *l, mono_t now);       /* the store has come further */
+void lessor_wait_over(struct lessor *l, struct lessor_wait *w, mono_t now);    /* the one at its lease */
 struct lessor_fx *lessor_propose(struct lessor *l, enum lessor_fx_type type);
 void lessor_ask_tick(struct lessor *l, mono_t now);
 mono_t lessor_ask_due(const struct lessor *l);

@@ -354,8 +354,10 @@ static void node_confirm(struct world *w, struct world_node *n)
 
 	if (n->confirm.ctx == 0 || n->confirm.due_ns > w->now_ns)
 		return;
-	if (w->bug == WORLD_NO_ROUND)
+	if (w->bug == WORLD_NO_ROUND) {          /* and so of no later index than this node's */
 		ok = true;
+		n->confirm.index = apply_state(n->apply)->applied;
+	}
 	if (ok || !chance(w, 300))
 		lessor_confirmed(n->lessor, n->confirm.ctx, ok ? ERR_OK : ERR_NO_LEADER, n->confirm.term,
 				 n->confirm.index, node_now(w, n));

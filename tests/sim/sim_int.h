@@ -410,6 +410,7 @@ int64_t sim_fastest(const struct sim *s);
 void sim_rates_changed(struct sim *s);
 void sim_life_note(struct sim *s, uint64_t index, const struct command *c);
 void sim_life_relied(struct sim *s, const struct sim_client *c);
+void sim_life_affirmed(struct sim *s, const struct sim_client *c);
 void sim_life_denied(struct sim *s, const struct sim_client *c);
 void sim_life_check(struct sim_node *n, struct mvcc_view *v);
 void sim_lives_free(struct sim *s);

@@ -14,21 +14,18 @@ static int64_t ttl_ms(const struct sim_holder *h)
 	return h->ttl_s * 1000;
 }
 
-/*
- * Under a new id, or under its last one, whether that lease has ended or not; then with the same TTL,
- * since a lessor whose stored is down answers for a while as if the old one were still there.
- */
+/* Under a new id, or under its last one, whether that lease has ended or not. */
 static void begin_grant(struct sim_client *c, struct sim_node *n)
 {
 	struct sim *s = n->s;
 	struct sim_holder *h = &c->h;
 	struct lease_grant g;
 
-	if (h->counter == 0 || sim_chance(s, SIM_CH_LEASE, 600)) {
+	h->doubts = h->counter > 0 && sim_chance(s, SIM_CH_LEASE, 400);
+	if (!h->doubts)
 		h->counter++;
-		h->ttl_s = 1 + (int64_t)sim_rand(s, SIM_CH_LEASE, LEASE_TTL_MAX_S);
-	}
 	h->id = (int64_t)c->id * 1000 + (int64_t)h->counter;
+	h->ttl_s = 1 + (int64_t)sim_rand(s, SIM_CH_LEASE, LEASE_TTL_MAX_S);
 	h->granted = 0;
 	h->granting = true;
 	h->sent_ns = sim_fastest(s);
@@ -46,17 +43,20 @@ static void begin_attach(struct sim_client *c, struct sim_node *n)
 	sim_client_propose(c, n, &(struct command){.put = &p});
 }
 
+/* Half of them go on as if it had not been, as somebody else might who does not know of it. */
 static void begin_revoke(struct sim_client *c, struct sim_node *n)
 {
 	struct lease_revoke r = {c->h.id};
 
-	c->h.id = 0;                     /* whatever comes of it */
+	c->h.doubts = sim_chance(n->s, SIM_CH_LEASE, 500);
+	if (!c->h.doubts)
+		c->h.id = 0;
 	sim_client_propose(c, n, &(struct command){.lease_revoke = &r});
 }
 
 static void begin_ask(struct sim_client *c, struct sim_node *n, enum leased_ask_kind kind)
 {
-	c->write = false;
+	c->write = c->h.doubts = false;
 	c->h.asking = true;
 	c->h.sent_ns = sim_fastest(n->s);
 	CHECK(lease_clnt_ask(&n->gateway.lease, &c->h.ask, kind, c->h.id) == ERR_OK);
@@ -72,6 +72,8 @@ void sim_holder_begin(struct sim_client *c, struct sim_node *n)
 		c->h.id = 0;             /* it has died, and somebody else begins in its place */
 	if (c->h.id == 0)
 		begin_grant(c, n);
+	else if (c->h.doubts)
+		begin_ask(c, n, dice < 430 ? LEASED_TTL : LEASED_KEEPALIVE);
 	else if (dice < 110)
 		begin_revoke(c, n);
 	else if (dice < 350)
@@ -86,6 +88,8 @@ mono_t sim_holder_next(struct sim_client *c, struct sim *s)
 	uint64_t dice = sim_rand(s, SIM_CH_LEASE, 1000);
 	int64_t ttl = c->h.id != 0 ? ttl_ms(&c->h) : 300;
 
+	if (c->h.id != 0 && c->h.doubts)
+		return sim_soon(s, SIM_CH_LEASE, 10, 5000);
 	if (s->calm || dice < 300)
 		return sim_soon(s, SIM_CH_LEASE, 1000, 60000);
 	if (dice < 750)
@@ -132,9 +136,9 @@ static void answered(struct sim_client *c)
 	} else if (a->ttl_s != h->ttl_s || a->remaining_ms < 0 || a->remaining_ms > ttl_ms(h)) {
 		sim_fail(s, "lease: client %u was granted %lld s and is told of %lld s, %lld ms left", c->id,
 			 (long long)h->ttl_s, (long long)a->ttl_s, (long long)a->remaining_ms);
-	} else if (a->kind == LEASED_KEEPALIVE) {
-		s->out->kept++;
-		sim_life_relied(s, c);
+	} else {
+		s->out->kept += a->kind == LEASED_KEEPALIVE;
+		sim_life_affirmed(s, c);
 	}
 	sim_client_finish(c, true);
 }

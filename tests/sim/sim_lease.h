@@ -28,6 +28,7 @@ struct sim_holder {
 	uint64_t counter;
 	struct lease_ask ask;
 	bool asking, granting;
+	bool doubts;                     /* its id was just revoked, or granted anew: it asks what has become of it */
 	int64_t sent_ns;                 /* sim_fastest when its question was asked */
 };
 enum { SIM_HOLDERS = 3 };

@@ -2,7 +2,8 @@
 /*
  * What holders of leases are promised. No lessor ends a lease before the time that its holder may
  * rely on: one TTL from when it sent the grant, or the last keepalive, that was answered, whichever
- * of the end and the answer comes first. Times are taken on a clock that always runs as fast as
+ * of the end and the answer comes first. And nobody is told that a lease is there whose end somebody
+ * had learnt before it was asked. Times are taken on a clock that always runs as fast as
  * the fastest of the cluster's: a lessor's own may run so fast, and no promise is made against it.
  *
  * That an old lessor ends nothing is the model's word: what each store has done to its leases is
@@ -97,6 +98,20 @@ void sim_life_relied(struct sim *s, const struct sim_client *c)
 	if (l->relied_ns < until)
 		l->relied_ns = until;
 	check_early(s, l);
+}
+
+/* It is told that its lease is there, and is kept alive if that is what it had asked for. */
+void sim_life_affirmed(struct sim *s, const struct sim_client *c)
+{
+	const struct sim_life *l;
+
+	(void)sim_check_advance(s, s->committed_last);
+	l = life_find(s, c->h.id, c->h.granted);
+	if (l != NULL && l->ended != 0 && l->ended <= c->floor)
+		sim_fail(s, "lease: client %u is told that %lld is there: it had ended at %llu, which somebody knew at %llu",
+			 c->id, (ll)c->h.id, (ull)l->ended, (ull)c->floor);
+	else if (c->h.ask.kind == LEASED_KEEPALIVE)
+		sim_life_relied(s, c);
 }
 
 /* It is told that its lease is no more. */

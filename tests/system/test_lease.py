@@ -147,6 +147,29 @@ def an_end_that_is_under_way_survives_the_death_of_everything():
         until(lambda: r.call("lease_time_to_live", lease)[T_TTL] == -1, "and the lease")
 
 
+def what_was_revoked_while_the_leader_s_stored_was_away_is_not_kept_alive():
+    """Other nodes go on, and leased of the leader's node has not heard of what they have done."""
+    with Cluster() as c:
+        leader = c.wait_leader()
+        with c.rpc((leader + 1) % c.n, timeout_s=60) as r, c.rpc((leader + 2) % c.n, timeout_s=60) as asker:
+            for lease in (7, 8, 9):
+                r.call("lease_grant", lease, 60)
+                assert asker.call("lease_keepalive", lease)[K_TTL] == 60
+            pid = c.kill(leader, "stored", signal.SIGSTOP)
+            try:
+                r.call("lease_revoke", 7)
+                r.call("lease_revoke", 8)
+                r.call("lease_grant", 8, 30)
+                for lease in (7, 8, 9):
+                    asker.send("lease_keepalive", [lease])
+                until(lambda: c.admin_json(leader, "leased", "status")["asks_held"] >= 3 or
+                      c.admin_json(leader, "leased", "status")["state"] != "LEADING", "they are held")
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            told = dict((k[1], k[K_TTL]) for k in (asker.receive()[3] for _ in range(3)))
+            assert told == {7: 0, 8: 30, 9: 60}, told
+
+
 def thousands_of_leases_survive_kills():
     many = scaled(10000, 1000)
     with Cluster() as c, c.rpc(0, timeout_s=60) as r:
@@ -226,4 +249,5 @@ def bad_input_is_told_so():
 tap([a_lease_is_granted_used_and_revoked_by_the_command, keys_go_when_their_keeper_is_killed,
      so_they_do_when_leased_of_the_leader_is_killed, so_they_do_when_the_leader_s_node_is_killed,
      an_end_that_is_under_way_survives_the_death_of_everything, thousands_of_leases_survive_kills,
+     what_was_revoked_while_the_leader_s_stored_was_away_is_not_kept_alive,
      a_leader_that_was_stopped_ends_nothing, bad_input_is_told_so])

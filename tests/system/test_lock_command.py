@@ -252,6 +252,48 @@ def job_control_works_through_it():
         os.close(master)
 
 
+def what_stood_still_with_it_for_too_long_does_not_move_again():
+    """Ctrl-Z stops both, somebody else gets the lock, and `fg` finds that it is too late."""
+    master, slave = pty.openpty()
+
+    def child():
+        die_with_parent()
+        import fcntl, termios
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    p = subprocess.Popen(["bash", "--norc", "--noprofile", "-i"], stdin=slave, stdout=slave, stderr=slave,
+                         start_new_session=True, preexec_fn=child,
+                         env={**os.environ, "QUORATE_ENDPOINTS": node.endpoints(), "PS1": "ready> ", "TERM": "dumb"})
+    os.close(slave)
+    said = b""
+
+    def wait_for(what):
+        nonlocal said
+        while what not in said:
+            said += os.read(master, 1000)
+        before, said = said[:said.index(what)], said[said.index(what) + len(what):]
+        return before
+    try:
+        wait_for(b"ready> ")
+        script = "trap 'echo mo''ved' CONT; trap 'echo mo''ved' TERM; echo be''gun; while :; do read -t 0.01 x; done"
+        os.write(master, QUORATE.encode() + b" lock --ttl 1 still bash -c \"" + script.encode() + b"\"\n")
+        wait_for(b"begun")
+        os.write(master, b"\x1a")
+        wait_for(b"Stopped")
+        wait_for(b"ready> ")
+        with lock("still", "true") as other:
+            assert other.wait() == 0
+        os.write(master, b"fg; echo co''de $?\n")
+        before = wait_for(b"code 1")
+        assert b"moved" not in before and b"lock" in before, before
+        os.write(master, b"exit\n")
+        p.wait(PATIENCE_S)
+    finally:
+        p.kill()
+        p.wait()
+        os.close(master)
+
+
 def an_election_is_taken_part_in_and_listened_to():
     with command("elect", "-l", "el", endpoints=node.endpoints()) as listener, \
             command("elect", "el", "alpha", endpoints=node.endpoints()) as alpha:
@@ -326,5 +368,6 @@ if __name__ == "__main__":
          its_program_is_ended_and_what_that_started,
          without_the_cluster_its_program_ends_before_another_can_have_the_lock,
          who_was_stopped_for_too_long_does_not_go_on, a_terminal_is_the_program_s, job_control_works_through_it,
+         what_stood_still_with_it_for_too_long_does_not_move_again,
          an_election_is_taken_part_in_and_listened_to, etcdctl_shares_locks_and_elections, bad_words_are_refused],
         always=(the_node_starts, the_node_stops))

@@ -331,24 +331,200 @@ TEST(a_store_that_is_listed_anew_is_not_trusted_before_it_is_whole)
 	row(1, 60, 0);
 	lead(4);
 	lessor_store_down(lessor);
-	keepalive(1);
-	lessor_confirmed(lessor, ctx, ERR_OK, 4, 2, now);
-	effects(false);
-	EQ_INT(answers, 1);                               /* nothing can have changed but by us */
 	lessor_store_up(lessor);
 	progress(2, 4, number);
 	keepalive(1);
 	lessor_confirmed(lessor, ctx, ERR_OK, 4, 2, now);
 	tick(LESSOR_TICK_MS);
-	EQ_INT(answers, 1);
-	row(1, 60, 0);
+	EQ_INT(answers, 0);
+	row(1, 60, 20000);                                /* it dozes, and did not before */
 	lessor_listed(lessor, now);
 	effects(false);
-	tick(LESSOR_TICK_MS);                             /* it has to be woken now that it is in doubt */
+	EQ_INT(answers, 0);
+	tick(LESSOR_TICK_MS);
 	EQ_INT(checkpoints, 1);
 	row(1, 60, 0);
 	progress(3, 4, number);
+	EQ_INT(answers, 1);
+	EQ_INT(last.answer.ttl_s, 60);
+	lessor_free(&lessor);
+}
+
+/* ---- the store is behind, or away ---- */
+
+static void confirm(uint64_t index)
+{
+	lessor_confirmed(lessor, ctx, ERR_OK, 4, index, now);
+	effects(false);
+}
+
+static size_t held(void)
+{
+	struct lessor_stats st;
+
+	lessor_stats(lessor, &st);
+	return st.held;
+}
+
+TEST(what_was_ended_before_it_was_asked_for_is_not_kept_alive)
+{
+	begin();
+	row(1, 60, 0);
+	row(2, 60, 0);
+	lead(4);
+	keepalive(1);
+	confirm(8);                                       /* revoked at 8, which the store has not shown */
+	EQ_INT(answers, 0);
+	EQ_INT(held(), 1);
+	EQ_INT(waited, 8);
+	progress(7, 4, number);
+	EQ_INT(answers, 0);
+	lessor_gone(lessor, 1, now);
+	progress(8, 4, number);
+	EQ_INT(answers, 1);
+	EQ_INT(last.answer.ttl_s, 0);
+	keepalive(2);                                     /* nothing has been written since */
+	confirm(8);
 	EQ_INT(answers, 2);
+	EQ_INT(last.answer.ttl_s, 60);
+	EQ_INT(waits, 1);
+	lessor_free(&lessor);
+}
+
+TEST(what_was_granted_anew_before_it_was_asked_for_is_answered_with_its_new_ttl)
+{
+	struct lessor_row again = {1, 5, 0, 9};
+	struct lessor_ask left = {0, 9, 77, LESSOR_TTL, 1};
+
+	begin();
+	row(1, 60, 0);
+	lead(4);
+	lessor_store_down(lessor);
+	lessor_ask(lessor, &left, now);
+	keepalive(1);
+	confirm(9);
+	EQ_INT(answers, 0);
+	EQ_INT(waits, 0);                                 /* nobody is there to be asked */
+	lessor_store_up(lessor);
+	progress(2, 4, number);                           /* as far as it had come before */
+	row(1, 60, 0);
+	lessor_listed(lessor, now);
+	effects(false);
+	EQ_INT(waits, 1);
+	EQ_INT(waited, 9);
+	EQ_INT(answers, 0);
+	lessor_row(lessor, &again, now);
+	progress(9, 4, number);
+	EQ_INT(answers, 2);
+	EQ_INT(last.answer.ttl_s, 5);
+	EQ_INT(last.answer.remaining_ms, 5000);
+	lessor_free(&lessor);
+}
+
+/* Its client has asked in time, however long the answer takes. */
+TEST(a_lease_that_is_asked_for_does_not_end_while_the_answer_is_held)
+{
+	begin();
+	row(1, 1, 0);
+	row(2, 1, 0);
+	lead(4);
+	tick(400);
+	keepalive(1);
+	confirm(8);
+	tick(600);
+	EQ_INT(expires, 1);                               /* the other */
+	lessor_gone(lessor, 2, now);
+	for (int i = 0; i < 40; i++)
+		tick(100);
+	EQ_INT(expires, 1);
+	EQ_INT(answers, 0);
+	progress(8, 4, number);
+	EQ_INT(answers, 1);
+	EQ_INT(last.answer.ttl_s, 1);
+	tick(999);
+	EQ_INT(expires, 1);
+	for (int i = 0; i < 100 && expires == 1; i++)
+		tick(LESSOR_TICK_MS);
+	EQ_INT(expires, 2);
+	lessor_free(&lessor);
+}
+
+/* Nor at the moment when stored is back, before it has come as far as the question. */
+TEST(a_lease_that_was_asked_for_while_stored_was_away_does_not_end_as_it_comes_back)
+{
+	begin();
+	row(1, 2, 0);
+	lead(4);
+	tick(500);
+	lessor_store_down(lessor);
+	keepalive(1);
+	confirm(8);
+	tick(4000);
+	lessor_store_up(lessor);
+	progress(2, 4, number);
+	row(1, 2, 0);
+	lessor_listed(lessor, now);
+	tick(LESSOR_TICK_MS);
+	tick(LESSOR_TICK_MS);
+	EQ_INT(expires, 0);
+	EQ_INT(answers, 0);
+	progress(8, 4, number);
+	EQ_INT(answers, 1);
+	EQ_INT(last.answer.remaining_ms, 2000);
+	lessor_free(&lessor);
+}
+
+/* One WAIT is on its way at a time: each would put off the answer to the one before. */
+TEST(a_store_that_is_always_behind_answers_all_the_same)
+{
+	begin();
+	row(1, 60, 0);
+	lead(4);
+	for (uint64_t i = 10; i < 20; i++) {
+		keepalive(1);
+		confirm(i);
+	}
+	EQ_INT(held(), 10);
+	EQ_INT(waits, 1);
+	EQ_INT(waited, 10);
+	progress(12, 4, number);
+	EQ_INT(answers, 3);
+	EQ_INT(waits, 2);
+	EQ_INT(waited, 13);
+	progress(19, 4, number);
+	EQ_INT(answers, 10);
+	EQ_INT(held(), 0);
+	lessor_free(&lessor);
+}
+
+TEST(a_question_is_held_for_so_long_and_refused_then)
+{
+	begin();
+	row(1, 1, 0);
+	lead(4);
+	lessor_store_down(lessor);
+	keepalive(1);
+	confirm(8);
+	OK(lessor_due(lessor).ns == mono_add_ms(now, LESSOR_HOLD_MS).ns);
+	tick(LESSOR_HOLD_MS - 1);
+	EQ_INT(answers, 0);
+	tick(1);
+	EQ_INT(answers, 1);
+	EQ_INT(last.answer.error, ERR_STORE_DOWN);
+	EQ_INT(held(), 0);
+	/* Asked again at once, as gatewayd does: so its lease has not ended meanwhile. */
+	keepalive(1);
+	confirm(8);
+	lessor_store_up(lessor);
+	progress(2, 4, number);
+	row(1, 1, 0);
+	lessor_listed(lessor, now);
+	tick(LESSOR_TICK_MS);
+	EQ_INT(expires, 0);
+	lessor_role(lessor, false, 5, 2, now);
+	effects(false);
+	EQ_INT(answers, 2);
+	EQ_INT(last.answer.error, ERR_LEADER_CHANGED);
 	lessor_free(&lessor);
 }
 
@@ -380,6 +556,12 @@ TESTS = {
 	T(a_round_that_failed_or_is_not_answered_is_asked_again),
 	T(so_many_questions_wait_and_no_more),
 	T(a_store_that_is_listed_anew_is_not_trusted_before_it_is_whole),
+	T(what_was_ended_before_it_was_asked_for_is_not_kept_alive),
+	T(what_was_granted_anew_before_it_was_asked_for_is_answered_with_its_new_ttl),
+	T(a_lease_that_is_asked_for_does_not_end_while_the_answer_is_held),
+	T(a_lease_that_was_asked_for_while_stored_was_away_does_not_end_as_it_comes_back),
+	T(a_store_that_is_always_behind_answers_all_the_same),
+	T(a_question_is_held_for_so_long_and_refused_then),
 	T(the_longest_ttl_overflows_nothing),
 };
 TAP_MAIN
