@@ -58,7 +58,7 @@ static bool step(struct quorate *q, const struct quorate_election *el, const cha
 	snprintf(key, sizeof key, "%s.work", name);
 	then = quorate_op_put(quorate_str(key), quorate_election_key(el), 0);
 	op = quorate_op_txn(&txn);
-	op.flags = QUORATE_IDEMPOTENT;
+	op.flags = QUORATE_IDEMPOTENT;           /* done late, by the same leader, it says the same again */
 	led = quorate_call(q, &op, TTL_S * 1000, &r, NULL) == QUORATE_OK && r->succeeded;
 	quorate_result_free(r);
 	return led;

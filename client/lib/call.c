@@ -243,17 +243,14 @@ void call_hand_out(struct core *core, struct list *ended)
 	}
 }
 
-/* ---- the public calls ---- */
-
-int quorate_call(struct quorate *q, const struct quorate_op *op, int64_t timeout_ms,
-		 struct quorate_result **r, struct quorate_error *e)
+int call_wait(struct quorate *q, const struct quorate_op *op, int64_t timeout_ms,
+	      struct quorate_result **r, bool *handed, struct quorate_error *e)
 {
 	struct core *core = q->core;
-	struct quorate_error own;
 	struct call *c;
 	int rc;
 
-	e = e != NULL ? e : &own;
+	*handed = false;
 	if (r != NULL)
 		*r = NULL;
 	c = call_make(q, op, timeout_ms, e);
@@ -268,6 +265,7 @@ int quorate_call(struct quorate *q, const struct quorate_op *op, int64_t timeout
 		(void)pthread_mutex_unlock(&core->lock);
 		rc = c->error.code;
 		*e = c->error;
+		*handed = c->handed;
 		if (r != NULL) {
 			*r = c->result;
 			c->result = NULL;
@@ -276,6 +274,17 @@ int quorate_call(struct quorate *q, const struct quorate_op *op, int64_t timeout
 	(void)pthread_cond_destroy(&c->done_cond);
 	call_free(c);
 	return rc;
+}
+
+/* ---- the public calls ---- */
+
+int quorate_call(struct quorate *q, const struct quorate_op *op, int64_t timeout_ms,
+		 struct quorate_result **r, struct quorate_error *e)
+{
+	struct quorate_error own;
+	bool handed;
+
+	return call_wait(q, op, timeout_ms, r, &handed, e != NULL ? e : &own);
 }
 
 int quorate_submit(struct quorate *q, struct quorate_queue *queue, const struct quorate_op *op,

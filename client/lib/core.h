@@ -139,6 +139,12 @@ void call_free(struct call *c);        /* of one that was never begun, or has en
 int call_begin(struct call *c, bool wait, uint64_t *id, struct quorate_error *e);
 /* With the lock held: all of a queue that is closed. */
 void call_cancel_queue(struct core *core, const struct quorate_queue *queue);
+/*
+ * quorate_call(), for the library itself. *handed: a try had no clear end, so that what the call has
+ * asked for may still be done, or done once more, at any time.
+ */
+int call_wait(struct quorate *q, const struct quorate_op *op, int64_t timeout_ms,
+	      struct quorate_result **r, bool *handed, struct quorate_error *e);
 /* The I/O thread's: all that is in the list has ended. */
 void call_hand_out(struct core *core, struct list *ended);
 
