@@ -232,7 +232,7 @@ enum quorate_flag {
 	QUORATE_KEYS_ONLY = 1 << 6,    /* GET: without the values */
 	QUORATE_COUNT_ONLY = 1 << 7,   /* GET: only the count */
 	QUORATE_PHYSICAL = 1 << 8,     /* COMPACT: answer when the space has been given back */
-	QUORATE_LEASE_KEYS = 1 << 9,   /* LEASE_TIME_TO_LIVE: with the keys attached */
+	QUORATE_LEASE_KEYS = 1 << 9,   /* LEASE_TIME_TO_LIVE: with the keys attached, those of the view */
 	/* A write that may be done twice, the second time at any later time (one with a compare that holds
 	 * only once): repeat it also when unsure. */
 	QUORATE_IDEMPOTENT = 1 << 10,
@@ -412,7 +412,7 @@ struct quorate_member {                /* never grows */
 struct quorate_result {
 	enum quorate_kind kind;        /* of the op that it answers */
 	bool succeeded;                /* TXN: the compares held */
-	bool more;                     /* GET, LEASE_...: the limit cut the answer */
+	bool more;                     /* GET, LEASE_...: the limit cut the answer; of keys, not only the view's */
 	struct quorate_header header;  /* inside a TXN only its revision is set */
 	int64_t count;                 /* GET: live keys of the range, DELETE: deleted ones */
 	const struct quorate_kv *kvs;  /* GET: the pairs; PREV_KV: those before; LEASE_KEYS: only keys */
@@ -688,8 +688,11 @@ struct quorate_observer;
 
 int quorate_observer_open(struct quorate *q, struct quorate_bytes name, struct quorate_observer **ob,
 			  struct quorate_error *e);
-/* QUORATE_OK and the leader's pair, valid until the next call; NULL: nobody leads. TIMEOUT: no news;
- * timeout_ms 0: only what has come. Other errors: the next call begins anew. */
+/*
+ * QUORATE_OK and the leader's pair, valid until the next call; NULL: nobody leads. TIMEOUT: no news;
+ * timeout_ms 0: only what has come, and what is still to be asked is asked meanwhile. Other errors: the next
+ * call begins anew.
+ */
 int quorate_observer_next(struct quorate_observer *ob, int64_t timeout_ms,
 			  const struct quorate_kv **leader, struct quorate_error *e);
 void quorate_observer_close(struct quorate_observer *ob);

@@ -73,7 +73,8 @@ static void call_take_slot(struct core *core, struct call *c)
 	core->slots[i].call = c;
 	c->id = ((uint64_t)core->slots[i].uses << CALL_SLOT_BITS) + i + 1;
 	core->n_calls++;
-	core->bytes += c->request.params.len;
+	c->bytes = c->request.params.len;
+	core->bytes += c->bytes;
 }
 
 static struct call *call_find(struct core *core, uint64_t id)
@@ -97,7 +98,7 @@ static void call_leave_slot(struct core *core, struct call *c)
 	core->slots[i].next_free = core->first_free;
 	core->first_free = i;
 	core->n_calls--;
-	core->bytes -= c->request.params.len;
+	core->bytes -= c->bytes;
 	if (core->room_wanted > 0)
 		(void)pthread_cond_broadcast(&core->room);
 }

@@ -75,6 +75,7 @@ struct call {
 	bool repeatable;               /* reads, and what may be done twice */
 	bool canceled;                 /* by its id; under the lock until it is taken */
 	struct request request;        /* encoded */
+	size_t bytes;                  /* of it, as they count against the limit */
 	char *endpoint;                /* the only one to ask; NULL: any */
 	mono_t deadline;
 	/* the I/O thread's */

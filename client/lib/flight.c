@@ -187,10 +187,30 @@ static int flight_result(struct shot *s, struct call *c, const struct client_rep
 	return ERR_OK;
 }
 
+/*
+ * A page of a lease's keys without one of this view, and there are others behind it. The caller could not
+ * ask for those, since he has seen no key to ask behind: it is done for him. False: that is not so.
+ */
+static bool flight_next_page(struct io *io, struct call *c, const struct native_time_to_live_result *page, int *rc)
+{
+	if (c->kind != QUORATE_LEASE_TIME_TO_LIVE || !page->more || page->keys.n == 0 || c->result->n_kvs > 0)
+		return false;
+	quorate_result_free(c->result);
+	c->result = NULL;
+	*rc = request_lease_on(&c->request, page->id, page->keys.v[page->keys.n - 1].key);
+	if (*rc != ERR_OK)
+		return false;
+	list_remove(&c->item.node);
+	list_push(&io->waiting, &c->item.node);
+	io_due(io, io->now);
+	return true;
+}
+
 static void flight_done(struct client_flight *f, const struct client_reply *reply)
 {
 	struct shot *s = f->arg;
 	struct call *c = s->call;
+	struct io *io = s->line->io;
 	int rc;
 
 	if (reply->err == ERR_OK)
@@ -204,7 +224,8 @@ static void flight_done(struct client_flight *f, const struct client_reply *repl
 			/* It was done; only the answer could not be kept. */
 			if (rc != ERR_OK)
 				c->handed = true;
-			flight_end(s->line->io, c, rc, err_again(rc), NULL, s->line->at.text);
+			if (rc != ERR_OK || !flight_next_page(io, c, reply->result, &rc))
+				flight_end(io, c, rc, err_again(rc), NULL, s->line->at.text);
 		}
 	}
 	result_drop(s->box);

@@ -146,10 +146,10 @@ class Forgetful:
     answer is lost, else the request is. With `late` it is kept, as in a gatewayd that is stopped, until arrive().
     """
 
-    def __init__(self, port, methods, nth, done=False, late=False):
+    def __init__(self, port, methods, nth, done=False, late=False, at=0):
         self.port, self.methods, self.nth, self.done, self.late = port, methods, nth, done, late
         self.lock, self.count, self.struck, self.kept = threading.Lock(), 0, False, None
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener = socket.create_server(("127.0.0.1", at))
         self.sockets = [self.listener]
         threading.Thread(target=self.accept, daemon=True).start()
 
