@@ -564,57 +564,6 @@ TEST(options_of_a_newer_transactional_memory_are_refused)
 	play_stop(&p);
 }
 
-/* Its place in the line is with a node that is silent, and may still be taken there. */
-TEST(a_lock_whose_place_may_yet_be_taken_is_not_said_to_be_given_up)
-{
-	struct play a = {.acts = {ACT_OK, ACT_SILENT}, .n = 2, .revision = 3, .ttl = 60, .kept_ttl = 60};
-	struct play b = {.acts = {ACT_SILENT}, .revision = 3, .kept_ttl = 60};
-	struct quorate_session *s;
-	struct quorate_lock *l;
-	struct quorate_error e;
-	struct quorate *q;
-
-	play_start(&a);
-	play_start(&b);
-	q = world_open(play_endpoint(&a), play_endpoint(&b), NULL);
-	EQ_INT(quorate_session_open(q, NULL, 0, &s, NULL), QUORATE_OK);
-	EQ_INT(quorate_lock_open(q, s, quorate_str("lock"), QUORATE_MUTEX, &l, NULL), QUORATE_OK);
-	EQ_INT(quorate_lock_acquire(l, 100, &e), QUORATE_ERR_TIMEOUT);
-	EQ_INT(e.again, QUORATE_AGAIN_UNSURE);       /* nor does the other node answer */
-	EQ_INT(quorate_lock_token(l), 0);
-	play_calm(&b);
-	EQ_INT(quorate_lock_acquire(l, 0, &e), QUORATE_OK);
-	quorate_lock_close(l);
-	quorate_session_leave(s);
-	quorate_close(q);
-	play_stop(&a);
-	play_stop(&b);
-}
-
-TEST(a_lock_whose_place_is_fenced_off_is_said_to_be_given_up)
-{
-	struct play a = {.acts = {ACT_OK, ACT_SILENT}, .n = 2, .revision = 3, .ttl = 60, .kept_ttl = 60};
-	struct play b = {.acts = {ACT_OK}, .revision = 3, .kept_ttl = 60};
-	struct quorate_session *s;
-	struct quorate_lock *l;
-	struct quorate_error e;
-	struct quorate *q;
-
-	play_start(&a);
-	play_start(&b);
-	q = world_open(play_endpoint(&a), play_endpoint(&b), NULL);
-	EQ_INT(quorate_session_open(q, NULL, 0, &s, NULL), QUORATE_OK);
-	EQ_INT(quorate_lock_open(q, s, quorate_str("lock"), QUORATE_MUTEX, &l, NULL), QUORATE_OK);
-	EQ_INT(quorate_lock_acquire(l, 100, &e), QUORATE_ERR_TIMEOUT);
-	EQ_INT(e.again, QUORATE_AGAIN_SAFE);
-	OK(fake_requests(b.server) >= 2);            /* the fence, and whether the place was taken before */
-	quorate_lock_close(l);
-	quorate_session_leave(s);
-	quorate_close(q);
-	play_stop(&a);
-	play_stop(&b);
-}
-
 TESTS = {
 	T(the_numbers_of_the_header_are_the_protocols),
 	T(puts_and_gets_say_what_was_answered),
@@ -634,7 +583,5 @@ TESTS = {
 	T(a_child_is_refused_by_recipes_too_and_can_close_them),
 	T(a_transactional_memory_without_time_left_does_not_take_the_clients),
 	T(options_of_a_newer_transactional_memory_are_refused),
-	T(a_lock_whose_place_may_yet_be_taken_is_not_said_to_be_given_up),
-	T(a_lock_whose_place_is_fenced_off_is_said_to_be_given_up),
 };
 TAP_MAIN
