@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "client/lib/core.h"
+#include "client/lib/result.h"
 
 enum { CALL_SLOT_BITS = 32 };
 #define CALL_OF(l) container_of(container_of((l), struct queue_item, node), struct call, item)
@@ -36,14 +37,21 @@ struct call *call_make(struct quorate *q, const struct quorate_op *op, int64_t t
 		(void)lib_error_of(e, ERR_NO_MEMORY);
 		return NULL;
 	}
-	memset(c, 0, offsetof(struct call, error));   /* the rest is large */
+	memset(c, 0, offsetof(struct call, at));
+	c->at[0] = 0;
 	list_init(&c->item.node);
 	list_init(&c->cancel_node);
-	lib_error_clear(&c->error);
 	c->view = q;
 	c->kind = op->kind;
 	c->deadline = core_deadline(q->core, timeout_ms);
 	if (call_encode(c, op, e) != ERR_OK) {
+		call_free(c);
+		return NULL;
+	}
+	c->box = result_make(c->kind, bytes_of(q->prefix.data, q->prefix.size), CALL_RESULT_BYTES,
+			     q->core->o.max_result_bytes);
+	if (c->box == NULL) {
+		(void)lib_error_of(e, ERR_NO_MEMORY);
 		call_free(c);
 		return NULL;
 	}
@@ -54,9 +62,34 @@ struct call *call_make(struct quorate *q, const struct quorate_op *op, int64_t t
 void call_free(struct call *c)
 {
 	quorate_result_free(c->result);
+	result_drop(c->box);
+	free(c->text);
 	request_free(&c->request);
 	free(c->endpoint);
 	free(c);
+}
+
+/* Without memory the text is that of the code. */
+void call_say(struct call *c, int code, enum err_again again, const char *text, const char *endpoint)
+{
+	size_t len = strnlen(endpoint, sizeof c->at - 1);
+	char *copy = code != ERR_OK && text != NULL ? strdup(text) : NULL;
+
+	free(c->text);
+	c->text = copy;
+	c->code = code;
+	c->again = again;
+	memcpy(c->at, endpoint, len);
+	c->at[len] = 0;
+}
+
+void call_error(const struct call *c, struct quorate_error *e)
+{
+	if (c->code != ERR_OK)
+		(void)lib_error(e, c->code, c->again, "%s", c->text != NULL ? c->text : err_text(c->code));
+	else
+		lib_error_clear(e);
+	lib_error_at(e, c->at);
 }
 
 /* ---- its place: with the lock held ---- */
@@ -179,12 +212,14 @@ static void call_run(struct queue_item *item)
 	struct call *c = container_of(item, struct call, item);
 	struct core *core = c->view->core;
 	struct quorate_result *r = c->result;
+	struct quorate_error e;
 
 	(void)pthread_mutex_lock(&core->lock);
 	call_leave(core, c);           /* so that the callback finds room for another */
 	(void)pthread_mutex_unlock(&core->lock);
 	c->result = NULL;
-	c->tell(c->arg, r, &c->error);
+	call_error(c, &e);
+	c->tell(c->arg, r, &e);
 	call_free(c);
 }
 
@@ -264,8 +299,8 @@ int call_wait(struct quorate *q, const struct quorate_op *op, int64_t timeout_ms
 		while (!c->done)
 			(void)pthread_cond_wait(&c->done_cond, &core->lock);
 		(void)pthread_mutex_unlock(&core->lock);
-		rc = c->error.code;
-		*e = c->error;
+		rc = c->code;
+		call_error(c, e);
 		*handed = c->handed;
 		if (r != NULL) {
 			*r = c->result;

@@ -18,11 +18,13 @@
 #include "base/list.h"
 #include "base/mono.h"
 #include "client/conn.h"
+#include "client/endpoints.h"
 #include "client/lib/request.h"
 #include "client/lib/queue.h"
 #include "client/quorate.h"
 
 struct io;
+struct result_box;
 
 struct core_options {
 	char *endpoints;
@@ -30,6 +32,9 @@ struct core_options {
 	unsigned dial_timeout_ms, max_calls, flags;
 	size_t max_bytes, max_result_bytes;
 };
+
+/* Room for a result that is made with each call: for a pair or two. With its head it is below 1 KiB. */
+enum { CALL_RESULT_BYTES = 400 };
 
 struct call_slot {
 	struct call *call;             /* NULL: free */
@@ -83,16 +88,23 @@ struct call {
 	mono_t not_before, sent;
 	unsigned tries;
 	bool handed;                   /* it may have reached a server: a try had no clear end */
-	/* the outcome */
+	/* the outcome; `box` is room for it, made by the thread that will free it */
 	struct quorate_result *result;
+	struct result_box *box;
+	int code;                      /* of the last try, until it has ended */
+	enum err_again again;
+	char *text;                    /* what was said about it; NULL: what the code says */
 	bool done;                     /* under the lock */
 	/* who is told: a thread that waits, or a callback, or the library itself: in the I/O thread, no lock held */
 	struct quorate_queue *queue;
 	void (*tell)(void *arg, struct quorate_result *r, const struct quorate_error *e);
 	void *arg;
 	void (*ended)(struct call *c);
-	/* not zeroed when it is made: */
-	struct quorate_error error;
+	/*
+	 * Not zeroed when it is made. All in all it is below what malloc() keeps for a thread without a lock
+	 * (1 KiB), which a struct quorate_error in it would not be.
+	 */
+	char at[CLIENT_ENDPOINT_TEXT]; /* who said so */
 	pthread_cond_t done_cond;      /* of the thread that waits */
 };
 
@@ -133,6 +145,9 @@ bool core_forked(const struct core *c);
 struct call *call_make(struct quorate *q, const struct quorate_op *op, int64_t timeout_ms,
 		       struct quorate_error *e);
 void call_free(struct call *c);        /* of one that was never begun, or has ended */
+/* What it has ended with, or its last try. text NULL: that of the code. */
+void call_say(struct call *c, int code, enum err_again again, const char *text, const char *endpoint);
+void call_error(const struct call *c, struct quorate_error *e);
 /*
  * Hands it to the I/O thread. With `wait` it waits for room until the call's deadline; without, there
  * may be FULL. The library's own calls (`ended`) take no room. *id: or NULL.

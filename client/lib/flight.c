@@ -24,6 +24,18 @@ static void shot_fails(struct shot *s, int err)
 	s->err = err;
 }
 
+/* The room that was made for the result, if it is enough and has not been used; else other room. NULL: no memory. */
+static struct result_box *shot_box(struct call *c, size_t more)
+{
+	struct result_box *b = c->box;
+
+	if (b == NULL || more > CALL_RESULT_BYTES)
+		return result_make(c->kind, bytes_of(c->view->prefix.data, c->view->prefix.size), more,
+				   c->view->core->o.max_result_bytes);
+	c->box = NULL;
+	return b;
+}
+
 static int shot_begin(void *arg, const struct kv_range_result *head)
 {
 	struct shot *s = arg;
@@ -33,8 +45,7 @@ static int shot_begin(void *arg, const struct kv_range_result *head)
 
 	if (c == NULL)
 		return ERR_OK;
-	s->box = result_make(QUORATE_GET, bytes_of(c->view->prefix.data, c->view->prefix.size),
-			     pairs * 2 * sizeof(struct quorate_kv), c->view->core->o.max_result_bytes);
+	s->box = shot_box(c, pairs > 1 ? pairs * 2 * sizeof(struct quorate_kv) : 0);
 	rc = s->box == NULL ? ERR_NO_MEMORY : result_fill(s->box, head);
 	if (rc != ERR_OK)
 		shot_fails(s, rc);
@@ -64,11 +75,7 @@ void flight_end(struct io *io, struct call *c, int code, enum err_again again, c
 		again = ERR_AGAIN_UNSURE;
 	if (c->request.read && again == ERR_AGAIN_UNSURE)
 		again = ERR_AGAIN_SAFE;
-	if (code != ERR_OK)
-		(void)lib_error(&c->error, code, again, "%s", text != NULL ? text : err_text(code));
-	else
-		lib_error_clear(&c->error);
-	lib_error_at(&c->error, endpoint);
+	call_say(c, code, again, text, endpoint);
 	list_remove(&c->item.node);
 	list_push(&io->ended, &c->item.node);
 }
@@ -91,8 +98,7 @@ void flight_move(struct io *io, struct call *c)
 {
 	struct line *l = c->shot->line;
 
-	(void)lib_error(&c->error, ERR_TIMEOUT, ERR_AGAIN_UNSURE, "no answer in time");
-	lib_error_at(&c->error, l->at.text);
+	call_say(c, ERR_TIMEOUT, ERR_AGAIN_UNSURE, "no answer in time", l->at.text);
 	flight_forget(c);
 	if (l == io->main)
 		line_leave(l, true);
@@ -106,10 +112,10 @@ void flight_cancel(struct io *io, struct call *c)
 
 void flight_expire(struct io *io, struct call *c)
 {
-	struct quorate_error last = c->error;
-	bool flying = c->shot != NULL;
+	struct quorate_error last;
 
-	if (flying) {
+	call_error(c, &last);
+	if (c->shot != NULL) {
 		struct line *l = c->shot->line;
 		char at[CLIENT_ENDPOINT_TEXT];
 
@@ -159,8 +165,7 @@ static void flight_failed(struct shot *s, struct call *c, const struct client_re
 		flight_end(io, c, reply->err, reply->again, text[0] != 0 ? text : NULL, l->at.text);
 		return;
 	}
-	(void)lib_error(&c->error, reply->err, reply->again, "%s", text[0] != 0 ? text : err_text(reply->err));
-	lib_error_at(&c->error, l->at.text);
+	call_say(c, reply->err, reply->again, text[0] != 0 ? text : NULL, l->at.text);
 	if (broke) {                   /* the endpoint rests, which is pause enough */
 		list_remove(&c->item.node);
 		list_push(&io->waiting, &c->item.node);
@@ -176,8 +181,7 @@ static int flight_result(struct shot *s, struct call *c, const struct client_rep
 	if (rc != ERR_OK)
 		return rc;
 	if (s->box == NULL) {
-		s->box = result_make(c->kind, bytes_of(c->view->prefix.data, c->view->prefix.size),
-				     reply->raw.len, c->view->core->o.max_result_bytes);
+		s->box = shot_box(c, reply->raw.len);
 		rc = s->box == NULL ? ERR_NO_MEMORY : result_fill(s->box, reply->result);
 	}
 	if (rc != ERR_OK)
@@ -243,15 +247,14 @@ mono_t flight_patience(const struct io *io, const struct call *c)
 
 bool flight_send(struct line *l, struct call *c)
 {
-	struct shot *s = calloc(1, sizeof *s);
+	struct shot *s = malloc(sizeof *s);
 	int rc;
 
 	if (s == NULL) {
 		flight_end(l->io, c, ERR_NO_MEMORY, ERR_AGAIN_SAFE, NULL, "");
 		return true;
 	}
-	s->call = c;
-	s->line = l;
+	*s = (struct shot){.call = c, .line = l};
 	s->sink = (struct client_sink){shot_begin, shot_pair, s};
 	s->flight = (struct client_flight){.method = c->request.method, .done = flight_done, .arg = s,
 					   .sink = c->kind == QUORATE_GET ? &s->sink : NULL};
