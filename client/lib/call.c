@@ -206,17 +206,20 @@ static void call_leave(struct core *core, struct call *c)
 		queue_drop(c->queue);
 }
 
-/* From a queue. */
+/* Out of a queue, which is before its callback: so that finds room for another. With the lock held. */
+static void call_taken(struct queue_item *item)
+{
+	struct call *c = container_of(item, struct call, item);
+
+	call_leave(c->view->core, c);
+}
+
 static void call_run(struct queue_item *item)
 {
 	struct call *c = container_of(item, struct call, item);
-	struct core *core = c->view->core;
 	struct quorate_result *r = c->result;
 	struct quorate_error e;
 
-	(void)pthread_mutex_lock(&core->lock);
-	call_leave(core, c);           /* so that the callback finds room for another */
-	(void)pthread_mutex_unlock(&core->lock);
 	c->result = NULL;
 	call_error(c, &e);
 	c->tell(c->arg, r, &e);
@@ -226,13 +229,7 @@ static void call_run(struct queue_item *item)
 /* From a queue that is closed. */
 static void call_drop(struct queue_item *item)
 {
-	struct call *c = container_of(item, struct call, item);
-	struct core *core = c->view->core;
-
-	(void)pthread_mutex_lock(&core->lock);
-	call_leave(core, c);
-	(void)pthread_mutex_unlock(&core->lock);
-	call_free(c);
+	call_free(container_of(item, struct call, item));
 }
 
 void call_cancel_queue(struct core *core, const struct quorate_queue *queue)
@@ -337,6 +334,7 @@ int quorate_submit(struct quorate *q, struct quorate_queue *queue, const struct 
 	if (c == NULL)
 		return e->code;
 	c->queue = queue;
+	c->item.taken = call_taken;
 	c->item.run = call_run;
 	c->item.drop = call_drop;
 	c->tell = done;

@@ -238,10 +238,11 @@ static void flight_done(struct client_flight *f, const struct client_reply *repl
 
 mono_t flight_patience(const struct io *io, const struct call *c)
 {
-	int64_t ms = mono_sub_ms(c->deadline, c->sent) / 2;
+	int64_t ms;
 
 	if (!c->repeatable || c->endpoint != NULL || io->endpoints.n < 2)
 		return MONO_NEVER;
+	ms = mono_sub_ms(c->deadline, c->sent) / 2;
 	return mono_add_ms(c->sent, ms > IO_READ_MS ? ms : IO_READ_MS);
 }
 
