@@ -10,10 +10,44 @@ struct shot {
 	struct client_flight flight;
 	struct client_sink sink;
 	struct call *call;             /* NULL: forgotten */
+	struct shot *next;             /* of those that are spare */
 	struct line *line;
 	struct result_box *box;        /* of a range whose pairs are coming */
 	int err;                       /* why there will be no result although the answer is good */
 };
+
+/* They come and go by the hundred in one turn, which malloc()'s own cache of a thread is too small for. */
+static struct shot *shot_make(struct io *io)
+{
+	struct shot *s = io->spare;
+
+	if (s == NULL)
+		return malloc(sizeof *s);
+	io->spare = s->next;
+	io->n_spare--;
+	return s;
+}
+
+static void shot_free(struct io *io, struct shot *s)
+{
+	if (io->n_spare == IO_FLIGHTS) {
+		free(s);
+		return;
+	}
+	s->next = io->spare;
+	io->spare = s;
+	io->n_spare++;
+}
+
+void flight_free_spare(struct io *io)
+{
+	struct shot *s;
+
+	while ((s = io->spare) != NULL) {
+		io->spare = s->next;
+		free(s);
+	}
+}
 
 /* ---- a range, pair by pair ---- */
 
@@ -233,7 +267,7 @@ static void flight_done(struct client_flight *f, const struct client_reply *repl
 		}
 	}
 	result_drop(s->box);
-	free(s);
+	shot_free(io, s);
 }
 
 mono_t flight_patience(const struct io *io, const struct call *c)
@@ -248,7 +282,7 @@ mono_t flight_patience(const struct io *io, const struct call *c)
 
 bool flight_send(struct line *l, struct call *c)
 {
-	struct shot *s = malloc(sizeof *s);
+	struct shot *s = shot_make(l->io);
 	int rc;
 
 	if (s == NULL) {
@@ -261,7 +295,7 @@ bool flight_send(struct line *l, struct call *c)
 					   .sink = c->kind == QUORATE_GET ? &s->sink : NULL};
 	rc = client_conn_send_encoded(l->conn, &s->flight, buf_bytes(&c->request.params));
 	if (rc != ERR_OK) {
-		free(s);
+		shot_free(l->io, s);
 		if (rc == ERR_FULL || rc == ERR_CLOSED)
 			return false;
 		flight_end(l->io, c, rc, ERR_AGAIN_SAFE, NULL, "");
