@@ -237,7 +237,7 @@ TEST(a_deadline_ends_a_write_that_is_not_answered)
 
 	play_start(&p);
 	q = world_open(play_endpoint(&p), NULL, NULL);
-	EQ_INT(world_put(q, 60, 0, &e), QUORATE_ERR_TIMEOUT);
+	EQ_INT(world_put(q, 400, 0, &e), QUORATE_ERR_TIMEOUT);
 	EQ_INT(e.again, QUORATE_AGAIN_UNSURE);
 	EQ_STR(e.endpoint, play_endpoint(&p));
 	EQ_INT(world_put(q, 0, 0, &e), QUORATE_OK);
