@@ -611,7 +611,8 @@ void quorate_session_leave(struct quorate_session *s);
  * outlive the recipe.
  *
  * What a recipe writes is made again when its answer is lost. A copy that is done late, by a node that was
- * stopped with it, changes nothing: not after any time, and whatever has been done in between.
+ * stopped with it, changes nothing: not after any time, and whatever has been done in between. (What a call
+ * that has ended UNSURE has asked for may still be done, once.)
  */
 
 /*

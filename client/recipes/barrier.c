@@ -193,10 +193,12 @@ void quorate_double_barrier_close(struct quorate_double_barrier *b)
 {
 	if (b == NULL)
 		return;
-	if (quorate_session_left_ms(b->session) > 0)
-		(void)fence_close(&b->fence, b->clean, b->session, recipe_deadline(b->clean, RECIPE_CLEAN_MS), NULL);
-	if (b->begun && quorate_session_left_ms(b->session) > 0)
-		(void)release(b->clean, b->own, quorate_str(NULL), recipe_deadline(b->clean, RECIPE_CLEAN_MS), NULL);
+	if (b->begun && quorate_session_left_ms(b->session) > 0) {
+		mono_t deadline = recipe_deadline(b->clean, RECIPE_CLEAN_MS);
+
+		(void)fence_close(&b->fence, b->clean, b->session, deadline, NULL);
+		(void)release(b->clean, b->own, quorate_str(NULL), deadline, NULL);
+	}
 	quorate_close(b->clean);
 	fence_free(&b->fence);
 	free(b->waiters_text);

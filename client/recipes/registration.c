@@ -202,6 +202,40 @@ static int registration_make(struct quorate *q, const struct quorate_service_opt
 	return rc;
 }
 
+/*
+ * Of a session that is not ours: only the address, unless it is somebody else's by now. One revision of the
+ * key is deleted: a late copy leaves alone what is registered later under the same lease.
+ */
+static int registration_delete(struct quorate_registration *r, mono_t deadline, struct quorate_error *e)
+{
+	struct quorate_op then = quorate_op_delete(r->key), get = quorate_op_get(r->key), op;
+	int64_t lease = quorate_session_lease(r->session);
+	bool done = false;
+	int rc = QUORATE_OK;
+
+	if (quorate_session_left_ms(r->session) > 0)
+		rc = fence_close(&r->fence, r->own, r->session, deadline, e);
+	if (rc == QUORATE_ERR_LOST)
+		rc = QUORATE_OK;
+	while (rc == QUORATE_OK && !done) {
+		struct quorate_compare mine = quorate_if(r->key, QUORATE_TARGET_MOD, QUORATE_EQUAL, r->revision);
+		struct quorate_txn txn = {&mine, 1, &then, 1, &get, 1};
+		struct quorate_result *result;
+		const struct quorate_kv *kv;
+
+		op = quorate_op_txn(&txn);
+		op.flags = QUORATE_IDEMPOTENT;
+		rc = recipe_call(r->own, NULL, &op, deadline, &result, e);
+		if (rc != QUORATE_OK)
+			return rc;
+		kv = !result->succeeded && result->results[0]->n_kvs > 0 ? result->results[0]->kvs : NULL;
+		done = kv == NULL || kv->lease != lease;
+		r->revision = kv != NULL ? kv->mod_revision : 0;
+		quorate_result_free(result);
+	}
+	return rc == QUORATE_OK ? recipe_ok(e) : rc;
+}
+
 int quorate_register(struct quorate *q, const struct quorate_service_options *given, int64_t timeout_ms,
 		     struct quorate_registration **rp, struct quorate_error *e)
 {
@@ -230,9 +264,11 @@ int quorate_register(struct quorate *q, const struct quorate_service_options *gi
 		*rp = r;
 		return rc;
 	}
-	/* What the put may have left goes with the session. */
+	/* What the put may have left, or may leave yet, goes with a session of its own. */
 	if (r->kept && r->session != NULL)
 		(void)quorate_session_close(r->session, RECIPE_CLEAN_MS, NULL);
+	else if (!r->kept && r->fence.late)
+		(void)registration_delete(r, recipe_deadline(r->own, RECIPE_CLEAN_MS), NULL);
 	registration_free(r);
 	return rc;
 }
@@ -266,40 +302,6 @@ int quorate_registration_update(struct quorate_registration *r, struct quorate_b
 unsigned quorate_registration_renewals(const struct quorate_registration *r)
 {
 	return atomic_load(&r->renewals);
-}
-
-/*
- * Of a session that is not ours: only the address, unless it is somebody else's by now. One revision of the
- * key is deleted: a late copy leaves alone what is registered later under the same lease.
- */
-static int registration_delete(struct quorate_registration *r, mono_t deadline, struct quorate_error *e)
-{
-	struct quorate_op then = quorate_op_delete(r->key), get = quorate_op_get(r->key), op;
-	int64_t lease = quorate_session_lease(r->session);
-	bool done = false;
-	int rc = QUORATE_OK;
-
-	if (quorate_session_left_ms(r->session) > 0)
-		rc = fence_close(&r->fence, r->own, r->session, deadline, e);
-	if (rc == QUORATE_ERR_LOST)
-		rc = QUORATE_OK;
-	while (rc == QUORATE_OK && !done) {
-		struct quorate_compare mine = quorate_if(r->key, QUORATE_TARGET_MOD, QUORATE_EQUAL, r->revision);
-		struct quorate_txn txn = {&mine, 1, &then, 1, &get, 1};
-		struct quorate_result *result;
-		const struct quorate_kv *kv;
-
-		op = quorate_op_txn(&txn);
-		op.flags = QUORATE_IDEMPOTENT;
-		rc = recipe_call(r->own, NULL, &op, deadline, &result, e);
-		if (rc != QUORATE_OK)
-			return rc;
-		kv = !result->succeeded && result->results[0]->n_kvs > 0 ? result->results[0]->kvs : NULL;
-		done = kv == NULL || kv->lease != lease;
-		r->revision = kv != NULL ? kv->mod_revision : 0;
-		quorate_result_free(result);
-	}
-	return rc == QUORATE_OK ? recipe_ok(e) : rc;
 }
 
 /* The session's own handle has been cancelled, so the lease is revoked through another. */
