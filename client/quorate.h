@@ -232,8 +232,9 @@ enum quorate_flag {
 	QUORATE_KEYS_ONLY = 1 << 6,    /* GET: without the values */
 	QUORATE_COUNT_ONLY = 1 << 7,   /* GET: only the count */
 	QUORATE_PHYSICAL = 1 << 8,     /* COMPACT: answer when the space has been given back */
-	QUORATE_LEASE_KEYS = 1 << 9,   /* LEASE_TIME_TO_LIVE: with the keys attached */
-	/* A write that may be done twice (a put of the same value): repeat it also when unsure. */
+	QUORATE_LEASE_KEYS = 1 << 9,   /* LEASE_TIME_TO_LIVE: with the keys attached, those of the view */
+	/* A write that may be done twice, the second time at any later time (one with a compare that holds
+	 * only once): repeat it also when unsure. */
 	QUORATE_IDEMPOTENT = 1 << 10,
 	QUORATE_NO_PUT = 1 << 11,      /* watches: leave puts out */
 	QUORATE_NO_DELETE = 1 << 12,   /* watches: leave deletes out */
@@ -411,7 +412,7 @@ struct quorate_member {                /* never grows */
 struct quorate_result {
 	enum quorate_kind kind;        /* of the op that it answers */
 	bool succeeded;                /* TXN: the compares held */
-	bool more;                     /* GET, LEASE_...: the limit cut the answer */
+	bool more;                     /* GET, LEASE_...: the limit cut the answer; of keys, not only the view's */
 	struct quorate_header header;  /* inside a TXN only its revision is set */
 	int64_t count;                 /* GET: live keys of the range, DELETE: deleted ones */
 	const struct quorate_kv *kvs;  /* GET: the pairs; PREV_KV: those before; LEASE_KEYS: only keys */
@@ -608,6 +609,10 @@ void quorate_session_leave(struct quorate_session *s);
  * the recipe was opened with; cancelling that view ends its waits, and what they had begun is
  * cleaned up nonetheless, if the session was opened through another one. View and session must
  * outlive the recipe.
+ *
+ * What a recipe writes is made again when its answer is lost. A copy that is done late, by a node that was
+ * stopped with it, changes nothing: not after any time, and whatever has been done in between. (What a call
+ * that has ended UNSURE has asked for may still be done, once.)
  */
 
 /*
@@ -626,8 +631,8 @@ enum quorate_lock_mode {
 int quorate_lock_open(struct quorate *q, struct quorate_session *s, struct quorate_bytes name,
 		      enum quorate_lock_mode mode, struct quorate_lock **l, struct quorate_error *e);
 /*
- * Waits for the lock. TIMEOUT, CANCELED: not got, and the place in the line is given up; `again` is
- * UNSURE if that could not be made sure: then the next call through this handle, or the end of the
+ * Waits for the lock. TIMEOUT, CANCELED: not got, and the place in the line is given up for good; `again`
+ * is UNSURE if that could not be made sure: then the next call through this handle, or the end of the
  * session, does it. LOST: the session or the place is gone. BAD_ARGUMENT: this handle has the lock, or
  * another thread is busy with it: threads take a handle each, and exclude each other also with
  * one session.
@@ -684,8 +689,11 @@ struct quorate_observer;
 
 int quorate_observer_open(struct quorate *q, struct quorate_bytes name, struct quorate_observer **ob,
 			  struct quorate_error *e);
-/* QUORATE_OK and the leader's pair, valid until the next call; NULL: nobody leads. TIMEOUT: no news;
- * timeout_ms 0: only what has come. Other errors: the next call begins anew. */
+/*
+ * QUORATE_OK and the leader's pair, valid until the next call; NULL: nobody leads. TIMEOUT: no news;
+ * timeout_ms 0: only what has come, and what is still to be asked is asked meanwhile. Other errors: the next
+ * call begins anew.
+ */
 int quorate_observer_next(struct quorate_observer *ob, int64_t timeout_ms,
 			  const struct quorate_kv **leader, struct quorate_error *e);
 void quorate_observer_close(struct quorate_observer *ob);
@@ -790,8 +798,12 @@ int64_t quorate_subscriber_compacted(const struct quorate_subscriber *s);
  * position. m NULL: everything that was handed out. */
 int quorate_subscriber_ack(struct quorate_subscriber *s, const struct quorate_message *m,
 			   int64_t timeout_ms, struct quorate_error *e);
-/* The same as parts of a transaction of yours: what it does and that it is done are one. If the
- * compare fails the position is another subscriber's. Both live until the next call for s. */
+/*
+ * The same as parts of a transaction of yours: what it does and that it is done are one. If the
+ * compare fails the position is another subscriber's. Both live until the next call for s. If it ends
+ * UNSURE, open another subscriber: it takes the position, so that the transaction cannot be done any more,
+ * and begins with this message if it was not.
+ */
 void quorate_subscriber_ack_op(struct quorate_subscriber *s, const struct quorate_message *m,
 			       struct quorate_compare *compare, struct quorate_op *op);
 /* Goes on with this revision, and keeps that as its position; 0: from now on. */
@@ -904,7 +916,10 @@ struct quorate_bytes quorate_work_value(const struct quorate_work *w);   /* both
 struct quorate_bytes quorate_work_key(const struct quorate_work *w);
 int64_t quorate_work_token(const struct quorate_work *w);   /* for fencing, grows with each taker; 0: not ours */
 struct quorate_compare quorate_work_held(const struct quorate_work *w);   /* in a transaction: it is still ours */
-/* Takes it out of the queue. LOST: the session was lost before, and somebody else may do it. */
+/*
+ * Takes it out of the queue. LOST: the session was lost before, and somebody else may do it; if `again` is
+ * UNSURE, an earlier try of ours may have taken it out instead. Other errors: that is not known, try again.
+ */
 int quorate_work_done(struct quorate_work *w, int64_t timeout_ms, struct quorate_error *e);
 void quorate_work_close(struct quorate_work *w);   /* gives it back, if it was not done */
 

@@ -13,6 +13,7 @@ enum {
 	REPLY_HEAD_BYTES = 1 + 9 + 9,        /* [1, id */
 	REPLY_RANGE_HEAD_BYTES = 256,        /* [header, count, more, [ */
 	REPLY_TAIL_BYTES = 64 * KIB,         /* fields of a later protocol behind what we know */
+	REPLY_SMALL_BYTES = 16 * KIB,        /* a range up to here is decoded as one */
 	ERROR_FIELDS = 3,
 	RANGE_FIELDS = 4
 };
@@ -215,6 +216,40 @@ static void reply_pairs_on(struct client_reader *r)
 	client_scan_start(&r->scan, more ? 1 : r->more_fields);
 }
 
+/*
+ * A short range that has come whole is decoded as one, instead of looking for the end of each part first. False:
+ * it has not, or there is something wrong that the longer way will say.
+ */
+static bool reply_range_small(struct client_reader *r, struct bytes in, size_t *used)
+{
+	struct wire w = wire_of(bytes_of(in.data, in.len < REPLY_SMALL_BYTES ? in.len : REPLY_SMALL_BYTES),
+				WIRE_TOLERANT);
+
+	if (msg_decode(&w, &kv_range_result_desc, &r->arena, &r->range) != ERR_OK) {
+		arena_reset(&r->arena);
+		return false;
+	}
+	*used = (size_t)(w.c.pos - in.data);
+	return true;
+}
+
+static int reply_range_whole(struct client_reader *r)
+{
+	const struct client_sink *sink = r->flight->sink;
+	const struct kv_pair *pairs = r->range.kvs.v;
+	size_t n = r->range.kvs.n;
+	int rc;
+
+	r->range.kvs.v = NULL;
+	rc = sink->begin(sink->arg, &r->range);
+	r->range.kvs.n = 0;
+	for (size_t i = 0; i < n && rc == ERR_OK; i++)
+		rc = sink->pair(sink->arg, &pairs[i]);
+	if (rc == ERR_OK)
+		reply_finish(r, &r->range, bytes_of(NULL, 0));
+	return rc;
+}
+
 static int reply_range(struct client_reader *r, struct bytes in, size_t *used)
 {
 	struct client_scan fields;
@@ -224,6 +259,8 @@ static int reply_range(struct client_reader *r, struct bytes in, size_t *used)
 	size_t len = 0;
 	int rc;
 
+	if (reply_range_small(r, in, used))
+		return reply_range_whole(r);
 	if (c.err != ERR_OK)
 		return c.err;
 	if (outer.kind != WIRE_ARRAY || outer.n < RANGE_FIELDS)

@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <quorate.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -31,6 +32,7 @@ static void say(const char *what, int64_t term)
 }
 
 static sigset_t stop_signals;
+static atomic_bool stopping;
 
 /* Waits to be asked to stop, then ends whatever goes on through the view. */
 static void *stopper(void *view)
@@ -38,6 +40,7 @@ static void *stopper(void *view)
 	int sig;
 
 	sigwait(&stop_signals, &sig);
+	atomic_store(&stopping, true);
 	quorate_cancel_all(view);
 	return NULL;
 }
@@ -58,10 +61,29 @@ static bool step(struct quorate *q, const struct quorate_election *el, const cha
 	snprintf(key, sizeof key, "%s.work", name);
 	then = quorate_op_put(quorate_str(key), quorate_election_key(el), 0);
 	op = quorate_op_txn(&txn);
-	op.flags = QUORATE_IDEMPOTENT;
+	op.flags = QUORATE_IDEMPOTENT;           /* done late, by the same leader, it says the same again */
 	led = quorate_call(q, &op, TTL_S * 1000, &r, NULL) == QUORATE_OK && r->succeeded;
 	quorate_result_free(r);
 	return led;
+}
+
+/*
+ * A session, however long the cluster cannot be reached; false: we are to stop before there is one. Not through
+ * the view that is cancelled then: the session must end in good order.
+ */
+static bool session(struct quorate *q, struct quorate_session **s)
+{
+	struct quorate_session_options o = QUORATE_SESSION_OPTIONS_INIT;
+	struct quorate_error e;
+	int rc;
+
+	o.ttl = TTL_S;
+	do
+		rc = quorate_session_open(q, &o, TTL_S * 1000, s, &e);
+	while (rc != QUORATE_OK && e.again != QUORATE_AGAIN_NO && !atomic_load(&stopping));
+	if (rc != QUORATE_OK && !atomic_load(&stopping))
+		check(rc, &e, "session");
+	return rc == QUORATE_OK;
 }
 
 /* Stands for election and leads, until that is lost, or we are to stop: QUORATE_ERR_CANCELED. */
@@ -87,11 +109,10 @@ static int lead(struct quorate *q, struct quorate *view, struct quorate_session 
 int main(int argc, char **argv)
 {
 	struct quorate_options o = QUORATE_OPTIONS_INIT;
-	struct quorate_session_options so = QUORATE_SESSION_OPTIONS_INIT;
 	struct quorate *q, *view;
 	struct quorate_error e;
 	pthread_t thread;
-	int rc;
+	int rc = QUORATE_OK;
 
 	if (argc != 3)
 		errx(100, "usage: leader NAME MYSELF");
@@ -100,7 +121,6 @@ int main(int argc, char **argv)
 	sigaddset(&stop_signals, SIGINT);
 	pthread_sigmask(SIG_BLOCK, &stop_signals, NULL);   /* in all threads: before the first is made */
 	o.endpoints = getenv("QUORATE_ENDPOINTS");
-	so.ttl = TTL_S;
 	check(quorate_open(&o, &q, &e), &e, "open");
 	check(quorate_namespace(q, quorate_str(NULL), &view, &e), &e, "view");
 	if (pthread_create(&thread, NULL, stopper, view) != 0)
@@ -108,7 +128,8 @@ int main(int argc, char **argv)
 	do {                                     /* once for each session */
 		struct quorate_session *s;
 
-		check(quorate_session_open(q, &so, 0, &s, &e), &e, "session");
+		if (!session(q, &s))
+			break;
 		rc = lead(q, view, s, argv);
 		quorate_session_close(s, 0, NULL);
 	} while (rc == QUORATE_ERR_LOST);

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "client/lib/core.h"
+#include "client/lib/result.h"
 
 enum { CALL_SLOT_BITS = 32 };
 #define CALL_OF(l) container_of(container_of((l), struct queue_item, node), struct call, item)
@@ -36,14 +37,21 @@ struct call *call_make(struct quorate *q, const struct quorate_op *op, int64_t t
 		(void)lib_error_of(e, ERR_NO_MEMORY);
 		return NULL;
 	}
-	memset(c, 0, offsetof(struct call, error));   /* the rest is large */
+	memset(c, 0, offsetof(struct call, at));
+	c->at[0] = 0;
 	list_init(&c->item.node);
 	list_init(&c->cancel_node);
-	lib_error_clear(&c->error);
 	c->view = q;
 	c->kind = op->kind;
 	c->deadline = core_deadline(q->core, timeout_ms);
 	if (call_encode(c, op, e) != ERR_OK) {
+		call_free(c);
+		return NULL;
+	}
+	c->box = result_make(c->kind, bytes_of(q->prefix.data, q->prefix.size), CALL_RESULT_BYTES,
+			     q->core->o.max_result_bytes);
+	if (c->box == NULL) {
+		(void)lib_error_of(e, ERR_NO_MEMORY);
 		call_free(c);
 		return NULL;
 	}
@@ -54,9 +62,34 @@ struct call *call_make(struct quorate *q, const struct quorate_op *op, int64_t t
 void call_free(struct call *c)
 {
 	quorate_result_free(c->result);
+	result_drop(c->box);
+	free(c->text);
 	request_free(&c->request);
 	free(c->endpoint);
 	free(c);
+}
+
+/* Without memory the text is that of the code. */
+void call_say(struct call *c, int code, enum err_again again, const char *text, const char *endpoint)
+{
+	size_t len = strnlen(endpoint, sizeof c->at - 1);
+	char *copy = code != ERR_OK && text != NULL ? strdup(text) : NULL;
+
+	free(c->text);
+	c->text = copy;
+	c->code = code;
+	c->again = again;
+	memcpy(c->at, endpoint, len);
+	c->at[len] = 0;
+}
+
+void call_error(const struct call *c, struct quorate_error *e)
+{
+	if (c->code != ERR_OK)
+		(void)lib_error(e, c->code, c->again, "%s", c->text != NULL ? c->text : err_text(c->code));
+	else
+		lib_error_clear(e);
+	lib_error_at(e, c->at);
 }
 
 /* ---- its place: with the lock held ---- */
@@ -73,7 +106,8 @@ static void call_take_slot(struct core *core, struct call *c)
 	core->slots[i].call = c;
 	c->id = ((uint64_t)core->slots[i].uses << CALL_SLOT_BITS) + i + 1;
 	core->n_calls++;
-	core->bytes += c->request.params.len;
+	c->bytes = c->request.params.len;
+	core->bytes += c->bytes;
 }
 
 static struct call *call_find(struct core *core, uint64_t id)
@@ -97,7 +131,7 @@ static void call_leave_slot(struct core *core, struct call *c)
 	core->slots[i].next_free = core->first_free;
 	core->first_free = i;
 	core->n_calls--;
-	core->bytes -= c->request.params.len;
+	core->bytes -= c->bytes;
 	if (core->room_wanted > 0)
 		(void)pthread_cond_broadcast(&core->room);
 }
@@ -172,31 +206,30 @@ static void call_leave(struct core *core, struct call *c)
 		queue_drop(c->queue);
 }
 
-/* From a queue. */
+/* Out of a queue, which is before its callback: so that finds room for another. With the lock held. */
+static void call_taken(struct queue_item *item)
+{
+	struct call *c = container_of(item, struct call, item);
+
+	call_leave(c->view->core, c);
+}
+
 static void call_run(struct queue_item *item)
 {
 	struct call *c = container_of(item, struct call, item);
-	struct core *core = c->view->core;
 	struct quorate_result *r = c->result;
+	struct quorate_error e;
 
-	(void)pthread_mutex_lock(&core->lock);
-	call_leave(core, c);           /* so that the callback finds room for another */
-	(void)pthread_mutex_unlock(&core->lock);
 	c->result = NULL;
-	c->tell(c->arg, r, &c->error);
+	call_error(c, &e);
+	c->tell(c->arg, r, &e);
 	call_free(c);
 }
 
 /* From a queue that is closed. */
 static void call_drop(struct queue_item *item)
 {
-	struct call *c = container_of(item, struct call, item);
-	struct core *core = c->view->core;
-
-	(void)pthread_mutex_lock(&core->lock);
-	call_leave(core, c);
-	(void)pthread_mutex_unlock(&core->lock);
-	call_free(c);
+	call_free(container_of(item, struct call, item));
 }
 
 void call_cancel_queue(struct core *core, const struct quorate_queue *queue)
@@ -243,17 +276,14 @@ void call_hand_out(struct core *core, struct list *ended)
 	}
 }
 
-/* ---- the public calls ---- */
-
-int quorate_call(struct quorate *q, const struct quorate_op *op, int64_t timeout_ms,
-		 struct quorate_result **r, struct quorate_error *e)
+int call_wait(struct quorate *q, const struct quorate_op *op, int64_t timeout_ms,
+	      struct quorate_result **r, bool *handed, struct quorate_error *e)
 {
 	struct core *core = q->core;
-	struct quorate_error own;
 	struct call *c;
 	int rc;
 
-	e = e != NULL ? e : &own;
+	*handed = false;
 	if (r != NULL)
 		*r = NULL;
 	c = call_make(q, op, timeout_ms, e);
@@ -266,8 +296,9 @@ int quorate_call(struct quorate *q, const struct quorate_op *op, int64_t timeout
 		while (!c->done)
 			(void)pthread_cond_wait(&c->done_cond, &core->lock);
 		(void)pthread_mutex_unlock(&core->lock);
-		rc = c->error.code;
-		*e = c->error;
+		rc = c->code;
+		call_error(c, e);
+		*handed = c->handed;
 		if (r != NULL) {
 			*r = c->result;
 			c->result = NULL;
@@ -276,6 +307,17 @@ int quorate_call(struct quorate *q, const struct quorate_op *op, int64_t timeout
 	(void)pthread_cond_destroy(&c->done_cond);
 	call_free(c);
 	return rc;
+}
+
+/* ---- the public calls ---- */
+
+int quorate_call(struct quorate *q, const struct quorate_op *op, int64_t timeout_ms,
+		 struct quorate_result **r, struct quorate_error *e)
+{
+	struct quorate_error own;
+	bool handed;
+
+	return call_wait(q, op, timeout_ms, r, &handed, e != NULL ? e : &own);
 }
 
 int quorate_submit(struct quorate *q, struct quorate_queue *queue, const struct quorate_op *op,
@@ -292,6 +334,7 @@ int quorate_submit(struct quorate *q, struct quorate_queue *queue, const struct 
 	if (c == NULL)
 		return e->code;
 	c->queue = queue;
+	c->item.taken = call_taken;
 	c->item.run = call_run;
 	c->item.drop = call_drop;
 	c->tell = done;

@@ -18,11 +18,13 @@
 #include "base/list.h"
 #include "base/mono.h"
 #include "client/conn.h"
+#include "client/endpoints.h"
 #include "client/lib/request.h"
 #include "client/lib/queue.h"
 #include "client/quorate.h"
 
 struct io;
+struct result_box;
 
 struct core_options {
 	char *endpoints;
@@ -30,6 +32,9 @@ struct core_options {
 	unsigned dial_timeout_ms, max_calls, flags;
 	size_t max_bytes, max_result_bytes;
 };
+
+/* Room for a result that is made with each call: for a pair or two. With its head it is below 1 KiB. */
+enum { CALL_RESULT_BYTES = 400 };
 
 struct call_slot {
 	struct call *call;             /* NULL: free */
@@ -75,6 +80,7 @@ struct call {
 	bool repeatable;               /* reads, and what may be done twice */
 	bool canceled;                 /* by its id; under the lock until it is taken */
 	struct request request;        /* encoded */
+	size_t bytes;                  /* of it, as they count against the limit */
 	char *endpoint;                /* the only one to ask; NULL: any */
 	mono_t deadline;
 	/* the I/O thread's */
@@ -82,16 +88,23 @@ struct call {
 	mono_t not_before, sent;
 	unsigned tries;
 	bool handed;                   /* it may have reached a server: a try had no clear end */
-	/* the outcome */
+	/* the outcome; `box` is room for it, made by the thread that will free it */
 	struct quorate_result *result;
+	struct result_box *box;
+	int code;                      /* of the last try, until it has ended */
+	enum err_again again;
+	char *text;                    /* what was said about it; NULL: what the code says */
 	bool done;                     /* under the lock */
 	/* who is told: a thread that waits, or a callback, or the library itself: in the I/O thread, no lock held */
 	struct quorate_queue *queue;
 	void (*tell)(void *arg, struct quorate_result *r, const struct quorate_error *e);
 	void *arg;
 	void (*ended)(struct call *c);
-	/* not zeroed when it is made: */
-	struct quorate_error error;
+	/*
+	 * Not zeroed when it is made. All in all it is below what malloc() keeps for a thread without a lock
+	 * (1 KiB), which a struct quorate_error in it would not be.
+	 */
+	char at[CLIENT_ENDPOINT_TEXT]; /* who said so */
 	pthread_cond_t done_cond;      /* of the thread that waits */
 };
 
@@ -132,6 +145,9 @@ bool core_forked(const struct core *c);
 struct call *call_make(struct quorate *q, const struct quorate_op *op, int64_t timeout_ms,
 		       struct quorate_error *e);
 void call_free(struct call *c);        /* of one that was never begun, or has ended */
+/* What it has ended with, or its last try. text NULL: that of the code. */
+void call_say(struct call *c, int code, enum err_again again, const char *text, const char *endpoint);
+void call_error(const struct call *c, struct quorate_error *e);
 /*
  * Hands it to the I/O thread. With `wait` it waits for room until the call's deadline; without, there
  * may be FULL. The library's own calls (`ended`) take no room. *id: or NULL.
@@ -139,6 +155,12 @@ void call_free(struct call *c);        /* of one that was never begun, or has en
 int call_begin(struct call *c, bool wait, uint64_t *id, struct quorate_error *e);
 /* With the lock held: all of a queue that is closed. */
 void call_cancel_queue(struct core *core, const struct quorate_queue *queue);
+/*
+ * quorate_call(), for the library itself. *handed: a try had no clear end, so that what the call has
+ * asked for may still be done, or done once more, at any time.
+ */
+int call_wait(struct quorate *q, const struct quorate_op *op, int64_t timeout_ms,
+	      struct quorate_result **r, bool *handed, struct quorate_error *e);
 /* The I/O thread's: all that is in the list has ended. */
 void call_hand_out(struct core *core, struct list *ended);
 

@@ -10,10 +10,44 @@ struct shot {
 	struct client_flight flight;
 	struct client_sink sink;
 	struct call *call;             /* NULL: forgotten */
+	struct shot *next;             /* of those that are spare */
 	struct line *line;
 	struct result_box *box;        /* of a range whose pairs are coming */
 	int err;                       /* why there will be no result although the answer is good */
 };
+
+/* They come and go by the hundred in one turn, which malloc()'s own cache of a thread is too small for. */
+static struct shot *shot_make(struct io *io)
+{
+	struct shot *s = io->spare;
+
+	if (s == NULL)
+		return malloc(sizeof *s);
+	io->spare = s->next;
+	io->n_spare--;
+	return s;
+}
+
+static void shot_free(struct io *io, struct shot *s)
+{
+	if (io->n_spare == IO_FLIGHTS) {
+		free(s);
+		return;
+	}
+	s->next = io->spare;
+	io->spare = s;
+	io->n_spare++;
+}
+
+void flight_free_spare(struct io *io)
+{
+	struct shot *s;
+
+	while ((s = io->spare) != NULL) {
+		io->spare = s->next;
+		free(s);
+	}
+}
 
 /* ---- a range, pair by pair ---- */
 
@@ -22,6 +56,18 @@ static void shot_fails(struct shot *s, int err)
 	result_drop(s->box);
 	s->box = NULL;
 	s->err = err;
+}
+
+/* The room that was made for the result, if it is enough and has not been used; else other room. NULL: no memory. */
+static struct result_box *shot_box(struct call *c, size_t more)
+{
+	struct result_box *b = c->box;
+
+	if (b == NULL || more > CALL_RESULT_BYTES)
+		return result_make(c->kind, bytes_of(c->view->prefix.data, c->view->prefix.size), more,
+				   c->view->core->o.max_result_bytes);
+	c->box = NULL;
+	return b;
 }
 
 static int shot_begin(void *arg, const struct kv_range_result *head)
@@ -33,8 +79,7 @@ static int shot_begin(void *arg, const struct kv_range_result *head)
 
 	if (c == NULL)
 		return ERR_OK;
-	s->box = result_make(QUORATE_GET, bytes_of(c->view->prefix.data, c->view->prefix.size),
-			     pairs * 2 * sizeof(struct quorate_kv), c->view->core->o.max_result_bytes);
+	s->box = shot_box(c, pairs > 1 ? pairs * 2 * sizeof(struct quorate_kv) : 0);
 	rc = s->box == NULL ? ERR_NO_MEMORY : result_fill(s->box, head);
 	if (rc != ERR_OK)
 		shot_fails(s, rc);
@@ -64,11 +109,7 @@ void flight_end(struct io *io, struct call *c, int code, enum err_again again, c
 		again = ERR_AGAIN_UNSURE;
 	if (c->request.read && again == ERR_AGAIN_UNSURE)
 		again = ERR_AGAIN_SAFE;
-	if (code != ERR_OK)
-		(void)lib_error(&c->error, code, again, "%s", text != NULL ? text : err_text(code));
-	else
-		lib_error_clear(&c->error);
-	lib_error_at(&c->error, endpoint);
+	call_say(c, code, again, text, endpoint);
 	list_remove(&c->item.node);
 	list_push(&io->ended, &c->item.node);
 }
@@ -91,8 +132,7 @@ void flight_move(struct io *io, struct call *c)
 {
 	struct line *l = c->shot->line;
 
-	(void)lib_error(&c->error, ERR_TIMEOUT, ERR_AGAIN_UNSURE, "no answer in time");
-	lib_error_at(&c->error, l->at.text);
+	call_say(c, ERR_TIMEOUT, ERR_AGAIN_UNSURE, "no answer in time", l->at.text);
 	flight_forget(c);
 	if (l == io->main)
 		line_leave(l, true);
@@ -106,10 +146,10 @@ void flight_cancel(struct io *io, struct call *c)
 
 void flight_expire(struct io *io, struct call *c)
 {
-	struct quorate_error last = c->error;
-	bool flying = c->shot != NULL;
+	struct quorate_error last;
 
-	if (flying) {
+	call_error(c, &last);
+	if (c->shot != NULL) {
 		struct line *l = c->shot->line;
 		char at[CLIENT_ENDPOINT_TEXT];
 
@@ -159,8 +199,7 @@ static void flight_failed(struct shot *s, struct call *c, const struct client_re
 		flight_end(io, c, reply->err, reply->again, text[0] != 0 ? text : NULL, l->at.text);
 		return;
 	}
-	(void)lib_error(&c->error, reply->err, reply->again, "%s", text[0] != 0 ? text : err_text(reply->err));
-	lib_error_at(&c->error, l->at.text);
+	call_say(c, reply->err, reply->again, text[0] != 0 ? text : NULL, l->at.text);
 	if (broke) {                   /* the endpoint rests, which is pause enough */
 		list_remove(&c->item.node);
 		list_push(&io->waiting, &c->item.node);
@@ -176,8 +215,7 @@ static int flight_result(struct shot *s, struct call *c, const struct client_rep
 	if (rc != ERR_OK)
 		return rc;
 	if (s->box == NULL) {
-		s->box = result_make(c->kind, bytes_of(c->view->prefix.data, c->view->prefix.size),
-				     reply->raw.len, c->view->core->o.max_result_bytes);
+		s->box = shot_box(c, reply->raw.len);
 		rc = s->box == NULL ? ERR_NO_MEMORY : result_fill(s->box, reply->result);
 	}
 	if (rc != ERR_OK)
@@ -187,10 +225,30 @@ static int flight_result(struct shot *s, struct call *c, const struct client_rep
 	return ERR_OK;
 }
 
+/*
+ * A page of a lease's keys without one of this view, and there are others behind it. The caller could not
+ * ask for those, since he has seen no key to ask behind: it is done for him. False: that is not so.
+ */
+static bool flight_next_page(struct io *io, struct call *c, const struct native_time_to_live_result *page, int *rc)
+{
+	if (c->kind != QUORATE_LEASE_TIME_TO_LIVE || !page->more || page->keys.n == 0 || c->result->n_kvs > 0)
+		return false;
+	quorate_result_free(c->result);
+	c->result = NULL;
+	*rc = request_lease_on(&c->request, page->id, page->keys.v[page->keys.n - 1].key);
+	if (*rc != ERR_OK)
+		return false;
+	list_remove(&c->item.node);
+	list_push(&io->waiting, &c->item.node);
+	io_due(io, io->now);
+	return true;
+}
+
 static void flight_done(struct client_flight *f, const struct client_reply *reply)
 {
 	struct shot *s = f->arg;
 	struct call *c = s->call;
+	struct io *io = s->line->io;
 	int rc;
 
 	if (reply->err == ERR_OK)
@@ -204,39 +262,40 @@ static void flight_done(struct client_flight *f, const struct client_reply *repl
 			/* It was done; only the answer could not be kept. */
 			if (rc != ERR_OK)
 				c->handed = true;
-			flight_end(s->line->io, c, rc, err_again(rc), NULL, s->line->at.text);
+			if (rc != ERR_OK || !flight_next_page(io, c, reply->result, &rc))
+				flight_end(io, c, rc, err_again(rc), NULL, s->line->at.text);
 		}
 	}
 	result_drop(s->box);
-	free(s);
+	shot_free(io, s);
 }
 
 mono_t flight_patience(const struct io *io, const struct call *c)
 {
-	int64_t ms = mono_sub_ms(c->deadline, c->sent) / 2;
+	int64_t ms;
 
 	if (!c->repeatable || c->endpoint != NULL || io->endpoints.n < 2)
 		return MONO_NEVER;
+	ms = mono_sub_ms(c->deadline, c->sent) / 2;
 	return mono_add_ms(c->sent, ms > IO_READ_MS ? ms : IO_READ_MS);
 }
 
 bool flight_send(struct line *l, struct call *c)
 {
-	struct shot *s = calloc(1, sizeof *s);
+	struct shot *s = shot_make(l->io);
 	int rc;
 
 	if (s == NULL) {
 		flight_end(l->io, c, ERR_NO_MEMORY, ERR_AGAIN_SAFE, NULL, "");
 		return true;
 	}
-	s->call = c;
-	s->line = l;
+	*s = (struct shot){.call = c, .line = l};
 	s->sink = (struct client_sink){shot_begin, shot_pair, s};
 	s->flight = (struct client_flight){.method = c->request.method, .done = flight_done, .arg = s,
 					   .sink = c->kind == QUORATE_GET ? &s->sink : NULL};
 	rc = client_conn_send_encoded(l->conn, &s->flight, buf_bytes(&c->request.params));
 	if (rc != ERR_OK) {
-		free(s);
+		shot_free(l->io, s);
 		if (rc == ERR_FULL || rc == ERR_CLOSED)
 			return false;
 		flight_end(l->io, c, rc, ERR_AGAIN_SAFE, NULL, "");

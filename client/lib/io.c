@@ -65,6 +65,7 @@ void io_free(struct io **iop)
 		line_close(LINE_OF(l), NULL);
 	names_abandon(&io->names);
 	watch_io_free(io);
+	flight_free_spare(io);
 	free(io);
 }
 

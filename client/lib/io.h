@@ -58,6 +58,8 @@ struct io {
 	struct list resting;           /* to be sent again, later */
 	struct list flying;
 	struct list ended;             /* to be handed out */
+	struct shot *spare;            /* flight.c: tries that have ended, for the next ones... */
+	unsigned n_spare;              /* ...so many, at most IO_FLIGHTS */
 	struct list lines;
 	struct line *main;             /* where calls are sent; NULL: none, not even being made */
 	struct line *candidate;        /* that may take its place: leader.c */
@@ -104,6 +106,7 @@ void flight_move(struct io *io, struct call *c);     /* the same, and another no
 /* Ends the call, with an error if the code is one. `text` NULL: that of the code. */
 void flight_end(struct io *io, struct call *c, int code, enum err_again again, const char *text,
 		const char *endpoint);
+void flight_free_spare(struct io *io);
 /* It has not ended in time, or is cancelled. */
 void flight_expire(struct io *io, struct call *c);
 void flight_cancel(struct io *io, struct call *c);

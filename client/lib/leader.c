@@ -128,7 +128,9 @@ void leader_turn(struct io *io)
 		leader_seek(io);
 	else if (io->leader_next.ns == 0)
 		leader_later(io, LEADER_FIRST_MS);
-	else if (!l->status_asked && !mono_before(io->now, io->leader_next))
+	else if (mono_before(io->now, io->leader_next))
+		io_due(io, io->leader_next);   /* others' times have passed meanwhile, and this was forgotten */
+	else if (!l->status_asked)
 		leader_ask(l);
 }
 

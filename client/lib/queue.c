@@ -85,7 +85,8 @@ void queue_push(struct quorate_queue *q, struct queue_item *item)
 	list_push(&q->items, &item->node);
 	q->n++;
 	queue_signal(q);
-	if (q->waiting > 0)
+	/* Who waits found nothing: for each thread that waits one of the items that have come since. */
+	if (q->n <= q->waiting)
 		(void)pthread_cond_signal(&q->come);
 }
 
@@ -107,6 +108,8 @@ static struct queue_item *queue_pop(struct quorate_queue *q)
 		return NULL;
 	item = container_of(l, struct queue_item, node);
 	queue_remove(q, item);
+	if (item->taken != NULL)
+		item->taken(item);
 	return item;
 }
 

@@ -11,6 +11,7 @@ struct quorate_queue;
 /* What a queue hands out: embedded in what it is about. */
 struct queue_item {
 	struct list node;              /* linked: it waits in the queue */
+	void (*taken)(struct queue_item *item);   /* out of it, with the lock held; or NULL */
 	/* In quorate_dispatch(), without a lock; or, of a queue that is closed, drop() (may be NULL). */
 	void (*run)(struct queue_item *item);
 	void (*drop)(struct queue_item *item);

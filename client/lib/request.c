@@ -378,6 +378,14 @@ int request_encode(const struct quorate_op *op, struct bytes prefix, struct requ
 	return rc;
 }
 
+int request_lease_on(struct request *r, int64_t lease, struct bytes after)
+{
+	struct native_time_to_live t = {.id = lease, .keys = true, .after = after};
+
+	buf_clear(&r->params);
+	return msg_encode(&r->params, r->method->params, &t);
+}
+
 void request_free(struct request *r)
 {
 	buf_free(&r->params);

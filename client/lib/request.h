@@ -17,6 +17,8 @@ struct request {
 /* ERR_OK, or why not; *why may become a sentence about it. `prefix`: of the namespace. */
 int request_encode(const struct quorate_op *op, struct bytes prefix, struct request *r,
 		   const char **why);
+/* The same question of a lease, for its keys behind this one. ERR_OK, ERR_NO_MEMORY. */
+int request_lease_on(struct request *r, int64_t lease, struct bytes after);
 void request_free(struct request *r);
 
 /* First key and range end in a namespace, as the protocol has them. */

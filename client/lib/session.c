@@ -97,7 +97,7 @@ void session_free(struct quorate_session *s)
 	free(s);
 }
 
-/* A lease that is granted twice because an answer was lost is one that runs out. */
+/* A lease that is granted twice because an answer was lost is one that runs out, however late. */
 static int session_lease(struct quorate *q, const struct quorate_session_options *o, int64_t timeout_ms,
 			 struct quorate_session *s, struct quorate_error *e)
 {
@@ -113,6 +113,7 @@ static int session_lease(struct quorate *q, const struct quorate_session_options
 	if (rc != ERR_OK)
 		return rc;
 	s->lease = r->lease;
+	s->granted = o->lease == 0;
 	s->ttl_ms = r->ttl > INT64_MAX / 2000000 ? INT64_MAX / 2000000 : r->ttl * 1000;
 	s->good_until = mono_add_ms(sent, s->ttl_ms);
 	s->next = mono_add_ms(begun, s->ttl_ms / 3);
@@ -238,7 +239,8 @@ int quorate_session_close(struct quorate_session *s, int64_t timeout_ms, struct 
 	lib_error_clear(e);
 	if (s == NULL || core_forked(s->core))
 		return ERR_OK;
-	op.flags = QUORATE_IDEMPOTENT;
+	/* Made twice, it may be done late. An id that somebody has chosen may have been granted again by then. */
+	op.flags = s->granted ? QUORATE_IDEMPOTENT : 0;
 	op.lease = s->lease;
 	rc = quorate_call(s->view, &op, timeout_ms, NULL, e);
 	if (rc == ERR_LEASE_NOT_FOUND) {   /* which is what was wanted */

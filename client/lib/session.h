@@ -16,6 +16,7 @@ struct quorate_session {
 	struct core *core;
 	struct quorate *view;
 	int64_t lease;
+	bool granted;                  /* for this session: its id is nobody else's, ever */
 	/* under the core's lock: */
 	struct list work_node;
 	unsigned work;                 /* enum session_work: for the I/O thread */

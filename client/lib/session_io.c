@@ -47,7 +47,7 @@ static void sio_answered(struct call *c)
 		s->next = mono_add_ms(mono_now(), SESSION_PAUSE_MS);
 		if (c->result != NULL && c->result->ttl > 0)
 			sio_kept(s, c);
-		else if (c->result != NULL || c->error.code == ERR_LEASE_NOT_FOUND)
+		else if (c->result != NULL || c->code == ERR_LEASE_NOT_FOUND)
 			sio_lost(s, ERR_LEASE_NOT_FOUND, "the lease has run out, or was revoked");
 		io_due(s->core->io, s->next);
 	}

@@ -25,7 +25,6 @@ struct quorate_op leader_op(struct quorate_bytes before)
 int quorate_election_open(struct quorate *q, struct quorate_session *s, struct quorate_bytes name,
 			  struct quorate_election **elp, struct quorate_error *e)
 {
-	const struct quorate_bytes none = quorate_str(NULL);
 	struct quorate_election *el;
 	char suffix[32];
 	int rc;
@@ -38,8 +37,7 @@ int quorate_election_open(struct quorate *q, struct quorate_session *s, struct q
 	if (el == NULL)
 		return recipe_no_memory(e);
 	(void)snprintf(suffix, sizeof suffix, "/%" PRIx64, (uint64_t)quorate_session_lease(s));
-	rc = turn_init(&el->turn, q, s, recipe_join(name, quorate_str(suffix), none),
-		       name.size + strlen(suffix), recipe_join(name, quorate_str("/"), none), name.size + 1, e);
+	rc = turn_init(&el->turn, q, s, name, suffix, "/", e);
 	if (rc == QUORATE_OK)
 		*elp = el;
 	else

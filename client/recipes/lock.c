@@ -39,7 +39,6 @@ static void lock_suffix(char to[64], const char *key, enum quorate_lock_mode mod
 int quorate_lock_open(struct quorate *q, struct quorate_session *s, struct quorate_bytes name,
 		      enum quorate_lock_mode mode, struct quorate_lock **lp, struct quorate_error *e)
 {
-	const struct quorate_bytes none = quorate_str(NULL);
 	struct quorate_lock *l;
 	const struct lock_mode *m;
 	char suffix[64];
@@ -54,8 +53,7 @@ int quorate_lock_open(struct quorate *q, struct quorate_session *s, struct quora
 		return recipe_no_memory(e);
 	m = &lock_modes[mode];
 	lock_suffix(suffix, m->key, mode, quorate_session_lease(s));
-	rc = turn_init(&l->turn, q, s, recipe_join(name, quorate_str(suffix), none), name.size + strlen(suffix),
-		       recipe_join(name, quorate_str(m->before), none), name.size + strlen(m->before), e);
+	rc = turn_init(&l->turn, q, s, name, suffix, m->before, e);
 	if (rc == QUORATE_OK)
 		*lp = l;
 	else

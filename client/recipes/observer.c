@@ -2,6 +2,8 @@
 /*
  * Follows an election: a read says who leads, then a watch of his key says what he says and that he
  * has gone. While nobody leads all keys of the election are watched, for the first that comes.
+ *
+ * The read goes on while nobody waits for it: who does not want to wait finds its answer the next time.
  */
 #include <stdlib.h>
 
@@ -10,6 +12,9 @@
 
 struct quorate_observer {
 	struct quorate *q;
+	struct quorate_queue *queue;   /* of the read */
+	bool asked;                    /* it is under way */
+	struct quorate_error said;     /* what it has ended with */
 	char *before_text;
 	struct quorate_bytes before;
 	struct quorate_watch *watch;   /* NULL: to be read anew */
@@ -18,12 +23,14 @@ struct quorate_observer {
 	struct quorate_news *news;
 	struct quorate_kv leader;      /* of a put by the leader: parts of both */
 	bool leads;
+	bool told, led;                /* what the last call has said: something, that somebody leads */
 };
 
 int quorate_observer_open(struct quorate *q, struct quorate_bytes name, struct quorate_observer **obp,
 			  struct quorate_error *e)
 {
 	struct quorate_observer *ob = calloc(1, sizeof *ob);
+	int rc;
 
 	*obp = NULL;
 	if (ob == NULL)
@@ -31,9 +38,11 @@ int quorate_observer_open(struct quorate *q, struct quorate_bytes name, struct q
 	ob->q = q;
 	ob->before_text = recipe_join(name, quorate_str("/"), quorate_str(NULL));
 	ob->before = quorate_bytes(ob->before_text, name.size + 1);
-	if (ob->before_text == NULL) {
+	rc = ob->before_text == NULL ? recipe_no_memory(e) : quorate_queue_open(q, &ob->queue, e);
+	if (rc != QUORATE_OK) {
+		free(ob->before_text);
 		free(ob);
-		return recipe_no_memory(e);
+		return rc;
 	}
 	*obp = ob;
 	return recipe_ok(e);
@@ -54,6 +63,7 @@ void quorate_observer_close(struct quorate_observer *ob)
 {
 	if (ob == NULL)
 		return;
+	quorate_queue_close(ob->queue);
 	observer_forget(ob);
 	free(ob->before_text);
 	free(ob);
@@ -69,13 +79,44 @@ static int observer_watch(struct quorate_observer *ob, struct quorate_error *e)
 	return quorate_watch_open(ob->q, &o, &ob->watch, e);
 }
 
-static int observer_read(struct quorate_observer *ob, int64_t timeout_ms, struct quorate_error *e)
+static void observer_answered(void *arg, struct quorate_result *r, const struct quorate_error *said)
+{
+	struct quorate_observer *ob = arg;
+
+	ob->asked = false;
+	ob->read = r;
+	ob->said = *said;
+}
+
+/* For the client's usual time at least: the caller's may be over, and the next one looks for the answer. */
+static int observer_ask(struct quorate_observer *ob, mono_t deadline, struct quorate_error *e)
 {
 	struct quorate_op op = leader_op(ob->before);
+	bool longer = mono_before(recipe_deadline(ob->q, 0), deadline);
 	int rc;
 
 	observer_forget(ob);
-	rc = quorate_call(ob->q, &op, timeout_ms, &ob->read, e);
+	rc = quorate_submit(ob->q, ob->queue, &op, longer ? recipe_left_ms(deadline) : 0, observer_answered, ob,
+			    NULL, e);
+	ob->asked = rc == QUORATE_OK;
+	return rc;
+}
+
+static int observer_read(struct quorate_observer *ob, mono_t deadline, struct quorate_error *e)
+{
+	int rc;
+
+	do {                                     /* one that began earlier may end earlier, in vain */
+		rc = ob->asked ? QUORATE_OK : observer_ask(ob, deadline, e);
+		if (rc != QUORATE_OK)
+			return rc;
+		(void)quorate_dispatch(ob->queue, recipe_wait_ms(deadline), 0);
+		if (ob->asked)
+			return recipe_fail(e, QUORATE_ERR_TIMEOUT, QUORATE_AGAIN_SAFE, "no answer in time");
+		rc = ob->said.code;
+	} while ((rc == QUORATE_ERR_TIMEOUT || rc == QUORATE_ERR_CLOSED) && !recipe_over(deadline));
+	if (rc != QUORATE_OK && e != NULL)
+		*e = ob->said;
 	if (rc != QUORATE_OK)
 		return rc;
 	ob->leads = ob->read->n_kvs > 0;
@@ -115,15 +156,15 @@ int quorate_observer_next(struct quorate_observer *ob, int64_t timeout_ms, const
 {
 	mono_t deadline = recipe_wait_deadline(timeout_ms);
 	struct quorate_news *news;
-	bool told = false, led = ob->leads, first = ob->read == NULL;
-	int rc = QUORATE_OK;
+	bool told = false;
+	int rc = recipe_ours(ob->q, e);
 
 	*leader = NULL;
 	while (rc == QUORATE_OK && !told) {
 		if (ob->watch == NULL) {
-			rc = observer_read(ob, timeout_ms == 0 ? 0 : recipe_left_ms(deadline), e);
+			rc = observer_read(ob, deadline, e);
 			/* Whoever came first to an election without a leader may have gone again. */
-			told = rc == QUORATE_OK && (first || led || ob->leads);
+			told = rc == QUORATE_OK && (!ob->told || ob->led || ob->leads);
 			continue;
 		}
 		rc = quorate_watch_next(ob->watch, recipe_wait_ms(deadline), &news, e);
@@ -133,7 +174,12 @@ int quorate_observer_next(struct quorate_observer *ob, int64_t timeout_ms, const
 		else if (rc != QUORATE_ERR_TIMEOUT)
 			observer_forget(ob);
 	}
-	if (rc == QUORATE_OK && ob->leads)
-		*leader = &ob->leader;
+	if (rc == QUORATE_OK) {
+		ob->told = true;
+		ob->led = ob->leads;
+		*leader = ob->leads ? &ob->leader : NULL;
+	} else if (rc != QUORATE_ERR_TIMEOUT) {
+		ob->told = false;
+	}
 	return rc == QUORATE_OK ? recipe_ok(e) : rc;
 }

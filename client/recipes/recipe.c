@@ -130,7 +130,16 @@ static mono_t recipe_session_end(struct quorate_session *s)
 int recipe_call(struct quorate *q, struct quorate_session *s, const struct quorate_op *op,
 		mono_t deadline, struct quorate_result **r, struct quorate_error *e)
 {
+	bool late = false;
+
+	return recipe_write(q, s, op, deadline, r, &late, e);
+}
+
+int recipe_write(struct quorate *q, struct quorate_session *s, const struct quorate_op *op,
+		 mono_t deadline, struct quorate_result **r, bool *late, struct quorate_error *e)
+{
 	struct quorate_error own;
+	bool handed;
 	int rc;
 
 	if (e == NULL)
@@ -141,7 +150,8 @@ int recipe_call(struct quorate *q, struct quorate_session *s, const struct quora
 		*r = NULL;
 		if (recipe_lost(q, s))
 			return recipe_say_lost(e);
-		rc = quorate_call(q, op, recipe_left_ms(until), r, e);
+		rc = call_wait(q, op, recipe_left_ms(until), r, &handed, e);
+		*late = *late || handed;
 		if (rc == QUORATE_OK)
 			return rc;
 		if (recipe_lost(q, s) || rc == QUORATE_ERR_LEASE_NOT_FOUND)

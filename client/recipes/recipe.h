@@ -33,11 +33,16 @@ char *recipe_join(struct quorate_bytes a, struct quorate_bytes b, struct quorate
 struct quorate_bytes recipe_copy(const struct quorate_bytes *v, char **to);   /* *to NULL: no memory */
 
 /*
- * A call that may be made twice. With a session it ends with LOST as soon as that is lost, also when
+ * A read, or a write that is IDEMPOTENT: it may be made twice, and a copy of it that is done at any later
+ * time must do no harm. With a session it ends with LOST as soon as that is lost, also when
  * nothing can be reached.
  */
 int recipe_call(struct quorate *q, struct quorate_session *s, const struct quorate_op *op,
 		mono_t deadline, struct quorate_result **r, struct quorate_error *e);
+
+/* The same, and *late is set if a copy of it may have been left on its way. */
+int recipe_write(struct quorate *q, struct quorate_session *s, const struct quorate_op *op,
+		 mono_t deadline, struct quorate_result **r, bool *late, struct quorate_error *e);
 
 /* What a wait of a session has ended with: rc, or LOST if that is why. */
 int recipe_why(struct quorate *q, struct quorate_session *s, int rc, struct quorate_error *e);

@@ -10,7 +10,7 @@
 #include "base/err.h"
 #include "client/recipes/gate.h"
 #include "client/recipes/naming.h"
-#include "client/recipes/recipe.h"
+#include "client/recipes/fence.h"
 
 enum { REGISTRATION_TTL_S = 10, REGISTRATION_PAUSE_MS = 500 };
 
@@ -27,7 +27,8 @@ struct quorate_registration {
 	struct gate gate;              /* who has entered it may use, and change, what follows */
 	struct quorate_session *session;   /* NULL: between two sessions */
 	struct buf value;
-	int64_t revision;              /* of the last put */
+	int64_t revision;              /* of the last put; 0: none that we know of */
+	struct fence fence;            /* of puts where there is no key */
 };
 
 static int registration_value(struct quorate_bytes address, struct quorate_bytes metadata, struct buf *to,
@@ -41,20 +42,43 @@ static int registration_value(struct quorate_bytes address, struct quorate_bytes
 	return to->err != ERR_OK ? recipe_no_memory(e) : QUORATE_OK;
 }
 
-/* Within the gate. */
+static bool registration_says(const struct quorate_registration *r, const struct quorate_kv *kv)
+{
+	return kv->lease == quorate_session_lease(r->session) && kv->value.size == r->value.len &&
+	       memcmp(kv->value.data, r->value.data, kv->value.size) == 0;
+}
+
+/*
+ * Within the gate. Over what is there, whatever that is; but a late copy must not put an older value
+ * over a newer one, so each put is over one revision of the key. That is 0 for all times at which there is
+ * no key: before we delete it such copies are fenced off.
+ */
 static int registration_put(struct quorate_registration *r, struct quorate *q, mono_t deadline,
 			    struct quorate_error *e)
 {
-	struct quorate_op op = quorate_op_put(r->key, quorate_bytes(r->value.data, r->value.len),
-					      quorate_session_lease(r->session));
-	struct quorate_result *result;
-	int rc;
+	struct quorate_op put = quorate_op_put(r->key, quorate_bytes(r->value.data, r->value.len),
+					       quorate_session_lease(r->session));
+	struct quorate_op get = quorate_op_get(r->key), op;
+	bool done = false;
+	int rc = QUORATE_OK;
 
-	op.flags = QUORATE_IDEMPOTENT;
-	rc = recipe_call(q, r->session, &op, deadline, &result, e);
-	if (rc == QUORATE_OK)
-		r->revision = result->header.revision;
-	quorate_result_free(result);
+	while (rc == QUORATE_OK && !done) {
+		struct quorate_compare compares[] = {
+			quorate_if(r->key, QUORATE_TARGET_MOD, QUORATE_EQUAL, r->revision), fence_open(&r->fence)};
+		struct quorate_txn txn = {compares, 2, &put, 1, &get, 1};
+		struct quorate_result *result;
+		const struct quorate_kv *kv;
+
+		op = quorate_op_txn(&txn);
+		op.flags = QUORATE_IDEMPOTENT;
+		rc = recipe_write(q, r->session, &op, deadline, &result, &r->fence.late, e);
+		if (rc != QUORATE_OK)
+			return rc;
+		kv = !result->succeeded && result->results[0]->n_kvs > 0 ? result->results[0]->kvs : NULL;
+		done = result->succeeded || (kv != NULL && registration_says(r, kv));
+		r->revision = kv != NULL ? kv->mod_revision : done ? result->header.revision : 0;
+		quorate_result_free(result);
+	}
 	return rc;
 }
 
@@ -91,8 +115,8 @@ static void registration_again(struct quorate_registration *r)
 	}
 }
 
-/* The history is gone: is the address still there? Then it is so at a newer revision. */
-static bool registration_still(struct quorate_registration *r)
+/* The history is gone: is the address still there? Then it is so at a newer revision: *from. */
+static bool registration_still(struct quorate_registration *r, int64_t *from)
 {
 	struct quorate_op op = quorate_op_get(r->key);
 	struct quorate_result *result;
@@ -100,7 +124,7 @@ static bool registration_still(struct quorate_registration *r)
 		     result->n_kvs == 1 && result->kvs[0].lease == quorate_session_lease(r->session);
 
 	if (there)
-		r->revision = result->header.revision;
+		*from = result->header.revision;
 	quorate_result_free(result);
 	return there;
 }
@@ -110,12 +134,14 @@ static void *registration_keep(void *arg)
 	struct quorate_registration *r = arg;
 	struct quorate_error e;
 
+	int64_t seen = 0;              /* it was there at this revision, too */
+
 	while (!atomic_load(&r->closing)) {
 		int64_t gone, from;
 		int rc;
 
 		(void)gate_enter(&r->gate, MONO_NEVER);
-		from = r->revision;
+		from = r->revision > seen ? r->revision : seen;
 		gate_leave(&r->gate);
 		rc = recipe_wait_gone(r->q, r->session, r->key, from, MONO_NEVER, &gone, &e);
 		if (rc != QUORATE_OK && rc != QUORATE_ERR_LOST) {
@@ -123,7 +149,7 @@ static void *registration_keep(void *arg)
 			continue;
 		}
 		(void)gate_enter(&r->gate, MONO_NEVER);
-		if (rc == QUORATE_ERR_LOST || gone > 0 || !registration_still(r))
+		if (rc == QUORATE_ERR_LOST || gone > 0 || !registration_still(r, &seen))
 			registration_again(r);
 		gate_leave(&r->gate);
 	}
@@ -139,6 +165,7 @@ static void registration_free(struct quorate_registration *r)
 		gate_free(&r->gate);
 	quorate_close(r->q);
 	quorate_close(r->own);
+	fence_free(&r->fence);
 	buf_free(&r->value);
 	free(r->key_text);
 	free(r->address_text);
@@ -163,6 +190,8 @@ static int registration_make(struct quorate *q, const struct quorate_service_opt
 	rc = r->key_text == NULL || r->address_text == NULL ? recipe_no_memory(e) :
 	     registration_value(r->address, o->metadata, &r->value, e);
 	if (rc == QUORATE_OK)
+		rc = fence_init(&r->fence, o->service, e);
+	if (rc == QUORATE_OK)
 		rc = quorate_namespace(q, quorate_str(NULL), &r->q, e);
 	if (rc == QUORATE_OK)
 		rc = quorate_namespace(q, quorate_str(NULL), &r->own, e);
@@ -171,6 +200,40 @@ static int registration_make(struct quorate *q, const struct quorate_service_opt
 	else
 		registration_free(r);
 	return rc;
+}
+
+/*
+ * Of a session that is not ours: only the address, unless it is somebody else's by now. One revision of the
+ * key is deleted: a late copy leaves alone what is registered later under the same lease.
+ */
+static int registration_delete(struct quorate_registration *r, mono_t deadline, struct quorate_error *e)
+{
+	struct quorate_op then = quorate_op_delete(r->key), get = quorate_op_get(r->key), op;
+	int64_t lease = quorate_session_lease(r->session);
+	bool done = false;
+	int rc = QUORATE_OK;
+
+	if (quorate_session_left_ms(r->session) > 0)
+		rc = fence_close(&r->fence, r->own, r->session, deadline, e);
+	if (rc == QUORATE_ERR_LOST)
+		rc = QUORATE_OK;
+	while (rc == QUORATE_OK && !done) {
+		struct quorate_compare mine = quorate_if(r->key, QUORATE_TARGET_MOD, QUORATE_EQUAL, r->revision);
+		struct quorate_txn txn = {&mine, 1, &then, 1, &get, 1};
+		struct quorate_result *result;
+		const struct quorate_kv *kv;
+
+		op = quorate_op_txn(&txn);
+		op.flags = QUORATE_IDEMPOTENT;
+		rc = recipe_call(r->own, NULL, &op, deadline, &result, e);
+		if (rc != QUORATE_OK)
+			return rc;
+		kv = !result->succeeded && result->results[0]->n_kvs > 0 ? result->results[0]->kvs : NULL;
+		done = kv == NULL || kv->lease != lease;
+		r->revision = kv != NULL ? kv->mod_revision : 0;
+		quorate_result_free(result);
+	}
+	return rc == QUORATE_OK ? recipe_ok(e) : rc;
 }
 
 int quorate_register(struct quorate *q, const struct quorate_service_options *given, int64_t timeout_ms,
@@ -201,9 +264,11 @@ int quorate_register(struct quorate *q, const struct quorate_service_options *gi
 		*rp = r;
 		return rc;
 	}
-	/* What the put may have left goes with the session. */
+	/* What the put may have left, or may leave yet, goes with a session of its own. */
 	if (r->kept && r->session != NULL)
 		(void)quorate_session_close(r->session, RECIPE_CLEAN_MS, NULL);
+	else if (!r->kept && r->fence.late)
+		(void)registration_delete(r, recipe_deadline(r->own, RECIPE_CLEAN_MS), NULL);
 	registration_free(r);
 	return rc;
 }
@@ -239,23 +304,6 @@ unsigned quorate_registration_renewals(const struct quorate_registration *r)
 	return atomic_load(&r->renewals);
 }
 
-/* Of a session that is not ours: only the address, unless it is somebody else's by now. */
-static int registration_delete(struct quorate_registration *r, mono_t deadline, struct quorate_error *e)
-{
-	struct quorate_compare mine = quorate_if(r->key, QUORATE_TARGET_LEASE, QUORATE_EQUAL,
-						 quorate_session_lease(r->session));
-	struct quorate_op then = quorate_op_delete(r->key), op;
-	struct quorate_txn txn = {&mine, 1, &then, 1, NULL, 0};
-	struct quorate_result *result;
-	int rc;
-
-	op = quorate_op_txn(&txn);
-	op.flags = QUORATE_IDEMPOTENT;
-	rc = recipe_call(r->own, NULL, &op, deadline, &result, e);
-	quorate_result_free(result);
-	return rc;
-}
-
 /* The session's own handle has been cancelled, so the lease is revoked through another. */
 static int registration_revoke(struct quorate_registration *r, mono_t deadline, struct quorate_error *e)
 {
@@ -264,7 +312,7 @@ static int registration_revoke(struct quorate_registration *r, mono_t deadline, 
 	int rc;
 
 	op.lease = quorate_session_lease(r->session);
-	op.flags = QUORATE_IDEMPOTENT;
+	op.flags = QUORATE_IDEMPOTENT;         /* a lease of a session of ours: no other has had its id */
 	rc = quorate_call(r->own, &op, recipe_left_ms(deadline), &result, e);
 	quorate_result_free(result);
 	quorate_session_leave(r->session);

@@ -5,7 +5,8 @@
  *
  * Two keys: POSITION has the place, POSITION/owner a random mark of the newest subscriber. Every
  * write of the place is guarded by a compare of the mark, so an older subscriber, or a request of it
- * that was under way, moves nothing.
+ * that was under way, moves nothing; and by one of the place's revision, which must not be newer than what
+ * this subscriber has seen, so neither does an older request of its own.
  */
 #include <inttypes.h>
 #include <pthread.h>
@@ -32,6 +33,7 @@ struct quorate_subscriber {
 	pthread_mutex_t lock;          /* of what follows: */
 	struct place handed;           /* the last event that was handed out */
 	struct place complete;         /* everything before it has been handed out: number is 0 */
+	int64_t known;                 /* a revision that the store has had */
 	struct place kept;             /* what the position is known to be at least... */
 	mono_t stored;                 /* ...and when it was last written */
 	/* Of the thread in quorate_subscriber_next(): */
@@ -88,23 +90,74 @@ static struct quorate_compare subscriber_owns(const struct quorate_subscriber *s
 	return quorate_if_value(s->owner, QUORATE_EQUAL, quorate_str(s->mark));
 }
 
-/* Whatever is written while we own it is ours, so writing it twice does no harm. */
-static int subscriber_store(struct quorate_subscriber *s, struct place p, mono_t deadline, struct quorate_error *e)
+static int64_t subscriber_known(struct quorate_subscriber *s, int64_t revision)
+{
+	(void)pthread_mutex_lock(&s->lock);
+	s->known = s->known < revision ? revision : s->known;
+	revision = s->known;
+	(void)pthread_mutex_unlock(&s->lock);
+	return revision;
+}
+
+enum store_how { STORE_ACK, STORE_SEEK };
+
+/*
+ * What a store has brought. One that failed although we are the owner has found a position that was written
+ * after what we had seen: by an earlier copy, or by a transaction of our user's. An acknowledgement is
+ * done if that is further on; else it is made again.
+ */
+static int subscriber_stored(struct quorate_subscriber *s, const struct quorate_result *r, struct place p,
+			     enum store_how how, bool *done, struct quorate_error *e)
+{
+	const struct quorate_result *owner = r->succeeded ? NULL : r->results[0], *position;
+	struct place now;
+
+	(void)subscriber_known(s, r->header.revision);
+	*done = r->succeeded;
+	if (*done)
+		return QUORATE_OK;
+	position = r->results[1];
+	if (owner->n_kvs != 1 || owner->kvs[0].value.size != strlen(s->mark) ||
+	    memcmp(owner->kvs[0].value.data, s->mark, strlen(s->mark)) != 0)
+		return recipe_fail(e, QUORATE_ERR_LOST, QUORATE_AGAIN_NO, "another subscriber has the position %s",
+				   s->position_text);
+	if (position->n_kvs == 1 && place_parse(position->kvs[0].value, &now))
+		*done = how == STORE_ACK ? !place_before(now, p) : !place_before(now, p) && !place_before(p, now);
+	return QUORATE_OK;
+}
+
+/* A late copy finds a position that was written after what was known when it was sent. */
+static int subscriber_put(struct quorate_subscriber *s, struct place p, enum store_how how, mono_t deadline,
+			  struct quorate_error *e)
 {
 	char text[SUBSCRIBER_PLACE_TEXT];
-	struct quorate_compare owns = subscriber_owns(s);
 	struct quorate_op then = quorate_op_put(s->position, place_text(text, p), 0), op;
-	struct quorate_txn txn = {&owns, 1, &then, 1, NULL, 0};
-	struct quorate_result *r;
-	int rc;
+	struct quorate_op or_else[] = {quorate_op_get(s->owner), quorate_op_get(s->position)};
+	bool done = false;
+	int rc = QUORATE_OK;
 
-	op = quorate_op_txn(&txn);
-	op.flags = QUORATE_IDEMPOTENT;
-	rc = recipe_call(s->q, NULL, &op, deadline, &r, e);
-	if (rc == QUORATE_OK && !r->succeeded)
-		rc = recipe_fail(e, QUORATE_ERR_LOST, QUORATE_AGAIN_NO, "another subscriber has the position %s",
-				 s->position_text);
-	quorate_result_free(r);
+	while (rc == QUORATE_OK && !done) {
+		struct quorate_compare compares[] = {
+			subscriber_owns(s), quorate_if(s->position, QUORATE_TARGET_MOD, QUORATE_LESS,
+						       subscriber_known(s, 0) + 1)};
+		struct quorate_txn txn = {compares, 2, &then, 1, or_else, 2};
+		struct quorate_result *r;
+
+		op = quorate_op_txn(&txn);
+		op.flags = QUORATE_IDEMPOTENT;
+		rc = recipe_call(s->q, NULL, &op, deadline, &r, e);
+		if (rc == QUORATE_OK)
+			rc = subscriber_stored(s, r, p, how, &done, e);
+		quorate_result_free(r);
+	}
+	return rc;
+}
+
+static int subscriber_store(struct quorate_subscriber *s, struct place p, enum store_how how, mono_t deadline,
+			    struct quorate_error *e)
+{
+	int rc = subscriber_put(s, p, how, deadline, e);
+
 	if (rc == QUORATE_OK) {
 		(void)pthread_mutex_lock(&s->lock);
 		s->stored = mono_now();
@@ -114,25 +167,50 @@ static int subscriber_store(struct quorate_subscriber *s, struct place p, mono_t
 	return rc;
 }
 
+/*
+ * Becomes the owner. From one owner to the next: a late copy finds that the one before it has been
+ * followed, and takes the position from nobody. *r: the second of its parts is the position.
+ */
+static int subscriber_own(struct quorate_subscriber *s, mono_t deadline, struct quorate_result **r,
+			  struct quorate_error *e)
+{
+	struct quorate_op then[] = {quorate_op_put(s->owner, quorate_str(s->mark), 0), quorate_op_get(s->position)};
+	struct quorate_op or_else[] = {quorate_op_get(s->owner), quorate_op_get(s->position)}, op;
+	struct quorate_compare before = quorate_if_missing(s->owner);
+	struct quorate_txn txn = {&before, 1, then, 2, or_else, 2};
+
+	for (;;) {
+		const struct quorate_kv *kv;
+		int rc;
+
+		op = quorate_op_txn(&txn);
+		op.flags = QUORATE_IDEMPOTENT;
+		rc = recipe_call(s->q, NULL, &op, deadline, r, e);
+		if (rc != QUORATE_OK || (*r)->succeeded)
+			return rc;
+		kv = (*r)->results[0]->n_kvs > 0 ? (*r)->results[0]->kvs : NULL;
+		if (kv != NULL && kv->value.size == strlen(s->mark) &&
+		    memcmp(kv->value.data, s->mark, kv->value.size) == 0)
+			return QUORATE_OK;             /* by an earlier copy */
+		before = quorate_if(s->owner, QUORATE_TARGET_MOD, QUORATE_EQUAL, kv != NULL ? kv->mod_revision : 0);
+		quorate_result_free(*r);
+		*r = NULL;
+	}
+}
+
 /* Takes the position; *there: it has been one before, else *p is behind the present. */
 static int subscriber_take(struct quorate_subscriber *s, mono_t deadline, bool *there, struct place *p,
 			   struct quorate_error *e)
 {
-	struct quorate_op then[] = {quorate_op_put(s->owner, quorate_str(s->mark), 0),
-				    quorate_op_get(s->position)}, op;
-	struct quorate_txn txn = {.then = then, .n_then = 2};
 	const struct quorate_result *position;
 	struct quorate_result *r;
-	int rc;
+	int rc = subscriber_own(s, deadline, &r, e);
 
-	op = quorate_op_txn(&txn);
-	op.flags = QUORATE_IDEMPOTENT;
-	rc = recipe_call(s->q, NULL, &op, deadline, &r, e);
 	if (rc != QUORATE_OK)
 		return rc;
 	position = r->results[1];
 	*there = position->n_kvs > 0;
-	*p = (struct place){r->header.revision + 1, 0};
+	*p = (struct place){subscriber_known(s, r->header.revision) + 1, 0};
 	if (*there && !place_parse(position->kvs[0].value, p))
 		rc = recipe_fail(e, QUORATE_ERR_BAD_ARGUMENT, QUORATE_AGAIN_NO,
 				 "the key %s is no position of a subscriber", s->position_text);
@@ -223,7 +301,7 @@ int quorate_subscriber_open(struct quorate *q, const struct quorate_subscriber_o
 		rc = subscriber_take(s, deadline, &there, &p, e);
 	if (rc == QUORATE_OK && !there) {
 		p.revision = o.start_revision > 0 ? o.start_revision : p.revision;
-		rc = subscriber_store(s, p, deadline, e);
+		rc = subscriber_store(s, p, STORE_ACK, deadline, e);
 	}
 	if (rc == QUORATE_OK) {
 		subscriber_stand(s, p);
@@ -299,7 +377,7 @@ static int subscriber_keep_quiet(struct quorate_subscriber *s, mono_t deadline, 
 {
 	struct place p;
 
-	return subscriber_quiet(s, &p) ? subscriber_store(s, p, deadline, e) : QUORATE_OK;
+	return subscriber_quiet(s, &p) ? subscriber_store(s, p, STORE_ACK, deadline, e) : QUORATE_OK;
 }
 
 static int subscriber_say_compacted(struct quorate_subscriber *s, struct quorate_error *e)
@@ -379,7 +457,8 @@ int quorate_subscriber_ack(struct quorate_subscriber *s, const struct quorate_me
 	(void)pthread_mutex_lock(&s->lock);
 	kept = s->kept;
 	(void)pthread_mutex_unlock(&s->lock);
-	return place_before(kept, p) ? subscriber_store(s, p, recipe_deadline(s->q, timeout_ms), e) : recipe_ok(e);
+	return place_before(kept, p) ? subscriber_store(s, p, STORE_ACK, recipe_deadline(s->q, timeout_ms), e) :
+				       recipe_ok(e);
 }
 
 void quorate_subscriber_ack_op(struct quorate_subscriber *s, const struct quorate_message *m,
@@ -407,7 +486,7 @@ int quorate_subscriber_seek(struct quorate_subscriber *s, int64_t revision, int6
 		quorate_result_free(r);
 	}
 	if (rc == QUORATE_OK)
-		rc = subscriber_store(s, p, deadline, e);
+		rc = subscriber_store(s, p, STORE_SEEK, deadline, e);
 	if (rc == QUORATE_OK)
 		subscriber_stand(s, p);
 	return rc;

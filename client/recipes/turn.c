@@ -18,16 +18,20 @@ static void view_clear(struct turn_view *v)
 	*v = (struct turn_view){NULL, NULL, 0};
 }
 
-int turn_init(struct turn *t, struct quorate *q, struct quorate_session *s, char *key, size_t key_len,
-	      char *before, size_t before_len, struct quorate_error *e)
+int turn_init(struct turn *t, struct quorate *q, struct quorate_session *s, struct quorate_bytes name,
+	      const char *key, const char *before, struct quorate_error *e)
 {
-	int rc = QUORATE_OK;
+	const struct quorate_bytes none = quorate_str(NULL);
+	int rc;
 
-	*t = (struct turn){.session = s, .key_text = key, .before_text = before,
-			   .key = quorate_bytes(key, key_len), .before = quorate_bytes(before, before_len)};
+	*t = (struct turn){.session = s, .key_text = recipe_join(name, quorate_str(key), none),
+			   .before_text = recipe_join(name, quorate_str(before), none)};
+	t->key = quorate_bytes(t->key_text, name.size + strlen(key));
+	t->before = quorate_bytes(t->before_text, name.size + strlen(before));
 	(void)snprintf(t->mark, sizeof t->mark, "%016" PRIx64, recipe_random());
 	(void)pthread_mutex_init(&t->lock, NULL);
-	if (key == NULL || before == NULL)
+	rc = fence_init(&t->fence, name, e);
+	if (t->key_text == NULL || t->before_text == NULL)
 		rc = recipe_no_memory(e);
 	if (rc == QUORATE_OK)
 		rc = quorate_namespace(q, quorate_str(NULL), &t->own, e);
@@ -38,11 +42,21 @@ int turn_init(struct turn *t, struct quorate *q, struct quorate_session *s, char
 	return rc;
 }
 
+/* Nothing is to be done any more: neither may a copy of what was asked for put the key again. */
+static void turn_fence(struct turn *t)
+{
+	if (!recipe_forked(t->own) && quorate_session_left_ms(t->session) > 0)
+		(void)fence_close(&t->fence, t->own, t->session, recipe_deadline(t->own, RECIPE_CLEAN_MS), NULL);
+}
+
 void turn_free(struct turn *t)
 {
 	if (t->q != NULL && t->state != TURN_OUT)
 		(void)turn_leave(t, recipe_deadline(t->own, RECIPE_CLEAN_MS), NULL);
+	else if (t->q != NULL)
+		turn_fence(t);
 	quorate_close(t->own);
+	fence_free(&t->fence);
 	(void)pthread_mutex_destroy(&t->lock);
 	free(t->key_text);
 	free(t->before_text);
@@ -121,14 +135,16 @@ static int turn_put(struct turn *t, struct quorate_bytes value, enum turn_patien
 	struct quorate_op then[] = {turn_op_ahead(t),
 				    quorate_op_put(t->key, value, quorate_session_lease(t->session))};
 	struct quorate_op or_else[] = {quorate_op_get(t->key)}, op;
-	struct quorate_compare compares[] = {quorate_if_missing(t->key), quorate_if_missing(t->before)};
-	struct quorate_txn txn = {compares, patience == TURN_TRY ? 2 : 1, then, 2, or_else, 1};
+	struct quorate_compare compares[] = {quorate_if_missing(t->key), fence_open(&t->fence),
+					     quorate_if_missing(t->before)};
+	struct quorate_txn txn = {compares, patience == TURN_TRY ? 3 : 2, then, 2, or_else, 1};
 
-	compares[1].flags = QUORATE_PREFIX;
+	compares[2].flags = QUORATE_PREFIX;
 	view_clear(v);
 	op = quorate_op_txn(&txn);
-	op.flags = QUORATE_IDEMPOTENT;        /* the second time it finds its own key */
-	return recipe_call(t->q, t->session, &op, deadline, &v->r, e);
+	/* The second time it finds its own key. Before that is deleted a late copy is fenced off. */
+	op.flags = QUORATE_IDEMPOTENT;
+	return recipe_write(t->q, t->session, &op, deadline, &v->r, &t->fence.late, e);
 }
 
 /*
@@ -169,22 +185,43 @@ static bool turn_bytes_eq(struct quorate_bytes a, struct quorate_bytes b)
 	return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
 
-static int turn_put_value(struct turn *t, struct quorate *q, struct quorate_bytes value, mono_t deadline,
-			  struct quorate_error *e)
+/* What was said in vain may have been said by an earlier copy, or over something newer than we know. */
+static int turn_said(struct turn *t, const struct quorate_result *r, struct quorate_bytes value, bool *said,
+		     struct quorate_error *e)
 {
-	struct quorate_op then = quorate_op_put(t->key, value, quorate_session_lease(t->session)), op;
-	struct quorate_compare mine = turn_mine(t, t->created);
-	struct quorate_txn txn = {&mine, 1, &then, 1, NULL, 0};
-	struct quorate_result *r;
-	bool there;
-	int rc;
+	const struct quorate_result *own = r->succeeded ? NULL : r->results[0];
 
-	op = quorate_op_txn(&txn);
-	op.flags = QUORATE_IDEMPOTENT;
-	rc = recipe_call(q, t->session, &op, deadline, &r, e);
-	there = rc == QUORATE_OK && r->succeeded;
-	quorate_result_free(r);
-	return rc != QUORATE_OK || there ? rc : turn_lost_place(t, e);
+	*said = own == NULL;
+	if (own != NULL && (own->n_kvs != 1 || own->kvs[0].create_revision != t->created))
+		return turn_lost_place(t, e);
+	t->modified = own != NULL ? own->kvs[0].mod_revision : r->header.revision;
+	*said = *said || turn_bytes_eq(own->kvs[0].value, value);
+	return QUORATE_OK;
+}
+
+static int turn_put_value(struct turn *t, struct quorate_bytes value, mono_t deadline, struct quorate_error *e)
+{
+	struct quorate_op then = quorate_op_put(t->key, value, quorate_session_lease(t->session));
+	struct quorate_op or_else = quorate_op_get(t->key), op;
+	bool said = false;
+	int rc = QUORATE_OK;
+
+	while (rc == QUORATE_OK && !said) {
+		/* The change is of one key and over one revision of it: a late copy finds another. */
+		struct quorate_compare compares[] = {
+			turn_mine(t, t->created),
+			quorate_if(t->key, QUORATE_TARGET_MOD, QUORATE_EQUAL, t->modified)};
+		struct quorate_txn txn = {compares, 2, &then, 1, &or_else, 1};
+		struct quorate_result *r;
+
+		op = quorate_op_txn(&txn);
+		op.flags = QUORATE_IDEMPOTENT;
+		rc = recipe_call(t->q, t->session, &op, deadline, &r, e);
+		if (rc == QUORATE_OK)
+			rc = turn_said(t, r, value, &said, e);
+		quorate_result_free(r);
+	}
+	return rc;
 }
 
 /* The key was there already: of a call before this one, or of another handle of the session. */
@@ -199,8 +236,9 @@ static int turn_found(struct turn *t, const struct quorate_bytes *value, mono_t 
 	if (!*mine)
 		return QUORATE_OK;
 	turn_state_set(t, TURN_IN, kv->create_revision);
+	t->modified = kv->mod_revision;
 	if (value != NULL && !turn_bytes_eq(kv->value, *value))
-		rc = turn_put_value(t, t->q, *value, deadline, e);
+		rc = turn_put_value(t, *value, deadline, e);
 	return rc != QUORATE_OK ? rc : turn_look(t, 0, deadline, v, e);
 }
 
@@ -222,6 +260,7 @@ static int turn_place(struct turn *t, const struct quorate_bytes *value, enum tu
 		if (v->r->succeeded) {
 			v->ahead = v->r->results[0]->n_kvs > 0 ? &v->r->results[0]->kvs[0] : NULL;
 			turn_state_set(t, TURN_IN, v->revision);
+			t->modified = v->revision;
 			return QUORATE_OK;
 		}
 		rc = turn_found(t, value, deadline, v, &mine, e);
@@ -260,7 +299,7 @@ static int turn_wait(struct turn *t, enum turn_patience patience, mono_t deadlin
 
 /* ---- giving it up ---- */
 
-/* Is there a key of ours, put by a call whose answer was lost? */
+/* Is there a key of ours, put by a call whose answer was lost? None will come any more. */
 static int turn_search(struct turn *t, mono_t deadline, struct quorate_error *e)
 {
 	struct quorate_op op = quorate_op_get(t->key);
@@ -278,27 +317,21 @@ static int turn_search(struct turn *t, mono_t deadline, struct quorate_error *e)
 
 /*
  * QUORATE_OK, or LOST: there was nothing to delete. That is also what a second try finds after a
- * first one whose answer was lost, so then it means nothing.
+ * first one whose answer was lost, so then it means nothing. A late copy finds no key that was created
+ * at that revision, for ever.
  */
 static int turn_delete(struct turn *t, mono_t deadline, struct quorate_error *e)
 {
 	struct quorate_op then = quorate_op_delete(t->key), op;
 	struct quorate_compare mine = turn_mine(t, t->created);
 	struct quorate_txn txn = {&mine, 1, &then, 1, NULL, 0};
-	struct quorate_error first;
 	struct quorate_result *r;
 	bool there;
 	int rc;
 
 	op = quorate_op_txn(&txn);
-	rc = recipe_call(t->own, t->session, &op, deadline, &r, &first);
-	t->doubt = t->doubt || (rc != QUORATE_OK && first.again == QUORATE_AGAIN_UNSURE);
-	if (rc != QUORATE_OK && t->doubt && !recipe_over(deadline)) {
-		op.flags = QUORATE_IDEMPOTENT;
-		rc = recipe_call(t->own, t->session, &op, deadline, &r, &first);
-	}
-	if (e != NULL)
-		*e = first;
+	op.flags = QUORATE_IDEMPOTENT;
+	rc = recipe_write(t->own, t->session, &op, deadline, &r, &t->doubt, e);
 	if (rc != QUORATE_OK)
 		return rc;
 	there = r->succeeded || t->doubt;
@@ -311,9 +344,9 @@ static int turn_delete(struct turn *t, mono_t deadline, struct quorate_error *e)
 
 static int turn_drop(struct turn *t, mono_t deadline, struct quorate_error *e)
 {
-	int rc = recipe_ok(e);
+	int rc = fence_close(&t->fence, t->own, t->session, deadline, e);
 
-	if (t->state == TURN_UNSURE)
+	if (rc == QUORATE_OK && t->state == TURN_UNSURE)
 		rc = turn_search(t, deadline, e);
 	if (rc == QUORATE_OK && t->state != TURN_OUT) {
 		turn_state_set(t, TURN_LEAVING, t->created);
@@ -329,17 +362,9 @@ static void turn_give_up(struct turn *t, struct quorate_error *e)
 {
 	int rc = QUORATE_OK;
 
-	if (quorate_session_left_ms(t->session) <= 0) {
+	if (quorate_session_left_ms(t->session) <= 0)
 		turn_state_set(t, TURN_OUT, 0);
-	} else if (t->state == TURN_UNSURE && e->again == QUORATE_AGAIN_UNSURE) {
-		rc = turn_search(t, recipe_deadline(t->own, RECIPE_CLEAN_MS), NULL);
-		/* Not there yet: it may still be on its way, so whoever comes next looks again. */
-		if (rc == QUORATE_OK && t->state == TURN_OUT) {
-			turn_state_set(t, TURN_UNSURE, 0);
-			return;
-		}
-	}
-	if (rc == QUORATE_OK && t->state != TURN_OUT)
+	else
 		rc = turn_drop(t, recipe_deadline(t->own, RECIPE_CLEAN_MS), NULL);
 	if (rc != QUORATE_OK && rc != QUORATE_ERR_LOST)
 		e->again = QUORATE_AGAIN_UNSURE;
@@ -359,7 +384,7 @@ int turn_enter(struct turn *t, const struct quorate_bytes *value, enum turn_pati
 	rc = turn_begin(t, true, e);
 	if (rc != QUORATE_OK)
 		return rc;
-	if (t->state == TURN_LEAVING) {
+	if (t->state != TURN_OUT || t->fence.late) {
 		rc = turn_drop(t, deadline, e);
 		rc = rc == QUORATE_ERR_LOST ? QUORATE_OK : rc;
 	}
@@ -401,7 +426,9 @@ int turn_say(struct turn *t, struct quorate_bytes value, mono_t deadline, struct
 	if (t->state != TURN_IN)
 		rc = recipe_fail(e, QUORATE_ERR_BAD_ARGUMENT, QUORATE_AGAIN_NO, "this handle is being given up");
 	else
-		rc = turn_put_value(t, t->q, value, deadline, e);
+		rc = turn_put_value(t, value, deadline, e);
+	if (rc == QUORATE_ERR_LOST)
+		turn_fence(t);
 	turn_end(t);
 	return rc;
 }

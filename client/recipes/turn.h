@@ -13,7 +13,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "client/recipes/recipe.h"
+#include "client/recipes/fence.h"
 
 enum turn_state {
 	TURN_OUT,        /* no place */
@@ -38,13 +38,15 @@ struct turn {
 	_Atomic int64_t revision;      /* the key's creation while it is our turn, else 0 */
 	/* Of the busy thread: */
 	int64_t created;               /* the key's creation; 0: not known */
+	int64_t modified;              /* its last change, as far as we know */
+	struct fence fence;            /* of what puts the key */
 	bool doubt;                    /* it may have been deleted already */
 	bool marked;                   /* the key's value is the mark */
 };
 
-/* `key` and `before` are taken over. On failure nothing is left but them freed. */
-int turn_init(struct turn *t, struct quorate *q, struct quorate_session *s, char *key, size_t key_len,
-	      char *before, size_t before_len, struct quorate_error *e);
+/* The key and `before` are `name` and what stands behind it. On failure nothing is left. */
+int turn_init(struct turn *t, struct quorate *q, struct quorate_session *s, struct quorate_bytes name,
+	      const char *key, const char *before, struct quorate_error *e);
 void turn_free(struct turn *t);        /* leaves if need be and if it can */
 
 enum turn_patience { TURN_WAIT, TURN_TRY };

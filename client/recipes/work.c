@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
-#include "client/recipes/recipe.h"
+#include "client/recipes/fence.h"
 
 #define WORK_PAGE 64                   /* pieces looked at in one read */
 #define WORK_ID 44                     /* "PPPPPPPPPP-RRRRRRRRRRRRRRRR-XXXXXXXXXXXXXXXX" */
@@ -23,6 +23,8 @@ struct quorate_work {
 	char *claim_text;
 	struct quorate_bytes claim;
 	int64_t token;                 /* create revision of the claim; 0: not ours any more */
+	struct fence fence;            /* of what puts the claim */
+	bool doubt;                    /* a try to end the claim had no clear end */
 };
 
 /* A taker on his way. */
@@ -30,7 +32,7 @@ struct taking {
 	struct quorate *q, *clean;     /* as of the piece */
 	struct quorate_session *session;
 	char *items_text, *claims_text;
-	struct quorate_bytes items, claims;   /* "QUEUE/items/" and "QUEUE/claims/" */
+	struct quorate_bytes queue, items, claims;   /* "QUEUE", "QUEUE/items/" and "QUEUE/claims/" */
 	mono_t deadline;
 	int64_t revision;              /* that the search has looked at */
 	struct quorate_watch *watch;   /* of both, once nothing was found */
@@ -134,57 +136,59 @@ static int get_claims(struct taking *t, const struct quorate_result *page, struc
 	return rc;
 }
 
-/* A claim whose answer was lost is nobody's, and yet there for as long as the session. */
-static void take_back(struct taking *t, struct quorate_bytes claim, struct quorate_bytes mark)
+/*
+ * A claim whose answer was lost is nobody's, and yet there for as long as the session; or it may come yet.
+ * No other has its mark, so a late copy of this deletes nothing.
+ */
+static void take_back(struct taking *t, struct quorate_work *w, struct quorate_bytes mark)
 {
-	struct quorate_compare ours = quorate_if_value(claim, QUORATE_EQUAL, mark);
-	struct quorate_op then = quorate_op_delete(claim);
+	struct quorate_compare ours = quorate_if_value(w->claim, QUORATE_EQUAL, mark);
+	struct quorate_op then = quorate_op_delete(w->claim);
+	mono_t deadline = recipe_deadline(t->clean, RECIPE_CLEAN_MS);
 	struct quorate_txn txn = {.compares = &ours, .n_compares = 1, .then = &then, .n_then = 1};
 	struct quorate_op op = quorate_op_txn(&txn);
 	struct quorate_result *r;
 
+	if (fence_close(&w->fence, t->clean, t->session, deadline, NULL) != QUORATE_OK)
+		return;
 	op.flags = QUORATE_IDEMPOTENT;
-	(void)recipe_call(t->clean, t->session, &op, recipe_deadline(t->clean, RECIPE_CLEAN_MS), &r, NULL);
+	(void)recipe_call(t->clean, t->session, &op, deadline, &r, NULL);
 	quorate_result_free(r);
 }
 
 /*
  * Puts the claim if nobody has, and the piece is still there. It may be made twice: a claim of the
- * same session with our mark is ours. QUORATE_OK and token 0: somebody else was faster.
+ * same session with our mark is ours. Before it is given back a late copy is fenced off; once the piece is
+ * done there is none to claim. QUORATE_OK and token 0: somebody else was faster.
  */
-static int put_claim(struct taking *t, const struct quorate_kv *item, struct quorate_bytes claim,
-		     int64_t *token, struct quorate_error *e)
+static int put_claim(struct taking *t, const struct quorate_kv *item, struct quorate_work *w,
+		     struct quorate_error *e)
 {
 	uint64_t any = recipe_random();
 	struct quorate_bytes mark = quorate_bytes(&any, sizeof any);
 	struct quorate_compare compares[] = {
-		quorate_if_missing(claim),
+		quorate_if_missing(w->claim), fence_open(&w->fence),
 		quorate_if(item->key, QUORATE_TARGET_MOD, QUORATE_EQUAL, item->mod_revision)};
-	struct quorate_op then = quorate_op_put(claim, mark, quorate_session_lease(t->session));
-	struct quorate_op or_else = quorate_op_get(claim);
-	struct quorate_txn txn = {.compares = compares, .n_compares = 2, .then = &then, .n_then = 1,
+	struct quorate_op then = quorate_op_put(w->claim, mark, quorate_session_lease(t->session));
+	struct quorate_op or_else = quorate_op_get(w->claim);
+	struct quorate_txn txn = {.compares = compares, .n_compares = 3, .then = &then, .n_then = 1,
 		.or_else = &or_else, .n_or_else = 1};
 	struct quorate_op op = quorate_op_txn(&txn);
 	const struct quorate_result *got;
-	struct quorate_error own;
 	struct quorate_result *r;
 	int rc;
 
-	*token = 0;
-	e = e != NULL ? e : &own;
 	op.flags = QUORATE_IDEMPOTENT;
-	rc = recipe_call(t->q, t->session, &op, t->deadline, &r, e);
-	if (rc != QUORATE_OK && e->again == QUORATE_AGAIN_UNSURE)
-		take_back(t, claim, mark);
-	if (rc != QUORATE_OK)
-		return rc;
-	got = r->results[0];
-	if (r->succeeded)
-		*token = r->header.revision;
-	else if (got->n_kvs > 0 && same(got->kvs[0].value, mark))
-		*token = got->kvs[0].create_revision;
+	rc = recipe_write(t->q, t->session, &op, t->deadline, &r, &w->fence.late, e);
+	got = rc == QUORATE_OK ? r->results[0] : NULL;
+	if (rc == QUORATE_OK && r->succeeded)
+		w->token = r->header.revision;
+	else if (got != NULL && got->n_kvs > 0 && same(got->kvs[0].value, mark))
+		w->token = got->kvs[0].create_revision;
 	quorate_result_free(r);
-	return QUORATE_OK;
+	if (w->token == 0 && w->fence.late && quorate_session_left_ms(t->session) > 0)
+		take_back(t, w, mark);
+	return rc;
 }
 
 /* *w, and it keeps the page; or NULL: it was claimed a moment ago. */
@@ -199,9 +203,11 @@ static int claim_item(struct taking *t, struct quorate_result **page, size_t at,
 	if (work == NULL)
 		return recipe_no_memory(e);
 	work->claim = join(t->claims, "", behind(item->key, t->items), &work->claim_text);
-	rc = work->claim_text == NULL ? recipe_no_memory(e) :
-		put_claim(t, item, work->claim, &work->token, e);
+	rc = work->claim_text == NULL ? recipe_no_memory(e) : fence_init(&work->fence, t->queue, e);
+	if (rc == QUORATE_OK)
+		rc = put_claim(t, item, work, e);
 	if (rc != QUORATE_OK || work->token == 0) {
+		fence_free(&work->fence);
 		free(work->claim_text);
 		free(work);
 		return rc;
@@ -335,7 +341,7 @@ static int wait_for_news(struct taking *t, struct quorate_error *e)
 int quorate_work_take(struct quorate *q, struct quorate_session *s, struct quorate_bytes queue,
 		      int64_t timeout_ms, struct quorate_work **w, struct quorate_error *e)
 {
-	struct taking t = {.q = q, .session = s, .deadline = recipe_deadline(q, timeout_ms)};
+	struct taking t = {.q = q, .session = s, .queue = queue, .deadline = recipe_deadline(q, timeout_ms)};
 	int rc;
 
 	*w = NULL;
@@ -383,28 +389,49 @@ struct quorate_compare quorate_work_held(const struct quorate_work *w)
 	return quorate_if(w->claim, QUORATE_TARGET_CREATE, QUORATE_EQUAL, w->token > 0 ? w->token : -1);
 }
 
+/*
+ * The claim was not there. If a try of ours may have ended it, the piece tells: it is gone if that try
+ * was done, and it is there if the claim was lost before. Only if the session is lost too may another have
+ * got it, and done it: then nobody knows.
+ */
+static int claim_gone(struct quorate_work *w, const struct quorate_result *item, struct quorate_error *e)
+{
+	bool there = item->n_kvs > 0 && item->kvs[0].mod_revision == w->kv->mod_revision;
+	bool ours = w->doubt && !there;
+
+	if (ours && quorate_session_left_ms(w->session) > 0)
+		return recipe_ok(e);
+	return recipe_fail(e, QUORATE_ERR_LOST, ours ? QUORATE_AGAIN_UNSURE : QUORATE_AGAIN_NO, "%s",
+			   ours ? "the session is lost, and the piece of work done by us or by another" :
+				  "the session was lost, and the piece of work with it");
+}
+
+/* A late copy finds no claim that was created at that revision, for ever. */
 static int end_claim(struct quorate_work *w, struct quorate *q, bool with_item, int64_t timeout_ms,
 		     struct quorate_error *e)
 {
 	struct quorate_compare held = quorate_work_held(w);
 	struct quorate_op ops[] = {quorate_op_delete(w->claim), quorate_op_delete(w->kv->key)};
+	struct quorate_op get = quorate_op_get(w->kv->key);
 	struct quorate_txn txn = {.compares = &held, .n_compares = 1, .then = ops,
-		.n_then = with_item ? 2 : 1};
+		.n_then = with_item ? 2 : 1, .or_else = &get, .n_or_else = 1};
 	struct quorate_op op = quorate_op_txn(&txn);
 	struct quorate_result *r;
-	bool was_ours;
 	int rc;
 
 	if (w->token == 0)
 		return recipe_fail(e, QUORATE_ERR_LOST, QUORATE_AGAIN_NO, "the piece of work is not ours any more");
-	rc = quorate_call(q, &op, timeout_ms, &r, e);
+	get.flags = QUORATE_KEYS_ONLY;
+	op.flags = QUORATE_IDEMPOTENT;
+	/* Not by the session: if that is lost, whether the work is done is worth knowing nonetheless. */
+	rc = recipe_write(q, NULL, &op, recipe_deadline(q, timeout_ms), &r, &w->doubt, e);
 	if (rc != QUORATE_OK)
 		return rc;
-	was_ours = r->succeeded;
-	quorate_result_free(r);
 	w->token = 0;
-	return was_ours ? QUORATE_OK : recipe_fail(e, QUORATE_ERR_LOST, QUORATE_AGAIN_NO,
-		"the session was lost, and the piece of work with it");
+	if (!r->succeeded)
+		rc = claim_gone(w, r->results[0], e);
+	quorate_result_free(r);
+	return rc;
 }
 
 int quorate_work_done(struct quorate_work *w, int64_t timeout_ms, struct quorate_error *e)
@@ -416,9 +443,12 @@ void quorate_work_close(struct quorate_work *w)
 {
 	if (w == NULL)
 		return;
+	if (quorate_session_left_ms(w->session) > 0)
+		(void)fence_close(&w->fence, w->clean, w->session, recipe_deadline(w->clean, RECIPE_CLEAN_MS), NULL);
 	if (w->token != 0 && quorate_session_left_ms(w->session) > 0)
 		(void)end_claim(w, w->clean, false, RECIPE_CLEAN_MS, NULL);
 	quorate_close(w->clean);
+	fence_free(&w->fence);
 	quorate_result_free(w->item);
 	free(w->claim_text);
 	free(w);

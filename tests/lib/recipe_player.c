@@ -28,6 +28,9 @@ static struct quorate_registration *registrations[PLAYER_OBJECTS];
 static struct quorate_resolver *resolvers[PLAYER_OBJECTS];
 static struct quorate_subscriber *subscribers[PLAYER_OBJECTS];
 static struct quorate_message messages[PLAYER_OBJECTS];
+static struct quorate_double_barrier *doubles[PLAYER_OBJECTS];
+static struct quorate_work *works[PLAYER_OBJECTS];
+static size_t n_doubles, n_works;
 static size_t n_sessions, n_locks, n_elections, n_observers, n_registrations, n_resolvers, n_subscribers;
 
 static void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -342,6 +345,69 @@ static void do_unsubscribe(char **w)
 	say("ok 0");
 }
 
+/* ---- barriers and work ---- */
+
+static void do_hold(char **w)
+{
+	struct quorate_error e;
+	int64_t lease = number(w, 2) >= 0 ? quorate_session_lease(OBJECT(sessions, 2)) : 0;
+
+	say_rc(quorate_barrier_hold(player_q, quorate_str(w[1]), lease, 0, &e), &e, 0);
+}
+
+static void do_unhold(char **w)
+{
+	struct quorate_error e;
+
+	say_rc(quorate_barrier_release(player_q, quorate_str(w[1]), 0, &e), &e, 0);
+}
+
+static void do_enter(char **w)
+{
+	struct quorate_error e;
+	int rc = quorate_double_barrier_enter(player_q, OBJECT(sessions, 1), quorate_str(w[2]), (unsigned)number(w, 3),
+					      0, &doubles[n_doubles], &e);
+
+	say_rc(rc, &e, (int64_t)n_doubles);
+	n_doubles += rc == QUORATE_OK;
+}
+
+static void do_out(char **w)
+{
+	struct quorate_error e;
+
+	say_rc(quorate_double_barrier_leave(OBJECT(doubles, 1), 0, &e), &e, 0);
+}
+
+static void do_bring(char **w)
+{
+	struct quorate_error e;
+
+	say_rc(quorate_work_put(player_q, quorate_str(w[1]), 0, quorate_str(w[2]), 0, &e), &e, 0);
+}
+
+static void do_take(char **w)
+{
+	struct quorate_error e;
+	int rc = quorate_work_take(player_q, OBJECT(sessions, 1), quorate_str(w[2]), 0, &works[n_works], &e);
+
+	say_rc(rc, &e, (int64_t)n_works);
+	n_works += rc == QUORATE_OK;
+}
+
+static void do_done(char **w)
+{
+	struct quorate_error e;
+
+	say_rc(quorate_work_done(OBJECT(works, 1), number(w, 2), &e), &e, 0);
+}
+
+static void do_give(char **w)
+{
+	quorate_work_close(OBJECT(works, 1));
+	say("ok 0");
+}
+
 /* ---- a crowd ---- */
 
 static struct {
@@ -419,7 +485,8 @@ static void do_next(char **w)
 	V(session) V(leave) V(left) V(lock) V(acquire) V(try) V(release) V(token) V(lost) V(close) V(guarded) \
 	V(election) V(campaign) V(proclaim) V(resign) V(leader) V(observe) V(observed) \
 	V(register) V(update) V(renewals) V(unregister) V(resolve) V(list) \
-	V(subscribe) V(read) V(ack) V(compacted) V(seek) V(unsubscribe) V(crowd) V(next)
+	V(subscribe) V(read) V(ack) V(compacted) V(seek) V(unsubscribe) \
+	V(hold) V(unhold) V(enter) V(out) V(bring) V(take) V(done) V(give) V(crowd) V(next)
 
 static const struct verb {
 	const char *name;

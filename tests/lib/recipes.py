@@ -142,14 +142,14 @@ def in_line(c, prefix, n):
 
 
 class Forgetful:
-    """A gatewayd behind a proxy that breaks the connection at the Nth request of a method: with `done` its
-    answer is lost, else the request is.
+    """A gatewayd behind a proxy that breaks the connection at the Nth request of some methods: with `done` its
+    answer is lost, else the request is. With `late` it is kept, as in a gatewayd that is stopped, until arrive().
     """
 
-    def __init__(self, port, method, nth, done):
-        self.port, self.method, self.nth, self.done = port, method, nth, done
-        self.lock, self.count, self.struck = threading.Lock(), 0, False
-        self.listener = socket.create_server(("127.0.0.1", 0))
+    def __init__(self, port, methods, nth, done=False, late=False, at=0):
+        self.port, self.methods, self.nth, self.done, self.late = port, methods, nth, done, late
+        self.lock, self.count, self.struck, self.kept = threading.Lock(), 0, False, None
+        self.listener = socket.create_server(("127.0.0.1", at))
         self.sockets = [self.listener]
         threading.Thread(target=self.accept, daemon=True).start()
 
@@ -173,7 +173,7 @@ class Forgetful:
         if not upwards:
             return message[0] == 1 and message[1] in doomed
         with self.lock:
-            if message[2] != self.method:
+            if message[2] not in self.methods:
                 return False
             self.count += 1
             if self.count != self.nth:
@@ -181,6 +181,24 @@ class Forgetful:
             self.struck = True
         doomed.add(message[1])
         return not self.done
+
+    def keep(self, request):
+        """On a connection of its own, since that of the client is to break."""
+        s = socket.create_connection(("127.0.0.1", self.port))
+        self.sockets.append(s)
+        self.kept = s, request
+
+    def arrive(self):
+        """The request that was kept comes to the gatewayd after all, and is answered."""
+        s, request = self.kept
+        s.sendall(request)
+        s.settimeout(PATIENCE_S)
+        unpacker = msgpack.Unpacker(raw=True)
+        while data := s.recv(65536):
+            unpacker.feed(data)
+            for message in unpacker:
+                return message
+        raise AssertionError("the late request was not answered")
 
     def pump(self, source, to, doomed, upwards):
         unpacker, buffered, taken = msgpack.Unpacker(raw=True), b"", 0
@@ -192,6 +210,8 @@ class Forgetful:
                     n = unpacker.tell() - taken
                     taken += n
                     if self.strikes(message, doomed, upwards):
+                        if self.late:
+                            self.keep(buffered[:n])
                         raise OSError
                     to.sendall(buffered[:n])
                     buffered = buffered[n:]

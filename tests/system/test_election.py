@@ -4,24 +4,40 @@
 import os
 import signal
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
-from harness import Cluster, tap, until
-from recipes import BAD_ARGUMENT, LOST, NOT_FOUND, TIMEOUT, Player, example, in_line, keys
+from harness import Cluster, Ports, tap, until
+from recipes import BAD_ARGUMENT, LOST, NOT_FOUND, TIMEOUT, Forgetful, Player, example, in_line, keys
 
-shared = None
+shared = early = None
 MS = 60000
+CALL_S = 10                                              # of a call that is not told how long it may take
 
 
 def the_cluster_starts():
-    global shared
-    shared = Cluster()
+    """There is a candidate before it, where nobody listens yet."""
+    global shared, early
+    shared, early = Cluster(), Early()
     shared.__enter__()
 
 
 def the_cluster_stops():
+    early.__exit__()
     shared.__exit__(None)
+
+
+class Early:
+    def __init__(self):
+        self.ports, self.begun, self.proxy = Ports(1), time.monotonic(), None
+        self.leader = example("leader", "/early", "z", endpoints=f"127.0.0.1:{self.ports.base}")
+
+    def __exit__(self, *_):
+        self.leader.__exit__()
+        if self.proxy:
+            self.proxy.__exit__()
+        self.ports.close()
 
 
 def player():
@@ -85,7 +101,21 @@ def a_leader_hands_over_and_one_that_was_stopped_changes_nothing():
             child.__exit__()
 
 
+def who_stands_before_there_is_a_cluster_waits_for_it():
+    """For longer than one call takes: most of that time the other cases have taken."""
+    child = early.leader
+    until(lambda: child.p.poll() is not None or time.monotonic() > early.begun + CALL_S + 1, "its time has come")
+    assert child.p.poll() is None, child.errors
+    early.proxy = Forgetful(shared.port(0), {}, 0, at=early.ports.base)
+    assert child.line().startswith("leading ")
+    assert child.end() == 0
+    with example("leader", "/early", "z", endpoints="127.0.0.1:1") as hopeless:
+        until(lambda: len(os.listdir(f"/proc/{hopeless.p.pid}/task")) == 3, "it runs: one thread waits for the signal")
+        assert hopeless.end() == 0, "it can be stopped while it waits"
+
+
 if __name__ == "__main__":
     tap([an_election_has_one_leader_and_is_observed,
-         a_leader_hands_over_and_one_that_was_stopped_changes_nothing],
+         a_leader_hands_over_and_one_that_was_stopped_changes_nothing,
+         who_stands_before_there_is_a_cluster_waits_for_it],
         always=(the_cluster_starts, the_cluster_stops))

@@ -102,7 +102,7 @@ def lost_answers_change_nothing():
         nth = 1
         while True:
             name = f"/lose/{done}/{nth}"
-            with Forgetful(c.port(0), b"txn", nth, done) as proxy, Player(proxy.endpoint()) as p, player() as q:
+            with Forgetful(c.port(0), {b"txn"}, nth, done) as proxy, Player(proxy.endpoint()) as p, player() as q:
                 p.locker(name), q.locker(name)
                 token = p.call("acquire", 0, MS)
                 assert keys(c, name.encode() + b"/")[0][1] == token == p.call("token", 0)

@@ -176,7 +176,7 @@ def lost_answers_neither_lose_nor_repeat():
         nth, struck = 1, True
         while struck:
             prefix, position = f"/lose/{done}/{nth}/", f"/positions/lose/{done}/{nth}"
-            with Forgetful(c.port(0), b"txn", nth, done) as proxy, c.rpc(1, timeout_s=60) as r:
+            with Forgetful(c.port(0), {b"txn"}, nth, done) as proxy, c.rpc(1, timeout_s=60) as r:
                 with Player(proxy.endpoint()) as p:
                     p.call("subscribe", prefix, position)
                     for i in range(3):

@@ -237,7 +237,7 @@ TEST(a_deadline_ends_a_write_that_is_not_answered)
 
 	play_start(&p);
 	q = world_open(play_endpoint(&p), NULL, NULL);
-	EQ_INT(world_put(q, 60, 0, &e), QUORATE_ERR_TIMEOUT);
+	EQ_INT(world_put(q, 400, 0, &e), QUORATE_ERR_TIMEOUT);
 	EQ_INT(e.again, QUORATE_AGAIN_UNSURE);
 	EQ_STR(e.endpoint, play_endpoint(&p));
 	EQ_INT(world_put(q, 0, 0, &e), QUORATE_OK);
@@ -302,6 +302,67 @@ TEST(a_namespace_is_all_that_a_view_sees)
 	quorate_close(view);
 	quorate_close(outer);
 	play_stop(&p);
+}
+
+/* ---- the keys of a lease, of which others have some ---- */
+
+struct lease_pages {
+	_Atomic unsigned asked;
+	char after[4][32];             /* of each question, as text */
+};
+
+/* Three pages: nothing but others', one of ours between others', others' again. */
+static bool lease_pages_serve(void *arg, struct fake_conn *c, const struct fake_request *r)
+{
+	static const char *const keys[][3] = {{"a", "b", "c"}, {"c/z", "ours/1", "p"}, {"q", "r", "s"}};
+	struct lease_pages *l = arg;
+	const struct native_time_to_live *t = r->params;
+	struct native_lease_key v[3];
+	struct native_time_to_live_result result = {.id = t->id, .ttl = 5, .granted_ttl = 9, .keys = {v, 3}};
+	unsigned page = atomic_load(&l->asked);
+
+	EQ_STR(r->method->name, "lease_time_to_live");
+	EQ_INT(t->id, 77);
+	OK(t->keys && page < 4);
+	(void)snprintf(l->after[page], sizeof l->after[page], "%.*s", (int)t->after.len, (const char *)t->after.data);
+	for (size_t i = 0; i < 3; i++)
+		v[i].key = bytes_str(keys[page < 3 ? page : 2][i]);
+	result.more = page < 2;
+	fake_result(c, r, &result);
+	atomic_fetch_add(&l->asked, 1);
+	return true;
+}
+
+TEST(a_page_of_a_lease_with_nothing_but_keys_of_others_is_passed_over)
+{
+	struct lease_pages l = {.asked = 0};
+	struct fake_setup s = {.serve = lease_pages_serve, .arg = &l};
+	struct fake_server *server = fake_start(&s);
+	struct quorate_op op = quorate_op(QUORATE_LEASE_TIME_TO_LIVE);
+	struct quorate *q = world_open(fake_endpoint(server), NULL, NULL), *view;
+	struct quorate_result *r;
+
+	op.lease = 77;
+	op.flags = QUORATE_LEASE_KEYS;
+	EQ_INT(quorate_namespace(q, quorate_str("ours/"), &view, NULL), QUORATE_OK);
+	EQ_INT(quorate_call(view, &op, 0, &r, NULL), QUORATE_OK);
+	EQ_INT(atomic_load(&l.asked), 2);
+	EQ_STR(l.after[0], "");
+	EQ_STR(l.after[1], "c");
+	OK(r->more);
+	EQ_INT(r->n_kvs, 1);
+	EQ_MEM(r->kvs[0].key.data, "1", 1);
+	EQ_INT(r->granted_ttl, 9);
+	quorate_result_free(r);
+	op.key = quorate_str("1");
+	EQ_INT(quorate_call(view, &op, 0, &r, NULL), QUORATE_OK);
+	EQ_STR(l.after[2], "ours/1");
+	OK(!r->more);                  /* and no key: what is behind it is not ours */
+	EQ_INT(r->n_kvs, 0);
+	quorate_result_free(r);
+	quorate_close(view);
+	quorate_close(q);
+	fake_stop(&server);
 }
 
 /* ---- threads ---- */
@@ -503,32 +564,6 @@ TEST(options_of_a_newer_transactional_memory_are_refused)
 	play_stop(&p);
 }
 
-/* Its place in the line is with a node that is silent, and may still be taken there. */
-TEST(a_lock_whose_place_may_yet_be_taken_is_not_said_to_be_given_up)
-{
-	struct play a = {.acts = {ACT_OK, ACT_SILENT}, .n = 2, .revision = 3, .ttl = 60, .kept_ttl = 60};
-	struct play b = {.acts = {ACT_OK}, .revision = 3, .kept_ttl = 60};
-	struct quorate_session *s;
-	struct quorate_lock *l;
-	struct quorate_error e;
-	struct quorate *q;
-
-	play_start(&a);
-	play_start(&b);
-	q = world_open(play_endpoint(&a), play_endpoint(&b), NULL);
-	EQ_INT(quorate_session_open(q, NULL, 0, &s, NULL), QUORATE_OK);
-	EQ_INT(quorate_lock_open(q, s, quorate_str("lock"), QUORATE_MUTEX, &l, NULL), QUORATE_OK);
-	EQ_INT(quorate_lock_acquire(l, 100, &e), QUORATE_ERR_TIMEOUT);
-	EQ_INT(e.again, QUORATE_AGAIN_UNSURE);       /* the other node sees nothing, yet */
-	EQ_INT(quorate_lock_token(l), 0);
-	EQ_INT(quorate_lock_acquire(l, 0, &e), QUORATE_OK);
-	quorate_lock_close(l);
-	quorate_session_leave(s);
-	quorate_close(q);
-	play_stop(&a);
-	play_stop(&b);
-}
-
 TESTS = {
 	T(the_numbers_of_the_header_are_the_protocols),
 	T(puts_and_gets_say_what_was_answered),
@@ -541,12 +576,12 @@ TESTS = {
 	T(a_deadline_ends_a_write_that_is_not_answered),
 	T(a_result_that_is_too_large_costs_nobody_else_anything),
 	T(a_namespace_is_all_that_a_view_sees),
+	T(a_page_of_a_lease_with_nothing_but_keys_of_others_is_passed_over),
 	T(a_thousand_threads_share_one_client),
 	T(a_view_can_be_cancelled_under_a_thread_that_waits),
 	T(a_child_is_refused_and_its_parent_works_on),
 	T(a_child_is_refused_by_recipes_too_and_can_close_them),
 	T(a_transactional_memory_without_time_left_does_not_take_the_clients),
 	T(options_of_a_newer_transactional_memory_are_refused),
-	T(a_lock_whose_place_may_yet_be_taken_is_not_said_to_be_given_up),
 };
 TAP_MAIN

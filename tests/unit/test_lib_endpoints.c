@@ -222,6 +222,24 @@ TEST(the_leaders_node_is_found_and_used)
 	play_stop(&b);
 }
 
+TEST(the_leaders_node_is_found_by_a_client_that_is_idle)
+{
+	struct play a = {.acts = {ACT_OK}, .revision = 1, .member_id = 7};
+	struct play b = {.acts = {ACT_OK}, .revision = 2};
+	struct quorate_options o = QUORATE_OPTIONS_INIT;
+	struct quorate *q;
+
+	play_start(&a);
+	play_start(&b);
+	q = world_open(play_endpoint(&a), play_endpoint(&b), &o);
+	EQ_INT(world_get(q, 0, NULL, NULL), QUORATE_OK);
+	(void)world_put(q, 100, 0, NULL);   /* whose end of time wakes it up before it is time to ask */
+	WORLD_UNTIL(fake_requests(b.server) > 0);
+	quorate_close(q);
+	play_stop(&a);
+	play_stop(&b);
+}
+
 TESTS = {
 	T(a_dead_endpoint_and_a_name_that_is_not_found_are_passed_over),
 	T(who_cannot_be_reached_is_said_with_the_reason),
@@ -232,5 +250,6 @@ TESTS = {
 	T(a_server_that_has_gone_silent_is_left),
 	T(an_endpoint_can_be_chosen),
 	T(the_leaders_node_is_found_and_used),
+	T(the_leaders_node_is_found_by_a_client_that_is_idle),
 };
 TAP_MAIN
