@@ -51,12 +51,16 @@ void read_reap(struct gateway *g, size_t rows)
 
 static void read_count_work(struct gateway *g, struct read *rd)
 {
-	size_t now = 0;
+	size_t now = 0, kept = 0;
 
-	if (rd->begun)
+	if (rd->begun) {
 		now = rd->is_txn ? txn_job_bytes(rd->txn_job) : range_job_bytes(&rd->range_job);
+		kept = rd->is_txn ? 0 : rd->range_job.kept.cap;
+	}
 	g->reads.work += now - rd->work;
+	g->reads.kept += kept - rd->kept;
 	rd->work = now;
+	rd->kept = kept;
 }
 
 void read_job_end(struct gateway *g, struct read *rd)
@@ -160,7 +164,7 @@ static void read_answer(struct gateway *g, struct read *rd)
 	if (rd->is_txn)
 		buf_add_bytes(b, buf_bytes(&rd->txn_job->out));
 	else
-		range_job_head(&rd->range_job, b, &rd->header, &g->reads.kept);
+		range_job_head(&rd->range_job, b, &rd->header, &g->reads.spare);
 	read_done(g, rd);
 	k->ops->end(k, id, b, mark, ERR_TOO_MANY_REQUESTS);
 }
@@ -190,16 +194,28 @@ static void read_more(struct gateway *g, struct read *rd)
 	list_push(&g->reads.slow, &rd->run);
 }
 
+/* Of many reads that go on in the next turn only some may keep what they have: the others read it again. */
+static void read_bound_kept(struct gateway *g, struct read *rd)
+{
+	read_count_work(g, rd);
+	if (g->reads.kept <= g->reads.max_kept || range_job_whole(&rd->range_job))
+		return;
+	range_job_unkeep(&rd->range_job);
+	read_count_work(g, rd);
+}
+
 static void read_step_range(struct gateway *g, struct read *rd, struct step *s)
 {
 	struct range_job *j = &rd->range_job;
 	struct caller *k = rd->r.caller;
 	int err = ERR_OK;
 
-	if (j->phase < RANGE_READY)
-		err = range_job_prepare(j, s, &g->reads.kept);
+	if (j->phase < RANGE_READY) {
+		err = range_job_prepare(j, s, &g->reads.spare);
+		read_bound_kept(g, rd);
+	}
 	if (err == ERR_OK && j->phase == RANGE_READY) {
-		if (j->fast || j->n == 0) {
+		if (range_job_whole(j)) {
 			read_answer(g, rd);
 			return;
 		}
@@ -209,7 +225,7 @@ static void read_step_range(struct gateway *g, struct read *rd, struct step *s)
 		}
 		if (!read_stream(g, rd, range_job_total(j, &rd->header)))
 			return;
-		range_job_head(j, k->ops->stream(k), &rd->header, &g->reads.kept);
+		range_job_head(j, k->ops->stream(k), &rd->header, &g->reads.spare);
 	}
 	if (err == ERR_OK && j->phase == RANGE_EMIT) {
 		err = range_job_emit(j, s, k->ops->stream(k));
@@ -248,7 +264,7 @@ static void read_step_txn(struct gateway *g, struct read *rd, struct step *s)
 	int err = ERR_OK;
 
 	if (j->depth > 0)
-		err = txn_job_step(j, s, &g->reads.kept, &spent);
+		err = txn_job_step(j, s, &g->reads.spare, &spent);
 	read_spent(g, spent);
 	if (err != ERR_OK)
 		read_failed(g, rd, s->view, err);
