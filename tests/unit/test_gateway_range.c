@@ -380,6 +380,29 @@ TEST(only_what_goes_beyond_what_is_kept_is_read_twice)
 	small_store_close(&s);
 }
 
+TEST(etcd_s_pairs_are_written_as_the_list_of_fields_has_them)
+{
+	static uint8_t bytes[40000];
+	uint64_t seed = 21;
+
+	for (int i = 0; i < 5000; i++) {
+		struct kv_pair p = {.key = bytes_of(bytes, tap_rand(&seed) % (i % 9 ? 200 : 40000)),
+				    .value = bytes_of(bytes, tap_rand(&seed) % (i % 7 ? 200 : 40000))};
+		int64_t *numbers[] = {&p.create_revision, &p.mod_revision, &p.version, &p.lease};
+		struct buf want = {0}, got = {0};
+
+		for (size_t k = 0; k < ARRAY_LEN(numbers); k++)
+			*numbers[k] = tap_rand(&seed) % 4 ? (int64_t)(tap_rand(&seed) >> tap_rand(&seed) % 64) : 0;
+		EQ_INT(pb_part(&want, 2, &kv_pair_pb, &p), ERR_OK);      /* RangeResponse.kvs */
+		form_etcd.pair(&got, &p);
+		EQ_INT(got.len, want.len);
+		EQ_MEM(got.data, want.data, want.len);
+		EQ_INT(form_etcd.pair_size(&p), want.len);
+		buf_free(&want);
+		buf_free(&got);
+	}
+}
+
 /* ---- transactions ---- */
 
 enum { OPS = 6 };
@@ -564,6 +587,7 @@ TESTS = {
 	T(a_compaction_between_the_steps_is_noticed),
 	T(a_step_looks_at_no_more_rows_than_it_may),
 	T(only_what_goes_beyond_what_is_kept_is_read_twice),
+	T(etcd_s_pairs_are_written_as_the_list_of_fields_has_them),
 	T(reading_transactions_in_steps_answer_what_they_answer_at_once),
 	T(a_transaction_that_answers_too_much_is_refused),
 };
