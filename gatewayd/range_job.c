@@ -5,29 +5,7 @@
 #include "base/err.h"
 #include "base/limits.h"
 
-enum { STEP_CLOCK_ROWS = 64, RANGE_ORDER_STEPS = 500 };
-
-void step_begin(struct step *s, struct mvcc_view *view, mono_t until)
-{
-	*s = (struct step){view, LIMIT_GATEWAY_STEP_ROWS, LIMIT_GATEWAY_STEP_BYTES, until, 0};
-}
-
-/* The clock is looked at now and then only. */
-bool step_over(struct step *s)
-{
-	if (s->rows == 0 || s->bytes == 0)
-		return true;
-	if (s->looked % STEP_CLOCK_ROWS == STEP_CLOCK_ROWS - 1 && !mono_before(mono_now(), s->until))
-		s->rows = 0;
-	return s->rows == 0;
-}
-
-static void step_spend(struct step *s, size_t rows, size_t bytes)
-{
-	s->rows -= rows < s->rows ? rows : s->rows;
-	s->bytes -= bytes < s->bytes ? bytes : s->bytes;
-	s->looked += rows;
-}
+enum { RANGE_ORDER_STEPS = 500 };
 
 /* ---- what is asked ---- */
 
@@ -196,9 +174,13 @@ static struct kv_pair range_pair(const struct range_job *j, const struct kv_pair
 /* The next pair of the answer: kept, or only measured. */
 static void range_keep(struct range_job *j, struct buf *kept, const struct kv_pair *pair)
 {
+	static const uint8_t room[RANGE_ROOM];
 	struct kv_pair p = range_pair(j, pair);
-	size_t before = kept->len;
+	size_t before;
 
+	if (kept->len == 0)
+		buf_add(kept, room, sizeof room);
+	before = kept->len;
 	j->form->pair(kept, &p);
 	j->pair_bytes += kept->len - before;
 	j->taken++;
@@ -213,7 +195,7 @@ static void range_measure(struct range_job *j, const struct kv_pair *pair)
 
 static bool range_full(const struct range_job *j, const struct buf *kept)
 {
-	return kept->len >= j->keep_max;
+	return kept->len >= (kept->len > 0 ? RANGE_ROOM : 0) + j->keep_max;
 }
 
 /* A row of the range. Is it one of the answer? */
@@ -477,9 +459,14 @@ static int range_prepare(struct range_job *j, struct step *s, struct buf *kept)
 	}
 }
 
+static struct buf *range_kept(struct range_job *j, struct buf *spare)
+{
+	return j->kept.data != NULL ? &j->kept : spare;
+}
+
 int range_job_prepare(struct range_job *j, struct step *s, struct buf *spare)
 {
-	struct buf *kept = j->kept.data != NULL ? &j->kept : spare;
+	struct buf *kept = range_kept(j, spare);
 	int err = range_still(j, s->view);
 
 	if (kept == spare)
@@ -506,6 +493,13 @@ size_t range_job_total(const struct range_job *j, const struct kv_header *header
 	return j->sized ? j->form->range_size(header, j->count, j->more, j->pair_bytes) : 0;
 }
 
+size_t range_job_kept(const struct range_job *j, const struct buf *spare)
+{
+	size_t len = j->kept.data != NULL ? j->kept.len : spare->len;
+
+	return j->taken > 0 ? len - RANGE_ROOM : 0;
+}
+
 /* A larger buffer is worth more. */
 static void range_give_back(struct range_job *j, struct buf *spare)
 {
@@ -523,11 +517,29 @@ void range_job_head(struct range_job *j, struct buf *out, const struct kv_header
 	CHECK(j->phase == RANGE_READY);
 	j->form->range_head(out, header, j->count, j->more, j->n);
 	if (j->taken > 0)
-		buf_add_bytes(out, buf_bytes(j->kept.data != NULL ? &j->kept : spare));
+		buf_add(out, range_kept(j, spare)->data + RANGE_ROOM, range_job_kept(j, spare));
 	range_give_back(j, spare);
 	j->phase = j->taken == j->n ? RANGE_DONE : RANGE_EMIT;
 	if (j->phase == RANGE_DONE)
 		j->form->range_tail(out, j->count, j->more);
+}
+
+void range_job_hand_over(struct range_job *j, struct buf *out, size_t *at, const struct kv_header *header,
+			 struct buf *spare)
+{
+	struct buf *kept = range_kept(j, spare), head;
+
+	CHECK(range_job_whole(j) && j->taken > 0);
+	buf_init(&head, RANGE_ROOM - RANGE_ROOM_LEFT);
+	j->form->range_head(&head, header, j->count, j->more, j->n);
+	CHECK(head.err == ERR_OK);            /* a header of four numbers */
+	*at = RANGE_ROOM - head.len;
+	memcpy(kept->data + *at, head.data, head.len);
+	buf_free(&head);
+	j->form->range_tail(kept, j->count, j->more);
+	*out = *kept;
+	buf_init(kept, 0);
+	j->phase = RANGE_DONE;
 }
 
 static void range_send(struct range_job *j, struct step *s, struct buf *out, const struct kv_pair *pair)

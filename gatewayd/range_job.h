@@ -20,22 +20,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/mono.h"
 #include "gatewayd/form.h"
 #include "gatewayd/sort.h"
+#include "gatewayd/step.h"
 #include "mvcc/mvcc.h"
 #include "proto/kv.h"
-
-/* What a step may spend; whoever takes part in it takes off. */
-struct step {
-	struct mvcc_view *view;
-	size_t rows, bytes;
-	mono_t until;
-	uint64_t looked;              /* rows, for the counter */
-};
-
-void step_begin(struct step *s, struct mvcc_view *view, mono_t until);
-bool step_over(struct step *s);
 
 enum range_phase { RANGE_BEGIN, RANGE_GATHER, RANGE_ORDER, RANGE_TAKE, RANGE_SIZE, RANGE_COUNT, RANGE_READY,
 		   RANGE_EMIT, RANGE_DONE };
@@ -85,6 +74,15 @@ void range_job_unkeep(struct range_job *j);
 size_t range_job_total(const struct range_job *j, const struct kv_header *header);
 /* READY: the beginning of a range's result, with what is kept; everything if it is whole (then DONE). */
 void range_job_head(struct range_job *j, struct buf *out, const struct kv_header *header, struct buf *spare);
+/*
+ * READY, and whole: the same as range_job_head without a copy. `out` becomes the owner of the bytes, which begin at
+ * *at: RANGE_ROOM is before the pairs for the head, of which at least RANGE_ROOM_LEFT is left.
+ */
+enum { RANGE_ROOM = 64, RANGE_ROOM_LEFT = 8 };
+void range_job_hand_over(struct range_job *j, struct buf *out, size_t *at, const struct kv_header *header,
+			 struct buf *spare);
+/* Bytes of the pairs that are kept. */
+size_t range_job_kept(const struct range_job *j, const struct buf *spare);
 /* EMIT: one step of pairs. As range_job_prepare; an error leaves the answer in the middle. */
 int range_job_emit(struct range_job *j, struct step *s, struct buf *out);
 

@@ -13,6 +13,8 @@
 #include "base/mem.h"
 #include "gatewayd/read_own.h"
 
+/* Answers of this size are handed over and not copied. */
+enum { READ_HAND_OVER_BYTES = 16384 };
 enum { READ_REAP_ROWS = 1000, READ_COMPLAIN_MS = 1000, READ_RETRY_MS = 10 };
 
 /* ---- memory ---- */
@@ -153,14 +155,34 @@ static int read_start(struct gateway *g, struct read *rd, struct mvcc_view *v)
 	return err;
 }
 
+/* The whole answer at once, without a copy. */
+static bool read_hand_over(struct gateway *g, struct read *rd)
+{
+	struct caller *k = rd->r.caller;
+	uint32_t id = rd->r.id;
+	struct buf b;
+	size_t at;
+
+	if (rd->is_txn || range_job_kept(&rd->range_job, &g->reads.spare) < READ_HAND_OVER_BYTES ||
+	    k->ops->can_take == NULL || !k->ops->can_take(k))
+		return false;
+	range_job_hand_over(&rd->range_job, &b, &at, &rd->header, &g->reads.spare);
+	read_done(g, rd);
+	k->ops->take(k, id, &b, at, ERR_TOO_MANY_REQUESTS);
+	return true;
+}
+
 /* The whole answer at once. */
 static void read_answer(struct gateway *g, struct read *rd)
 {
 	struct caller *k = rd->r.caller;
 	uint32_t id = rd->r.id;
 	size_t mark;
-	struct buf *b = k->ops->begin(k, id, &mark);
+	struct buf *b;
 
+	if (read_hand_over(g, rd))
+		return;
+	b = k->ops->begin(k, id, &mark);
 	if (rd->is_txn)
 		buf_add_bytes(b, buf_bytes(&rd->txn_job->out));
 	else
@@ -211,6 +233,7 @@ static void read_step_range(struct gateway *g, struct read *rd, struct step *s)
 	int err = ERR_OK;
 
 	if (j->phase < RANGE_READY) {
+		conn_spare_take(&g->conns, &g->reads.spare);
 		err = range_job_prepare(j, s, &g->reads.spare);
 		read_bound_kept(g, rd);
 	}

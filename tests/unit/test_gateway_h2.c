@@ -208,6 +208,26 @@ TEST(answers_around_what_is_kept_are_the_same)
 	teardown(w, h);
 }
 
+/* Large answers go out in the buffer they were gathered in; when nobody asks any more, it is given back. */
+TEST(buffers_of_large_answers_are_used_again_and_given_back)
+{
+	struct h2_peer *h;
+	struct world *w;
+
+	setup(&w, &h, WINDOW);
+	fill(w, h, 100, 4000);
+	for (int i = 0; i < 20; i++) {
+		OK(!get_all(w, h, 100));
+		OK(w->g.conns.n_spares <= CONN_SPARES);
+	}
+	OK(w->g.conns.n_spares > 0 && w->g.conns.n_spares < 4);
+	UNTIL(w->g.conns.n_spares > 0);
+	w->g.conns.spare_used.ns -= CONN_SPARE_MS * INT64_C(1000000);
+	UNTIL(w->g.conns.n_spares == 0);
+	OK(!get_all(w, h, 100));
+	teardown(w, h);
+}
+
 TEST(when_too_much_is_kept_answers_are_read_again)
 {
 	struct kv_range_result r;
@@ -527,6 +547,7 @@ TESTS = {
 	T(who_wants_a_leader_is_told_that_there_is_none),
 	T(a_large_answer_comes_whole_through_a_small_window),
 	T(answers_around_what_is_kept_are_the_same),
+	T(buffers_of_large_answers_are_used_again_and_given_back),
 	T(when_too_much_is_kept_answers_are_read_again),
 	T(a_range_stream_is_the_range_in_pieces),
 	T(who_waits_for_a_lock_leaves_the_queue_with_its_connection),
