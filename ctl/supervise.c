@@ -111,6 +111,7 @@ static void up_start_due(struct supervisor *s, mono_t now)
 static void up_child_gone(struct supervisor *s, struct up_child *c, int status)
 {
 	char cause[128];
+	int64_t rest_ms;
 	bool usage = WIFEXITED(status) && (WEXITSTATUS(status) == EXIT_USAGE ||
 					   WEXITSTATUS(status) >= 125);
 
@@ -124,8 +125,11 @@ static void up_child_gone(struct supervisor *s, struct up_child *c, int status)
 		up_stop(s, CTL_ERROR);
 		return;
 	}
-	up_say(s, "%s died: %s; it starts again in %d ms", c->label, cause,
-	       (int)mono_sub_ms(c->again_at, mono_now()));
+	rest_ms = mono_sub_ms(c->again_at, mono_now());
+	if (rest_ms > 0)
+		up_say(s, "%s died: %s; it starts again in %d ms", c->label, cause, (int)rest_ms);
+	else
+		up_say(s, "%s died: %s; it starts again at once", c->label, cause);
 }
 
 static void up_reap(struct supervisor *s)

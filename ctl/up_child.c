@@ -152,10 +152,23 @@ void up_child_hear_ready(struct up_child *c)
 	c->ready_fd = -1;
 }
 
+/* The first death costs nobody any time; who goes on dying rests longer and longer, and never in step. */
+static int64_t child_rest_ms(unsigned failures, uint64_t *random)
+{
+	int64_t ms = UP_REST_MIN_MS;
+
+	if (failures == 0)
+		return 0;
+	for (unsigned i = 1; i < failures && ms < UP_REST_MAX_MS; i++)
+		ms *= 2;
+	if (ms > UP_REST_MAX_MS)
+		ms = UP_REST_MAX_MS;
+	return ms / 2 + (int64_t)client_random(random, (uint64_t)ms / 2 + 1);
+}
+
 void up_child_died(struct up_child *c, uint64_t *random)
 {
 	mono_t now = mono_now();
-	int64_t ms = UP_REST_MIN_MS;
 
 	up_child_hear(c);
 	up_log_end(&c->log);
@@ -168,13 +181,8 @@ void up_child_died(struct up_child *c, uint64_t *random)
 	c->ready = false;
 	if (mono_sub_ms(now, c->started) >= UP_LIVED_MS)
 		c->failures = 0;
-	for (unsigned i = 0; i < c->failures && ms < UP_REST_MAX_MS; i++)
-		ms *= 2;
-	if (ms > UP_REST_MAX_MS)
-		ms = UP_REST_MAX_MS;
+	c->again_at = mono_add_ms(now, child_rest_ms(c->failures, random));
 	c->failures++;
-	c->again_at = mono_add_ms(now, ms / 2 + (int64_t)client_random(random,
-								       (uint64_t)ms / 2 + 1));
 }
 
 void up_child_cause(char *to, size_t size, int status)

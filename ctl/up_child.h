@@ -42,7 +42,7 @@ int up_child_start(struct up_child *c);
 /* The descriptors have something. */
 void up_child_hear(struct up_child *c);
 void up_child_hear_ready(struct up_child *c);
-/* It is dead and reaped: reads the rest of its words, and sets when to start it again. */
+/* It is dead and reaped: reads the rest of its words, and sets when to start it again: at once the first time. */
 void up_child_died(struct up_child *c, uint64_t *random);
 
 /* "exit code 111", "signal 9 (Killed)" */

@@ -33,6 +33,12 @@ struct caller_ops {
 	/* The same, appended between the two. */
 	struct buf *(*begin)(struct caller *k, uint32_t id, size_t *mark);
 	void (*end)(struct caller *k, uint32_t id, struct buf *b, size_t mark, int lost);
+	/*
+	 * The same for bytes that are there already, from b->data + at on, with eight to spare before them: the caller
+	 * becomes their owner. Only if it says that it can; NULL: it never can.
+	 */
+	bool (*can_take)(struct caller *k);
+	void (*take)(struct caller *k, uint32_t id, struct buf *b, size_t at, int lost);
 
 	/* May an answer be made now? If not, want_room, and the parked reads are woken later. */
 	bool (*room)(struct caller *k);

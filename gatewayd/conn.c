@@ -61,6 +61,7 @@ void conn_set_free(struct conn_set *s)
 	while ((l = list_first(&s->all)) != NULL)
 		conn_abort(container_of(l, struct conn, node), "gatewayd stops");
 	conn_bury(s);
+	conn_spares_free(s);
 	CHECK(s->in_bytes == 0 && s->out_bytes == 0 && s->n == 0);
 	mem_free(s->scratch);
 	s->scratch = NULL;

@@ -16,7 +16,8 @@
  * wait to be written; results of writes can still pile up, up to LIMIT_CONN_OUT_MAX (what a
  * client loses then is said in conn_answer_end). All connections together are held to
  * LIMIT_GATEWAY_IN_BYTES and LIMIT_GATEWAY_OUT_BYTES: beyond them the one goes whose request has
- * been coming for the longest time, or who has taken nothing for the longest time.
+ * been coming for the longest time, or who has taken nothing for the longest time. Besides, a set has
+ * up to CONN_SPARES large buffers that were used in the last second.
  */
 #ifndef QUORATE_CONN_H
 #define QUORATE_CONN_H
@@ -65,6 +66,12 @@ struct conn_proto {
 
 struct h2_ops;
 
+/*
+ * Large buffers that were in use a moment ago, for the next answers: a new one of half a megabyte costs as much
+ * in page faults as what is written into it. They go back to the system after a second without use.
+ */
+enum { CONN_SPARES = 8, CONN_SPARE_MIN = 65536, CONN_SPARE_MAX = 2 << 20, CONN_SPARE_MS = 1000 };
+
 struct conn_set {
 	struct loop *loop;
 	const struct conn_ops *ops;
@@ -81,6 +88,9 @@ struct conn_set {
 	size_t session_bytes, max_session_bytes;   /* what HTTP/2's sessions hold of their own */
 	bool stopping;
 	uint8_t *scratch;             /* LIMIT_CONN_READ_BYTES, for reading */
+	struct buf spares[CONN_SPARES];
+	size_t n_spares;
+	mono_t spare_used;
 	int64_t stall_ms, linger_ms;
 	mono_t log_since;             /* complaints about clients are rationed */
 	unsigned log_count;
@@ -126,6 +136,10 @@ void conn_set_free(struct conn_set *s);       /* closes what is left */
 
 /* Takes the descriptor: non-blocking, connected. `peer` is for log lines. */
 struct conn *conn_new(struct conn_set *s, int fd, const char *peer);
+
+/* An empty buffer becomes one of the spares, or is freed; one without memory gets a spare's, if there is one. */
+void conn_spare_give(struct conn_set *s, struct buf *b);
+void conn_spare_take(struct conn_set *s, struct buf *b);
 
 /* At the end of a turn: parses what was left over; then, after the owner's work, writes. */
 void conn_set_input(struct conn_set *s);

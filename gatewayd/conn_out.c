@@ -11,6 +11,35 @@
 
 enum { CONN_KEEP_BYTES = 4096, CONN_SMALL_ANSWER = 4096 };
 
+/* ---- spares ---- */
+
+void conn_spare_give(struct conn_set *s, struct buf *b)
+{
+	CHECK(b->len == 0);
+	if (s->n_spares < CONN_SPARES && b->cap >= CONN_SPARE_MIN && b->cap <= CONN_SPARE_MAX) {
+		s->spares[s->n_spares++] = *b;
+		s->spare_used = loop_now(s->loop);
+		buf_init(b, 0);
+	}
+	buf_free(b);
+}
+
+void conn_spare_take(struct conn_set *s, struct buf *b)
+{
+	if (b->data != NULL || s->n_spares == 0)
+		return;
+	*b = s->spares[--s->n_spares];
+	s->spare_used = loop_now(s->loop);
+}
+
+void conn_spares_free(struct conn_set *s)
+{
+	while (s->n_spares > 0)
+		buf_free(&s->spares[--s->n_spares]);
+}
+
+/* ---- water marks ---- */
+
 static size_t conn_pending(const struct conn *c)
 {
 	return c->out.len - c->out_pos + c->held.len;
@@ -141,6 +170,8 @@ static void conn_drop_written(struct conn *c)
 {
 	if (c->out_pos == c->out.len) {
 		buf_clear(&c->out);
+		if (c->out.cap >= CONN_SPARE_MIN)
+			conn_spare_give(c->set, &c->out);
 		buf_shrink(&c->out, CONN_KEEP_BYTES);
 		c->out_pos = 0;
 	} else if (c->out_pos >= c->out.len / 2) {
@@ -286,6 +317,8 @@ void conn_set_output(struct conn_set *s)
 		conn_output(container_of(l, struct conn, dirty));
 	conn_relieve(s);
 	conn_bury(s);
+	if (s->n_spares > 0 && mono_sub_ms(loop_now(s->loop), s->spare_used) >= CONN_SPARE_MS)
+		conn_spares_free(s);
 	counter_set(&s->counters->clients, (int64_t)s->n);
 	counter_set(&s->counters->session_bytes, (int64_t)s->session_bytes);
 	counter_set(&s->counters->client_buffer_bytes, (int64_t)(s->in_bytes + s->out_bytes));

@@ -9,6 +9,7 @@ bool conn_wants_input(const struct conn *c);
 void conn_end(struct conn *c);        /* no more requests; closed when all is answered */
 void conn_count(struct conn *c);      /* brings the set's sums up to date */
 void conn_bury(struct conn_set *s);   /* frees the dead */
+void conn_spares_free(struct conn_set *s);
 void conn_drop_stalled(struct conn *c);
 /* Drops whoever but this one holds the most of half-come requests. False: nobody does. */
 bool conn_drop_hog(struct conn_set *s, const struct conn *but);

@@ -18,7 +18,7 @@ enum form_op { FORM_RANGE, FORM_TXN };
 struct form {
 	/* One pair of a range; they stand one behind the other. */
 	void (*pair)(struct buf *out, const struct kv_pair *p);
-	/* Not NULL: a range that is written in pieces must be measured first, by the next two. */
+	/* Not NULL: a range that is written in pieces must be measured, by the next two, as far as it is not kept. */
 	size_t (*pair_size)(const struct kv_pair *p);
 	size_t (*range_size)(const struct kv_header *h, int64_t count, bool more, uint64_t pair_bytes);
 	/* Before the n pairs, and behind them. */

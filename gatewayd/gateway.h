@@ -99,7 +99,8 @@ struct reads {
 	struct list spent;                     /* sorters to be freed a little at a time */
 	size_t n, bytes;                       /* all reads, and their parameters */
 	size_t work;                           /* memory of those under way */
-	struct buf kept;
+	size_t kept, max_kept;                 /* of it: parts of answers that are kept between steps */
+	struct buf spare;                      /* for what one step keeps */
 	mono_t complain_at;
 	struct loop_timer retry;               /* armed: the store could not be viewed just now */
 };

@@ -5,29 +5,7 @@
 #include "base/err.h"
 #include "base/limits.h"
 
-enum { STEP_CLOCK_ROWS = 64, RANGE_ORDER_STEPS = 500 };
-
-void step_begin(struct step *s, struct mvcc_view *view, mono_t until)
-{
-	*s = (struct step){view, LIMIT_GATEWAY_STEP_ROWS, LIMIT_GATEWAY_STEP_BYTES, until, 0};
-}
-
-/* The clock is looked at now and then only. */
-bool step_over(struct step *s)
-{
-	if (s->rows == 0 || s->bytes == 0)
-		return true;
-	if (s->looked % STEP_CLOCK_ROWS == STEP_CLOCK_ROWS - 1 && !mono_before(mono_now(), s->until))
-		s->rows = 0;
-	return s->rows == 0;
-}
-
-static void step_spend(struct step *s, size_t rows, size_t bytes)
-{
-	s->rows -= rows < s->rows ? rows : s->rows;
-	s->bytes -= bytes < s->bytes ? bytes : s->bytes;
-	s->looked += rows;
-}
+enum { RANGE_ORDER_STEPS = 500 };
 
 /* ---- what is asked ---- */
 
@@ -39,12 +17,15 @@ static int range_still(const struct range_job *j, const struct mvcc_view *v)
 	return j->at < info->compact_revision || j->at > info->revision ? ERR_COMPACTED : ERR_OK;
 }
 
-static void range_plan(struct range_job *j, const struct kv_range *r, const struct form *form)
+static void range_plan(struct range_job *j, const struct kv_range *r, const struct form *form, bool sized)
 {
 	bool by_key = r->sort_target == KV_SORT_KEY;
 
-	*j = (struct range_job){.r = r, .form = form, .phase = RANGE_FIRST};
+	*j = (struct range_job){.r = r, .form = form, .phase = RANGE_BEGIN, .sized = sized};
+	j->keep_max = sized ? LIMIT_GATEWAY_KEEP_BYTES : LIMIT_GATEWAY_STEP_BYTES;
+	buf_init(&j->kept, 0);
 	buf_init(&j->last, 0);
+	buf_init(&j->behind_kept, 0);
 	j->filtered = r->min_mod_revision != 0 || r->max_mod_revision != 0 ||
 		      r->min_create_revision != 0 || r->max_create_revision != 0;
 	if (r->count_only)
@@ -57,8 +38,7 @@ static void range_plan(struct range_job *j, const struct kv_range *r, const stru
 int range_job_begin(struct range_job *j, const struct kv_range *r, const struct form *form,
 		    const struct mvcc_view *v)
 {
-	range_plan(j, r, form);
-	j->sized = form->pair_size != NULL;
+	range_plan(j, r, form, form->pair_size != NULL);
 	j->latest = mvcc_view_info(v)->revision;
 	return mvcc_view_revision(v, r->revision, &j->at);
 }
@@ -66,7 +46,7 @@ int range_job_begin(struct range_job *j, const struct kv_range *r, const struct 
 int range_job_begin_in_txn(struct range_job *j, const struct kv_range *r, const struct form *form,
 			   const struct mvcc_view *v, int64_t latest)
 {
-	range_plan(j, r, form);
+	range_plan(j, r, form, false);
 	j->latest = latest;
 	j->at = r->revision > 0 ? r->revision : latest;
 	if (r->revision > latest)
@@ -81,13 +61,27 @@ struct sorter *range_job_end(struct range_job *j)
 	struct sorter *s = j->sort;
 
 	j->sort = NULL;
+	buf_free(&j->kept);
 	buf_free(&j->last);
+	buf_free(&j->behind_kept);
 	return s;
 }
 
 size_t range_job_bytes(const struct range_job *j)
 {
-	return j->last.cap + (j->sort != NULL ? j->sort->bytes : 0);
+	return j->kept.cap + j->last.cap + j->behind_kept.cap + (j->sort != NULL ? j->sort->bytes : 0);
+}
+
+void range_job_unkeep(struct range_job *j)
+{
+	buf_free(&j->kept);
+	buf_clear(&j->behind_kept);
+	j->keep_max = 0;
+	j->taken = 0;
+	if (j->phase != RANGE_READY)
+		return;
+	j->sent = 0;
+	j->moved = false;
 }
 
 static bool range_keeps(const struct kv_range *r, const struct kv_pair *p)
@@ -146,50 +140,62 @@ static int range_pause(struct range_job *j, struct step *s, struct mvcc_scan **s
 	return err;
 }
 
-static void range_rewind(struct range_job *j)
-{
-	j->moved = false;
-	buf_clear(&j->last);
-}
-
 /* ---- preparing ---- */
 
-static void range_ready(struct range_job *j)
+/* The number of pairs is known. */
+static void range_counted(struct range_job *j)
 {
 	j->n = j->r->count_only ? 0 : j->matched;
 	j->more = !j->r->count_only && j->r->limit > 0 && j->matched > (uint64_t)j->r->limit;
 	if (j->more)
 		j->n = (uint64_t)j->r->limit;
-	range_rewind(j);
-	j->phase = j->sized && !j->fast && j->n > 0 ? RANGE_SIZE : RANGE_READY;
 }
 
-static void range_put_pair(const struct range_job *j, struct buf *out, const struct kv_pair *pair)
+/* What is behind the kept pairs is read from there on. */
+static void range_ready(struct range_job *j)
+{
+	CHECK(j->taken <= j->n);
+	j->sent = j->taken;
+	j->moved = j->behind_kept.len > 0;
+	buf_clear(&j->last);
+	buf_add_bytes(&j->last, buf_bytes(&j->behind_kept));
+	j->phase = RANGE_READY;
+}
+
+static struct kv_pair range_pair(const struct range_job *j, const struct kv_pair *pair)
 {
 	struct kv_pair p = *pair;
 
 	if (j->r->keys_only)
 		p.value = bytes_of(NULL, 0);
-	j->form->pair(out, &p);
+	return p;
 }
 
-/* The next pair of the answer: written, or only measured. */
-static void range_send(struct range_job *j, struct step *s, struct buf *out, const struct kv_pair *pair)
+/* The next pair of the answer: kept, or only measured. */
+static void range_keep(struct range_job *j, struct buf *kept, const struct kv_pair *pair)
 {
-	struct kv_pair p = *pair;
-	size_t bytes = 0;
+	static const uint8_t room[RANGE_ROOM];
+	struct kv_pair p = range_pair(j, pair);
+	size_t before;
 
-	if (j->r->keys_only)
-		p.value = bytes_of(NULL, 0);
-	if (out == NULL) {
-		j->pair_bytes += j->form->pair_size(&p);
-	} else {
-		bytes = out->len;
-		j->form->pair(out, &p);
-		bytes = out->len - bytes;
-	}
-	j->sent++;
-	step_spend(s, 1, bytes);
+	if (kept->len == 0)
+		buf_add(kept, room, sizeof room);
+	before = kept->len;
+	j->form->pair(kept, &p);
+	j->pair_bytes += kept->len - before;
+	j->taken++;
+}
+
+static void range_measure(struct range_job *j, const struct kv_pair *pair)
+{
+	struct kv_pair p = range_pair(j, pair);
+
+	j->pair_bytes += j->form->pair_size(&p);
+}
+
+static bool range_full(const struct range_job *j, const struct buf *kept)
+{
+	return kept->len >= (kept->len > 0 ? RANGE_ROOM : 0) + j->keep_max;
 }
 
 /* A row of the range. Is it one of the answer? */
@@ -211,16 +217,30 @@ static int range_one_key(struct range_job *j, struct step *s, struct buf *kept)
 
 	step_spend(s, 1, 0);
 	if (err == ERR_OK && range_takes(j, &pair) && !j->r->count_only)
-		range_put_pair(j, kept, &pair);
+		range_keep(j, kept, &pair);
 	if (err != ERR_OK && err != ERR_NOT_FOUND)
 		return err;
-	j->fast = true;
+	range_counted(j);
 	range_ready(j);
 	return kept->err;
 }
 
-/* Takes and counts at once, in the hope that all of it fits into this step. */
-static int range_first(struct range_job *j, struct step *s, struct buf *kept)
+/* The pairs behind the kept ones: their length, their number, or nothing is still to be known. */
+static int range_go_on(struct range_job *j)
+{
+	if (j->taken > 0 && !j->sorted)
+		buf_add_bytes(&j->behind_kept, buf_bytes(&j->last));
+	if (j->sized && !(j->sorted ? j->sent == j->n : range_limited(j, j->matched)))
+		j->phase = RANGE_SIZE;
+	else if (!j->sorted)
+		j->phase = RANGE_COUNT;
+	else
+		range_ready(j);
+	return j->behind_kept.err;
+}
+
+/* Rows in key order: kept, or with `kept` NULL measured; all of them, or as many as the limit lets through. */
+static int range_take_plain(struct range_job *j, struct step *s, struct buf *kept)
 {
 	struct mvcc_scan *scan;
 	struct kv_pair pair = {.lease = 0};
@@ -228,21 +248,67 @@ static int range_first(struct range_job *j, struct step *s, struct buf *kept)
 
 	if (err != ERR_OK)
 		return err;
-	while (!step_over(s) && (err = mvcc_scan_next(scan, &pair)) == ERR_OK) {
-		size_t before = kept->len;
-
-		if (range_takes(j, &pair) && !j->r->count_only)
-			range_put_pair(j, kept, &pair);
-		step_spend(s, 1, kept->len - before);
+	while (!step_over(s) && !range_limited(j, j->matched) && !(kept != NULL && range_full(j, kept)) &&
+	       (err = mvcc_scan_next(scan, &pair)) == ERR_OK) {
+		if (!range_takes(j, &pair))
+			;
+		else if (kept != NULL)
+			range_keep(j, kept, &pair);
+		else
+			range_measure(j, &pair);
+		step_spend(s, 1, 0);
 	}
 	err = range_pause(j, s, &scan, err, pair.key);
-	if (err == ERR_NOT_FOUND) {
-		j->fast = true;
-		range_ready(j);
-		return kept->err;
+	if (err != ERR_NOT_FOUND)
+		return err;
+	range_counted(j);
+	range_ready(j);
+	return ERR_OK;
+}
+
+static int range_take_sorted(struct range_job *j, struct step *s, struct buf *kept)
+{
+	int err = ERR_OK;
+
+	while (!step_over(s) && j->sent < j->n && !(kept != NULL && range_full(j, kept)) && err == ERR_OK) {
+		struct kv_pair pair;
+
+		err = mvcc_get(s->view, sorter_key(j->sort, (size_t)j->sent), j->at, &pair);
+		if (err != ERR_OK)
+			break;
+		if (kept != NULL)
+			range_keep(j, kept, &pair);
+		else
+			range_measure(j, &pair);
+		j->sent++;
+		step_spend(s, 1, 0);
 	}
-	j->phase = RANGE_COUNT;
-	return err;
+	/* fewer rows than were counted at the same revision */
+	return err == ERR_NOT_FOUND ? ERR_CORRUPT : err;
+}
+
+/* Takes and counts at once, in the hope that all of it may be kept. */
+static int range_take(struct range_job *j, struct step *s, struct buf *kept)
+{
+	int err = j->sorted ? range_take_sorted(j, s, kept) : range_take_plain(j, s, kept);
+	bool all = j->sorted ? j->sent == j->n : range_limited(j, j->matched);
+
+	if (err == ERR_OK && j->phase == RANGE_TAKE && (all || range_full(j, kept)))
+		err = range_go_on(j);
+	return err != ERR_OK ? err : kept->err;
+}
+
+static int range_size(struct range_job *j, struct step *s)
+{
+	int err = j->sorted ? range_take_sorted(j, s, NULL) : range_take_plain(j, s, NULL);
+
+	if (err != ERR_OK || j->phase != RANGE_SIZE)
+		return err;
+	if (j->sorted && j->sent == j->n)
+		range_ready(j);
+	else if (!j->sorted && range_limited(j, j->matched))
+		j->phase = RANGE_COUNT;
+	return ERR_OK;
 }
 
 /* Once more rows match than the limit lets through, only their number is of interest. */
@@ -291,6 +357,7 @@ static int range_count(struct range_job *j, struct step *s)
 
 	if (err != ERR_NOT_FOUND)
 		return err;
+	range_counted(j);
 	range_ready(j);
 	return ERR_OK;
 }
@@ -343,12 +410,147 @@ static int range_order(struct range_job *j, struct step *s)
 	step_spend(s, RANGE_ORDER_STEPS / 4, 0);
 	if (!done)
 		return ERR_OK;
-	range_ready(j);
+	range_counted(j);
 	CHECK(j->n <= j->sort->n);
+	j->phase = RANGE_TAKE;
 	return ERR_OK;
 }
 
-/* ---- the pairs ---- */
+/* All keys at the latest revision: the store knows how many. */
+static bool range_counts_all(const struct range_job *j, const struct mvcc_info *info)
+{
+	const struct kv_range *r = j->r;
+
+	return r->count_only && j->at == info->revision && r->key.len == 1 && r->key.data[0] == 0 &&
+	       r->range_end.len == 1 && r->range_end.data[0] == 0;
+}
+
+static int range_begin(struct range_job *j, struct step *s, struct buf *kept)
+{
+	const struct mvcc_info *info = mvcc_view_info(s->view);
+
+	if (range_counts_all(j, info)) {
+		j->count = (int64_t)info->keys;
+		range_counted(j);
+		range_ready(j);
+		return ERR_OK;
+	}
+	if (j->r->range_end.len == 0)
+		return range_one_key(j, s, kept);
+	j->phase = j->r->count_only ? RANGE_COUNT : j->sorted ? RANGE_GATHER : RANGE_TAKE;
+	return ERR_OK;
+}
+
+static int range_prepare(struct range_job *j, struct step *s, struct buf *kept)
+{
+	switch (j->phase) {
+	case RANGE_BEGIN:
+		return range_begin(j, s, kept);
+	case RANGE_GATHER:
+		return range_gather(j, s);
+	case RANGE_ORDER:
+		return range_order(j, s);
+	case RANGE_TAKE:
+		return range_take(j, s, kept);
+	case RANGE_SIZE:
+		return range_size(j, s);
+	default:
+		return range_count(j, s);
+	}
+}
+
+static struct buf *range_kept(struct range_job *j, struct buf *spare)
+{
+	return j->kept.data != NULL ? &j->kept : spare;
+}
+
+int range_job_prepare(struct range_job *j, struct step *s, struct buf *spare)
+{
+	struct buf *kept = range_kept(j, spare);
+	int err = range_still(j, s->view);
+
+	if (kept == spare)
+		buf_clear(kept);
+	while (err == ERR_OK && j->phase < RANGE_READY && !step_over(s))
+		err = range_prepare(j, s, kept);
+	if (kept == spare && j->taken > 0 && !(err == ERR_OK && range_job_whole(j))) {
+		j->kept = *spare;
+		buf_init(spare, 0);
+	}
+	return err;
+}
+
+/* ---- answering ---- */
+
+bool range_job_whole(const struct range_job *j)
+{
+	return j->phase == RANGE_READY && j->taken == j->n;
+}
+
+size_t range_job_total(const struct range_job *j, const struct kv_header *header)
+{
+	CHECK(j->phase == RANGE_READY && !range_job_whole(j));
+	return j->sized ? j->form->range_size(header, j->count, j->more, j->pair_bytes) : 0;
+}
+
+size_t range_job_kept(const struct range_job *j, const struct buf *spare)
+{
+	size_t len = j->kept.data != NULL ? j->kept.len : spare->len;
+
+	return j->taken > 0 ? len - RANGE_ROOM : 0;
+}
+
+/* A larger buffer is worth more. */
+static void range_give_back(struct range_job *j, struct buf *spare)
+{
+	struct buf old = *spare;
+
+	if (j->kept.cap > spare->cap) {
+		*spare = j->kept;
+		j->kept = old;
+	}
+	buf_free(&j->kept);
+}
+
+void range_job_head(struct range_job *j, struct buf *out, const struct kv_header *header, struct buf *spare)
+{
+	CHECK(j->phase == RANGE_READY);
+	j->form->range_head(out, header, j->count, j->more, j->n);
+	if (j->taken > 0)
+		buf_add(out, range_kept(j, spare)->data + RANGE_ROOM, range_job_kept(j, spare));
+	range_give_back(j, spare);
+	j->phase = j->taken == j->n ? RANGE_DONE : RANGE_EMIT;
+	if (j->phase == RANGE_DONE)
+		j->form->range_tail(out, j->count, j->more);
+}
+
+void range_job_hand_over(struct range_job *j, struct buf *out, size_t *at, const struct kv_header *header,
+			 struct buf *spare)
+{
+	struct buf *kept = range_kept(j, spare), head;
+
+	CHECK(range_job_whole(j) && j->taken > 0);
+	buf_init(&head, RANGE_ROOM - RANGE_ROOM_LEFT);
+	j->form->range_head(&head, header, j->count, j->more, j->n);
+	CHECK(head.err == ERR_OK);            /* a header of four numbers */
+	*at = RANGE_ROOM - head.len;
+	memcpy(kept->data + *at, head.data, head.len);
+	buf_free(&head);
+	j->form->range_tail(kept, j->count, j->more);
+	*out = *kept;
+	buf_init(kept, 0);
+	j->phase = RANGE_DONE;
+}
+
+static void range_send(struct range_job *j, struct step *s, struct buf *out, const struct kv_pair *pair)
+{
+	struct kv_pair p = range_pair(j, pair);
+	size_t before = out->len;
+
+	j->form->pair(out, &p);
+	j->sent++;
+	step_spend(s, 1, out->len - before);
+}
 
 static int range_emit_sorted(struct range_job *j, struct step *s, struct buf *out)
 {
@@ -381,108 +583,15 @@ static int range_emit_plain(struct range_job *j, struct step *s, struct buf *out
 	return range_pause(j, s, &scan, err, pair.key);
 }
 
-/* The pairs once, as they will be written; `out` is NULL while they are only measured. */
-static int range_pass(struct range_job *j, struct step *s, struct buf *out)
-{
-	int err = j->sorted ? range_emit_sorted(j, s, out) : range_emit_plain(j, s, out);
-
-	/* fewer rows than were counted at the same revision */
-	return err == ERR_NOT_FOUND ? ERR_CORRUPT : err;
-}
-
-static int range_measure(struct range_job *j, struct step *s)
-{
-	int err = range_pass(j, s, NULL);
-
-	if (err != ERR_OK || j->sent < j->n)
-		return err;
-	j->sent = 0;
-	range_rewind(j);
-	j->phase = RANGE_READY;
-	return ERR_OK;
-}
-
-/* All keys at the latest revision: the store knows how many. */
-static bool range_counts_all(const struct range_job *j, const struct mvcc_info *info)
-{
-	const struct kv_range *r = j->r;
-
-	return r->count_only && j->at == info->revision && r->key.len == 1 && r->key.data[0] == 0 &&
-	       r->range_end.len == 1 && r->range_end.data[0] == 0;
-}
-
-static int range_begin(struct range_job *j, struct step *s, struct buf *kept)
-{
-	const struct mvcc_info *info = mvcc_view_info(s->view);
-
-	if (range_counts_all(j, info)) {
-		j->count = (int64_t)info->keys;
-		j->fast = true;
-		range_ready(j);
-		return ERR_OK;
-	}
-	if (j->r->range_end.len == 0)
-		return range_one_key(j, s, kept);
-	if (!j->sorted)
-		return range_first(j, s, kept);
-	j->phase = RANGE_GATHER;
-	return ERR_OK;
-}
-
-int range_job_prepare(struct range_job *j, struct step *s, struct buf *kept)
-{
-	int err = range_still(j, s->view);
-
-	buf_clear(kept);
-	while (err == ERR_OK && j->phase < RANGE_READY && !step_over(s)) {
-		switch (j->phase) {
-		case RANGE_FIRST:
-			err = range_begin(j, s, kept);
-			break;
-		case RANGE_COUNT:
-			err = range_count(j, s);
-			break;
-		case RANGE_GATHER:
-			err = range_gather(j, s);
-			break;
-		case RANGE_SIZE:
-			err = range_measure(j, s);
-			break;
-		default:
-			err = range_order(j, s);
-			break;
-		}
-	}
-	return err;
-}
-
-/* ---- answering ---- */
-
-size_t range_job_total(const struct range_job *j, const struct kv_header *header)
-{
-	CHECK(j->phase == RANGE_READY && !j->fast);
-	return j->sized ? j->form->range_size(header, j->count, j->more, j->pair_bytes) : 0;
-}
-
-void range_job_head(struct range_job *j, struct buf *out, const struct kv_header *header,
-		    const struct buf *kept)
-{
-	CHECK(j->phase == RANGE_READY);
-	j->form->range_head(out, header, j->count, j->more, j->n);
-	if (j->fast)
-		buf_add_bytes(out, buf_bytes(kept));
-	j->phase = j->fast || j->n == 0 ? RANGE_DONE : RANGE_EMIT;
-	if (j->phase == RANGE_DONE)
-		j->form->range_tail(out, j->count, j->more);
-}
-
 int range_job_emit(struct range_job *j, struct step *s, struct buf *out)
 {
 	int err = range_still(j, s->view);
 
 	CHECK(j->phase == RANGE_EMIT);
 	if (err == ERR_OK && !step_over(s))
-		err = range_pass(j, s, out);
+		err = j->sorted ? range_emit_sorted(j, s, out) : range_emit_plain(j, s, out);
+	if (err == ERR_NOT_FOUND)
+		err = ERR_CORRUPT;            /* fewer rows than were counted at the same revision */
 	if (err == ERR_OK && j->sent == j->n) {
 		j->phase = RANGE_DONE;
 		j->form->range_tail(out, j->count, j->more);

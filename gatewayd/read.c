@@ -32,16 +32,17 @@ void read_init(struct gateway *g)
 	list_init(&rs->fast);
 	list_init(&rs->slow);
 	list_init(&rs->spent);
-	buf_init(&rs->kept, 0);
+	buf_init(&rs->spare, 0);
+	rs->max_kept = LIMIT_GATEWAY_KEPT_BYTES;
 	loop_timer_init(&rs->retry, read_retry, g);
 }
 
 void read_free(struct gateway *g)
 {
-	CHECK(g->reads.n == 0 && g->reads.work == 0 && g->reads.bytes == 0);
+	CHECK(g->reads.n == 0 && g->reads.work == 0 && g->reads.kept == 0 && g->reads.bytes == 0);
 	read_reap(g, SIZE_MAX);
 	loop_timer_clear(g->loop, &g->reads.retry);
-	buf_free(&g->reads.kept);
+	buf_free(&g->reads.spare);
 }
 
 /* ---- the life of a read ---- */

@@ -32,7 +32,7 @@ struct read {
 	struct range_job range_job;
 	struct txn_job *txn_job;
 	size_t drained;               /* of txn_job's answer */
-	size_t work;                  /* counted in reads.work */
+	size_t work, kept;            /* counted in reads.work and reads.kept */
 	size_t params_len;
 	uint8_t params[];
 };

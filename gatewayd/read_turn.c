@@ -13,6 +13,8 @@
 #include "base/mem.h"
 #include "gatewayd/read_own.h"
 
+/* Answers of this size are handed over and not copied. */
+enum { READ_HAND_OVER_BYTES = 16384 };
 enum { READ_REAP_ROWS = 1000, READ_COMPLAIN_MS = 1000, READ_RETRY_MS = 10 };
 
 /* ---- memory ---- */
@@ -51,12 +53,16 @@ void read_reap(struct gateway *g, size_t rows)
 
 static void read_count_work(struct gateway *g, struct read *rd)
 {
-	size_t now = 0;
+	size_t now = 0, kept = 0;
 
-	if (rd->begun)
+	if (rd->begun) {
 		now = rd->is_txn ? txn_job_bytes(rd->txn_job) : range_job_bytes(&rd->range_job);
+		kept = rd->is_txn ? 0 : rd->range_job.kept.cap;
+	}
 	g->reads.work += now - rd->work;
+	g->reads.kept += kept - rd->kept;
 	rd->work = now;
+	rd->kept = kept;
 }
 
 void read_job_end(struct gateway *g, struct read *rd)
@@ -149,18 +155,38 @@ static int read_start(struct gateway *g, struct read *rd, struct mvcc_view *v)
 	return err;
 }
 
+/* The whole answer at once, without a copy. */
+static bool read_hand_over(struct gateway *g, struct read *rd)
+{
+	struct caller *k = rd->r.caller;
+	uint32_t id = rd->r.id;
+	struct buf b;
+	size_t at;
+
+	if (rd->is_txn || range_job_kept(&rd->range_job, &g->reads.spare) < READ_HAND_OVER_BYTES ||
+	    k->ops->can_take == NULL || !k->ops->can_take(k))
+		return false;
+	range_job_hand_over(&rd->range_job, &b, &at, &rd->header, &g->reads.spare);
+	read_done(g, rd);
+	k->ops->take(k, id, &b, at, ERR_TOO_MANY_REQUESTS);
+	return true;
+}
+
 /* The whole answer at once. */
 static void read_answer(struct gateway *g, struct read *rd)
 {
 	struct caller *k = rd->r.caller;
 	uint32_t id = rd->r.id;
 	size_t mark;
-	struct buf *b = k->ops->begin(k, id, &mark);
+	struct buf *b;
 
+	if (read_hand_over(g, rd))
+		return;
+	b = k->ops->begin(k, id, &mark);
 	if (rd->is_txn)
 		buf_add_bytes(b, buf_bytes(&rd->txn_job->out));
 	else
-		range_job_head(&rd->range_job, b, &rd->header, &g->reads.kept);
+		range_job_head(&rd->range_job, b, &rd->header, &g->reads.spare);
 	read_done(g, rd);
 	k->ops->end(k, id, b, mark, ERR_TOO_MANY_REQUESTS);
 }
@@ -190,16 +216,29 @@ static void read_more(struct gateway *g, struct read *rd)
 	list_push(&g->reads.slow, &rd->run);
 }
 
+/* Of many reads that go on in the next turn only some may keep what they have: the others read it again. */
+static void read_bound_kept(struct gateway *g, struct read *rd)
+{
+	read_count_work(g, rd);
+	if (g->reads.kept <= g->reads.max_kept || range_job_whole(&rd->range_job))
+		return;
+	range_job_unkeep(&rd->range_job);
+	read_count_work(g, rd);
+}
+
 static void read_step_range(struct gateway *g, struct read *rd, struct step *s)
 {
 	struct range_job *j = &rd->range_job;
 	struct caller *k = rd->r.caller;
 	int err = ERR_OK;
 
-	if (j->phase < RANGE_READY)
-		err = range_job_prepare(j, s, &g->reads.kept);
+	if (j->phase < RANGE_READY) {
+		conn_spare_take(&g->conns, &g->reads.spare);
+		err = range_job_prepare(j, s, &g->reads.spare);
+		read_bound_kept(g, rd);
+	}
 	if (err == ERR_OK && j->phase == RANGE_READY) {
-		if (j->fast || j->n == 0) {
+		if (range_job_whole(j)) {
 			read_answer(g, rd);
 			return;
 		}
@@ -209,7 +248,7 @@ static void read_step_range(struct gateway *g, struct read *rd, struct step *s)
 		}
 		if (!read_stream(g, rd, range_job_total(j, &rd->header)))
 			return;
-		range_job_head(j, k->ops->stream(k), &rd->header, &g->reads.kept);
+		range_job_head(j, k->ops->stream(k), &rd->header, &g->reads.spare);
 	}
 	if (err == ERR_OK && j->phase == RANGE_EMIT) {
 		err = range_job_emit(j, s, k->ops->stream(k));
@@ -248,7 +287,7 @@ static void read_step_txn(struct gateway *g, struct read *rd, struct step *s)
 	int err = ERR_OK;
 
 	if (j->depth > 0)
-		err = txn_job_step(j, s, &g->reads.kept, &spent);
+		err = txn_job_step(j, s, &g->reads.spare, &spent);
 	read_spent(g, spent);
 	if (err != ERR_OK)
 		read_failed(g, rd, s->view, err);

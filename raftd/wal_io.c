@@ -79,10 +79,10 @@ static int io_fsync(void *ctx, int fd)
 	return fsync(fd) < 0 ? -errno : 0;
 }
 
-static int io_drop_cache(void *ctx, int fd)
+static int io_drop_cache(void *ctx, int fd, uint64_t offset, uint64_t bytes)
 {
 	(void)ctx;
-	return -posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	return -posix_fadvise(fd, (off_t)offset, (off_t)bytes, POSIX_FADV_DONTNEED);
 }
 
 static int io_rename(void *ctx, const char *from, const char *to)

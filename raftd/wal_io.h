@@ -23,7 +23,8 @@ struct wal_io {
 	int (*allocate)(void *ctx, int fd, uint64_t bytes);   /* -EOPNOTSUPP is no harm */
 	int (*fdatasync)(void *ctx, int fd);
 	int (*fsync)(void *ctx, int fd);
-	int (*drop_cache)(void *ctx, int fd);   /* next reads come from the disk; may do nothing */
+	/* The next reads of it come from the disk; may do nothing. */
+	int (*drop_cache)(void *ctx, int fd, uint64_t offset, uint64_t bytes);
 	int (*rename)(void *ctx, const char *from, const char *to);
 	int (*unlink)(void *ctx, const char *path);
 	int (*sync_dir)(void *ctx, const char *dir);

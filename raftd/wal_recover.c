@@ -2,7 +2,7 @@
 /*
  * From the files in the directory to a log that can be appended to. Everything is read and every
  * checksum verified; the newest files are synced first, since what a killed process has written
- * may be in the page cache only, and are then read from the disk itself.
+ * may be in the page cache only, and their ends are then read from the disk itself.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -117,20 +117,42 @@ static int list_segments(struct recovery *r)
 	return ERR_OK;
 }
 
+/*
+ * After a failed sync the page cache may show what the disk has not got, and the next sync says
+ * nothing of it. That ends raftd at once, and one batch is in flight at a time: so only the last one
+ * that is there can be such, or one behind it that a failed cut has left. The disk itself is read
+ * for these, since all of a segment may be a second of reading.
+ */
+static int read_end_again(struct recovery *r, const struct wal_file *file)
+{
+	const struct wal *w = r->w;
+	uint32_t size = (uint32_t)file->header.segment_bytes, last = WAL_PAGE, end = WAL_PAGE;
+	struct wal_batch b;
+
+	while (end < size && wal_batch_get(r->image + end, file->header.seed, end, &b) && b.bytes > 0 &&
+	       wal_padded(b.bytes) <= size - end) {
+		last = end;
+		end += wal_padded(b.bytes);
+	}
+	end = file->header.batch_bytes < size - end ? end + file->header.batch_bytes : size;
+	if (last == end)
+		return 0;
+	(void)w->io->drop_cache(w->io->ctx, file->fd, last, end - last);
+	return wal_read_full(w, file->fd, r->image + last, end - last, last);
+}
+
 /* Opens a segment and reads it whole. The newest two may hold what no disk has yet. */
 static int load(struct recovery *r, size_t i, struct wal_file *file)
 {
 	const struct wal *w = r->w;
 	int rc = wal_segment_open(w, r->numbers[i], file, r->why);
+	bool newest = i + 2 >= r->n;
 	size_t size;
 
 	if (rc != ERR_OK)
 		return rc;
-	if (i + 2 >= r->n) {
+	if (newest)
 		rc = w->io->fsync(w->io->ctx, file->fd);
-		if (rc >= 0)
-			(void)w->io->drop_cache(w->io->ctx, file->fd);
-	}
 	size = (size_t)file->header.segment_bytes;
 	if (rc >= 0 && r->image_cap < size) {
 		free(r->image);
@@ -140,6 +162,8 @@ static int load(struct recovery *r, size_t i, struct wal_file *file)
 	}
 	if (rc >= 0)
 		rc = wal_read_full(w, file->fd, r->image, size, 0);
+	if (rc >= 0 && newest)
+		rc = read_end_again(r, file);
 	if (rc < 0) {
 		wal_file_close(w, file);
 		return io_failed(r, "cannot sync and read a segment", rc);

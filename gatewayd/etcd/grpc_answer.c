@@ -200,6 +200,37 @@ static void grpc_caller_end(struct caller *k, uint32_t id, struct buf *b, size_t
 	grpc_ok(s);
 }
 
+static bool grpc_caller_can_take(struct caller *k)
+{
+	const struct grpc_stream *s = GRPC_OF(k);
+
+	return !grpc_reads(s) && s->h2.h != NULL && s->h2.out.len == 0;
+}
+
+static void grpc_caller_take(struct caller *k, uint32_t id, struct buf *b, size_t at, int lost)
+{
+	struct grpc_stream *s = GRPC_OF(k);
+	uint8_t *head = b->data + at - GRPC_HEAD;
+
+	(void)id;
+	CHECK(at >= GRPC_HEAD && s->h2.out.len == 0);
+	head[0] = 0;
+	put_u32be(head + 1, (uint32_t)(b->len - at));
+	buf_free(&s->h2.out);
+	s->h2.out = *b;
+	s->h2.out_pos = at - GRPC_HEAD;
+	if (grpc_overflows(s, s->h2.out_pos)) {
+		buf_free(&s->h2.out);
+		s->h2.out_pos = 0;
+		counter_inc(&s->g->counters.results_dropped_total);
+		grpc_error(s, lost);
+		return;
+	}
+	grpc_open(s);
+	h2_send(&s->h2);
+	grpc_ok(s);
+}
+
 static struct buf *grpc_caller_begin(struct caller *k, uint32_t id, size_t *mark)
 {
 	struct grpc_stream *s = GRPC_OF(k);
@@ -328,6 +359,8 @@ const struct caller_ops grpc_caller_ops = {
 	.result = grpc_caller_result,
 	.begin = grpc_caller_begin,
 	.end = grpc_caller_end,
+	.can_take = grpc_caller_can_take,
+	.take = grpc_caller_take,
 	.room = grpc_caller_room,
 	.want_room = grpc_caller_want_room,
 	.stream_begin = grpc_caller_stream_begin,

@@ -275,6 +275,8 @@ static void h2_fill(struct conn *c)
 	}
 	if (h->flushed)
 		return;
+	if (c->extra_out >= CONN_SPARE_MIN)
+		conn_spare_take(c->set, &c->out);
 	while (n > 0 && conn_room(c)) {
 		n = nghttp2_session_mem_send(h->session, &data);
 		if (n > 0)

@@ -185,9 +185,9 @@ static void h2_took_out(struct h2_stream *s, size_t n)
 	s->h->sent = true;
 	if (s->out_pos == s->out.len) {
 		buf_clear(&s->out);
-		buf_shrink(&s->out, 0);
+		conn_spare_give(c->set, &s->out);
 		s->out_pos = 0;
-	} else if (s->out_pos >= s->out.len / 2) {
+	} else if (s->trailers == NULL && s->out_pos >= s->out.len / 2) {      /* more may come behind it */
 		buf_consume(&s->out, s->out_pos);
 		s->out_pos = 0;
 	}

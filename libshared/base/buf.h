@@ -8,6 +8,7 @@
 #ifndef QUORATE_BUF_H
 #define QUORATE_BUF_H
 
+#include <endian.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -76,13 +77,53 @@ uint64_t cur_u64be(struct cur *c);
 uint64_t cur_varint(struct cur *c);
 int cur_end(struct cur *c);                       /* ERR_TRAILING if bytes are left; else err */
 
-void put_u32be(uint8_t *p, uint32_t v);
-void put_u64be(uint8_t *p, uint64_t v);
-void put_u32(uint8_t *p, uint32_t v);
-void put_u64(uint8_t *p, uint64_t v);
-uint32_t get_u32be(const uint8_t *p);
-uint64_t get_u64be(const uint8_t *p);
-uint32_t get_u32(const uint8_t *p);
-uint64_t get_u64(const uint8_t *p);
+static inline void put_u32be(uint8_t *p, uint32_t v)
+{
+	v = htobe32(v);
+	memcpy(p, &v, sizeof v);
+}
+static inline uint32_t get_u32be(const uint8_t *p)
+{
+	uint32_t v;
+
+	memcpy(&v, p, sizeof v);
+	return be32toh(v);
+}
+static inline void put_u32(uint8_t *p, uint32_t v)
+{
+	v = htole32(v);
+	memcpy(p, &v, sizeof v);
+}
+static inline uint32_t get_u32(const uint8_t *p)
+{
+	uint32_t v;
+
+	memcpy(&v, p, sizeof v);
+	return le32toh(v);
+}
+static inline void put_u64be(uint8_t *p, uint64_t v)
+{
+	v = htobe64(v);
+	memcpy(p, &v, sizeof v);
+}
+static inline uint64_t get_u64be(const uint8_t *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, sizeof v);
+	return be64toh(v);
+}
+static inline void put_u64(uint8_t *p, uint64_t v)
+{
+	v = htole64(v);
+	memcpy(p, &v, sizeof v);
+}
+static inline uint64_t get_u64(const uint8_t *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, sizeof v);
+	return le64toh(v);
+}
 
 #endif

@@ -69,7 +69,9 @@
 #define LIMIT_GATEWAY_SORT_BYTES (128u * MIB)  /* keys (and values) one sorted range holds */
 #define LIMIT_GATEWAY_IN_BYTES (256u * MIB)    /* half-come requests of all connections together */
 #define LIMIT_GATEWAY_OUT_BYTES (256u * MIB)   /* answers not yet taken, likewise */
-#define LIMIT_GATEWAY_STEP_ROWS 1000u          /* rows of a read in one step... */
+#define LIMIT_GATEWAY_KEEP_BYTES (768u * KIB)  /* of an answer until its length is known: the rest is read twice */
+#define LIMIT_GATEWAY_KEPT_BYTES (64u * MIB)   /* the same, of all reads that are between two steps */
+#define LIMIT_GATEWAY_STEP_ROWS 2000u          /* rows of a read in one step... */
 #define LIMIT_GATEWAY_STEP_BYTES (128u * KIB)  /* ...or this much of an answer */
 #define LIMIT_GATEWAY_TURN_US 1000u            /* reading in one turn of the loop */
 #define LIMIT_CONN_MESSAGE_BYTES (2u * MIB)    /* one request with all around it; more closes */
@@ -203,6 +205,10 @@ _Static_assert(LIMIT_CONN_OUT_LOW < LIMIT_CONN_OUT_HIGH && LIMIT_CONN_OUT_HIGH <
 _Static_assert(LIMIT_FRAME_BYTES < LIMIT_CONN_OUT_MAX, "one result always fits");
 _Static_assert(LIMIT_GATEWAY_SORT_BYTES <= LIMIT_GATEWAY_WORK_BYTES &&
 	       LIMIT_TXN_RESPONSE_BYTES <= LIMIT_GATEWAY_WORK_BYTES, "one read always fits");
+_Static_assert(LIMIT_GATEWAY_KEEP_BYTES + LIMIT_REQUEST_BYTES + 64u * KIB <= LIMIT_CONN_OUT_MAX,
+	       "what is kept, the pair that goes over it included, is no answer to be thrown away");
+_Static_assert(2 * (LIMIT_GATEWAY_KEEP_BYTES + LIMIT_REQUEST_BYTES) <= LIMIT_GATEWAY_KEPT_BYTES &&
+	       LIMIT_GATEWAY_KEPT_BYTES <= LIMIT_GATEWAY_WORK_BYTES, "some reads can keep what they have read");
 _Static_assert(LIMIT_WATCH_SLICE_BYTES + 2 * LIMIT_REQUEST_BYTES + 512u * KIB <= LIMIT_FRAME_BYTES,
 	       "a slice and the largest event with the pair before it fit a frame");
 _Static_assert(LIMIT_WATCH_LINK_BYTES + LIMIT_FRAME_BYTES <= LIMIT_LINK_QUEUE_BYTES,

@@ -20,15 +20,6 @@ static bool pb_is_bytes(enum pb_kind kind)
 
 /* ---- sizes ---- */
 
-size_t pb_varint_size(uint64_t v)
-{
-	size_t n = 1;
-
-	for (; v >= 0x80; v >>= 7)
-		n++;
-	return n;
-}
-
 static size_t pb_tag_size(uint32_t number)
 {
 	return pb_varint_size((uint64_t)number << 3);
@@ -139,13 +130,11 @@ static void pb_back_bytes(struct pb_back *b, struct bytes v)
 
 static void pb_back_varint(struct pb_back *b, uint64_t v)
 {
-	uint8_t p[PB_VARINT_BYTES];
-	size_t n = 0;
+	size_t n = pb_varint_size(v);
 
-	for (; v >= 0x80; v >>= 7)
-		p[n++] = (uint8_t)(v | 0x80);
-	p[n++] = (uint8_t)v;
-	pb_back_bytes(b, bytes_of(p, n));
+	CHECK((size_t)(b->at - b->begin) >= n);
+	b->at -= n;
+	(void)pb_put_varint(b->at, v);
 }
 
 static void pb_back_head(struct pb_back *b, uint32_t number, const uint8_t *end)
@@ -231,9 +220,10 @@ static void pb_back_msg(struct pb_back *b, const struct pb_desc *d, const void *
 		pb_back_field(b, &d->fields[i], msg);
 }
 
-int pb_encode(struct buf *out, const struct pb_desc *d, const void *msg)
+/* With a head before it if `number` is not 0. */
+static int pb_write(struct buf *out, const struct pb_desc *d, const void *msg, uint32_t number)
 {
-	size_t n = pb_size(d, msg);
+	size_t body = pb_size(d, msg), n = body + (number != 0 ? pb_head_size(number, body) : 0);
 	uint8_t *p = n > 0 ? buf_reserve(out, n) : NULL;
 	struct pb_back b;
 
@@ -241,9 +231,22 @@ int pb_encode(struct buf *out, const struct pb_desc *d, const void *msg)
 		return out->err;
 	b = (struct pb_back){p + n, p};
 	pb_back_msg(&b, d, msg);
+	if (number != 0)
+		pb_back_head(&b, number, p + n);
 	CHECK(b.at == p);
 	out->len += n;
 	return ERR_OK;
+}
+
+int pb_encode(struct buf *out, const struct pb_desc *d, const void *msg)
+{
+	return pb_write(out, d, msg, 0);
+}
+
+int pb_part(struct buf *out, uint32_t number, const struct pb_desc *d, const void *msg)
+{
+	CHECK(number != 0);
+	return pb_write(out, d, msg, number);
 }
 
 void pb_head(struct buf *out, uint32_t number, size_t len)

@@ -97,9 +97,22 @@ int pb_decode(struct bytes in, const struct pb_desc *d, struct arena *arena, voi
 
 /* For what is written piece by piece. */
 enum { PB_VARINT_BYTES = 10 };
-size_t pb_varint_size(uint64_t v);
+/* A byte for each seven bits. */
+static inline size_t pb_varint_size(uint64_t v)
+{
+	return (size_t)(64 - __builtin_clzll(v | 1) + 6) / 7;
+}
+/* Writes it; returns where it ends. */
+static inline uint8_t *pb_put_varint(uint8_t *to, uint64_t v)
+{
+	for (; v >= 0x80; v >>= 7)
+		*to++ = (uint8_t)(v | 0x80);
+	*to++ = (uint8_t)v;
+	return to;
+}
 size_t pb_head_size(uint32_t number, size_t len);             /* of a field's head before len bytes */
 void pb_head(struct buf *out, uint32_t number, size_t len);
+int pb_part(struct buf *out, uint32_t number, const struct pb_desc *d, const void *msg);   /* with its head */
 void pb_number(struct buf *out, uint32_t number, uint64_t v); /* left out if it is 0 */
 size_t pb_number_size(uint32_t number, uint64_t v);
 /* What stands in `out` from `from` on becomes a field: its head goes in before it. */

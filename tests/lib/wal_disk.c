@@ -278,10 +278,22 @@ static void node_sync(struct node *n)
 	n->medium_size = n->size;
 }
 
+/* As Linux has it: what could not be written stays in the cache, and is called clean. */
+static void node_sync_fails(struct wal_disk *d, struct node *n)
+{
+	for (size_t s = 0; s < n->cap / SECTOR; s++) {
+		if (n->dirty[s] && (tap_rand(&d->random) & 1))
+			memcpy(n->medium + s * SECTOR, n->now + s * SECTOR, SECTOR);
+		n->dirty[s] = false;
+	}
+}
+
 static int node_sync_op(struct wal_disk *d, enum wal_disk_op op, int fd)
 {
 	int rc = enter(d, op, true);
 
+	if (rc < 0 && !d->dead)
+		node_sync_fails(d, node_of(d, fd));
 	if (rc < 0 || d->dead)
 		return rc < 0 ? rc : -EIO;
 	node_sync(node_of(d, fd));
@@ -298,9 +310,13 @@ static int disk_fsync(void *ctx, int fd)
 	return node_sync_op(ctx, WAL_DISK_FSYNC, fd);
 }
 
-static int disk_drop_cache(void *ctx, int fd)
+static int disk_drop_cache(void *ctx, int fd, uint64_t offset, uint64_t bytes)
 {
-	(void)node_of(ctx, fd);
+	struct node *n = node_of(ctx, fd);
+
+	for (size_t s = (size_t)(offset + SECTOR - 1) / SECTOR; s < (offset + bytes) / SECTOR && s < n->cap / SECTOR; s++)
+		if (!n->dirty[s])
+			memcpy(n->now + s * SECTOR, n->medium + s * SECTOR, SECTOR);
 	return 0;
 }
 

@@ -41,9 +41,25 @@ TEST(hardware_and_table_agree_at_every_length_and_offset_and_chain)
 	}
 }
 
+/* Around the lengths at which more of it goes side by side. */
+TEST(they_agree_at_great_lengths)
+{
+	static uint8_t v[20000];
+	uint64_t seed = 7;
+
+	for (size_t i = 0; i < sizeof v; i++)
+		v[i] = (uint8_t)tap_rand(&seed);
+	for (size_t n = 700; n < sizeof v; n += n < 900 || (n > 3000 && n < 3200) ? 1 : 97) {
+		size_t at = tap_rand(&seed) % (sizeof v - n);
+		uint32_t before = (uint32_t)tap_rand(&seed);
+
+		EQ_INT(crc32c(before, v + at, n), crc32c_table(before, v + at, n));
+	}
+}
+
 TEST(every_single_bit_counts)
 {
-	uint8_t v[64] = {0};
+	static uint8_t v[4000];
 	uint32_t whole = crc32c(0, v, sizeof v);
 
 	for (size_t bit = 0; bit < 8 * sizeof v; bit++) {
@@ -56,6 +72,7 @@ TEST(every_single_bit_counts)
 TESTS = {
 	T(the_published_vectors_hold),
 	T(hardware_and_table_agree_at_every_length_and_offset_and_chain),
+	T(they_agree_at_great_lengths),
 	T(every_single_bit_counts),
 };
 TAP_MAIN

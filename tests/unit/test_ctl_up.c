@@ -17,6 +17,7 @@
 
 #include "base/mono.h"
 #include "ctl/ctl.h"
+#include "ctl/up_child.h"
 #include "tests/lib/fake_server.h"
 #include "tests/lib/tap.h"
 
@@ -261,6 +262,29 @@ TEST(a_daemon_that_cannot_run_ends_it_all)
 	fake_stop(&f);
 }
 
+TEST(who_dies_is_started_again_at_once_and_then_ever_later)
+{
+	struct up_child c = {.err_fd = -1, .ready_fd = -1, .log = {.fd = -1}};
+	uint64_t random = 7;
+	int64_t most = UP_REST_MIN_MS, rest;
+
+	for (int life = 0; life < 2; life++) {
+		c.started = (mono_t){mono_now().ns - UP_LIVED_MS * INT64_C(1000000)};    /* it had lived */
+		for (unsigned i = 0; i < 12; i++) {
+			up_child_died(&c, &random);
+			rest = mono_sub_ms(c.again_at, mono_now());
+			c.started = mono_now();
+			if (i == 0) {
+				OK(rest <= 0);
+				most = UP_REST_MIN_MS;
+				continue;
+			}
+			OK(rest <= most && rest >= most / 2 - 20);
+			most = 2 * most < UP_REST_MAX_MS ? 2 * most : UP_REST_MAX_MS;
+		}
+	}
+}
+
 TEST(a_daemon_that_ignores_the_signal_is_killed_when_asked_twice)
 {
 	struct fake_server *f = server_start();
@@ -336,6 +360,7 @@ TESTS = {
 	T(a_daemon_that_dies_is_started_again),
 	T(nothing_stays_when_the_supervisor_is_killed),
 	T(a_daemon_that_cannot_run_ends_it_all),
+	T(who_dies_is_started_again_at_once_and_then_ever_later),
 	T(a_daemon_that_ignores_the_signal_is_killed_when_asked_twice),
 	T(only_one_supervisor_runs_a_cluster),
 	T(it_is_not_up_without_a_leader),

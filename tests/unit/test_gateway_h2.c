@@ -173,6 +173,83 @@ TEST(a_large_answer_comes_whole_through_a_small_window)
 	teardown(w, h);
 }
 
+/* Gets all the keys; true if the answer was longer than what is kept, so that a part of it was read twice. */
+static bool get_all(struct world *w, struct h2_peer *h, int n)
+{
+	int64_t streams = w->g.counters.read_streams_total.value;
+	int32_t id = get(h, "k", "l", NULL);
+	struct kv_range_result r;
+
+	h2_peer_next(h, id, &kv_range_result_pb, &r);
+	EQ_INT(r.count, n);
+	EQ_INT(r.kvs.n, n);
+	for (int i = 0; i < n; i++) {
+		EQ_INT(strtol((const char *)r.kvs.v[i].key.data + 1, NULL, 10), i);
+		EQ_INT(r.kvs.v[i].value.len, 4000);
+	}
+	h2_peer_ends(h, id, "0", "");
+	EQ_INT(w->g.reads.work + w->g.reads.kept, 0);
+	return w->g.counters.read_streams_total.value > streams;
+}
+
+TEST(answers_around_what_is_kept_are_the_same)
+{
+	enum { PAIR = 4000 + 3 + 8 + 3 + 3 + 2 + 3, FITS = LIMIT_GATEWAY_KEEP_BYTES / PAIR + 1 };
+	struct h2_peer *h;
+	struct world *w;
+
+	setup(&w, &h, WINDOW);
+	fill(w, h, FITS - 1, 4000);
+	OK(!get_all(w, h, FITS - 1));
+	fill(w, h, FITS, 4000);
+	OK(!get_all(w, h, FITS));
+	fill(w, h, FITS + 1, 4000);
+	OK(get_all(w, h, FITS + 1));
+	teardown(w, h);
+}
+
+/* Large answers go out in the buffer they were gathered in; when nobody asks any more, it is given back. */
+TEST(buffers_of_large_answers_are_used_again_and_given_back)
+{
+	struct h2_peer *h;
+	struct world *w;
+
+	setup(&w, &h, WINDOW);
+	fill(w, h, 100, 4000);
+	for (int i = 0; i < 20; i++) {
+		OK(!get_all(w, h, 100));
+		OK(w->g.conns.n_spares <= CONN_SPARES);
+	}
+	OK(w->g.conns.n_spares > 0 && w->g.conns.n_spares < 4);
+	UNTIL(w->g.conns.n_spares > 0);
+	w->g.conns.spare_used.ns -= CONN_SPARE_MS * INT64_C(1000000);
+	UNTIL(w->g.conns.n_spares == 0);
+	OK(!get_all(w, h, 100));
+	teardown(w, h);
+}
+
+TEST(when_too_much_is_kept_answers_are_read_again)
+{
+	struct kv_range_result r;
+	struct h2_peer *h;
+	struct world *w;
+	int32_t ids[20];
+
+	setup(&w, &h, WINDOW);
+	fill(w, h, 300, 4000);
+	w->g.reads.max_kept = 0;
+	OK(get_all(w, h, 300));
+	for (int i = 0; i < 20; i++)
+		ids[i] = get(h, "k", "l", NULL);
+	for (int i = 0; i < 20; i++) {
+		h2_peer_next(h, ids[i], &kv_range_result_pb, &r);
+		EQ_INT(r.kvs.n, 300);
+		h2_peer_ends(h, ids[i], "0", "");
+	}
+	EQ_INT(w->g.reads.work + w->g.reads.kept, 0);
+	teardown(w, h);
+}
+
 TEST(a_range_stream_is_the_range_in_pieces)
 {
 	struct kv_range range = {.key = bytes_str("k"), .range_end = bytes_str("l"), .limit = 250};
@@ -469,6 +546,9 @@ TESTS = {
 	T(a_caller_s_deadline_ends_its_work),
 	T(who_wants_a_leader_is_told_that_there_is_none),
 	T(a_large_answer_comes_whole_through_a_small_window),
+	T(answers_around_what_is_kept_are_the_same),
+	T(buffers_of_large_answers_are_used_again_and_given_back),
+	T(when_too_much_is_kept_answers_are_read_again),
 	T(a_range_stream_is_the_range_in_pieces),
 	T(who_waits_for_a_lock_leaves_the_queue_with_its_connection),
 	T(a_lock_that_cannot_queue_once_it_has_its_lease_is_refused),

@@ -13,6 +13,7 @@
 #include "gatewayd/range_job.h"
 #include "gatewayd/txn_job.h"
 #include "mvcc/kv_check.h"
+#include "proto/etcd.h"
 #include "tests/lib/small_store.h"
 #include "tests/lib/tap.h"
 
@@ -97,7 +98,7 @@ static void fill(struct small_store *s, uint64_t *seed, int steps)
 
 /* ---- both ways ---- */
 
-static int at_once(struct small_store *s, const struct kv_range *r, struct buf *out)
+static int at_once(struct small_store *s, const struct kv_range *r, const struct form *form, struct buf *out)
 {
 	struct mvcc_view *v;
 	struct kv_range_result result;
@@ -110,48 +111,74 @@ static int at_once(struct small_store *s, const struct kv_range *r, struct buf *
 	err = mvcc_view_revision(v, r->revision, &at);
 	if (err == ERR_OK)
 		err = mvcc_range(v, r, at, &arena, &result);
-	if (err == ERR_OK)
+	if (err == ERR_OK && form == &form_native)
 		EQ_INT(msg_encode(out, &kv_range_result_desc, &result), ERR_OK);
+	else if (err == ERR_OK)
+		EQ_INT(pb_encode(out, &kv_range_result_pb, &result), ERR_OK);
 	mvcc_view_end(&v);
 	arena_free(&arena);
 	return err;
 }
 
+/* Of an answer that is not whole, the length that is told before it. */
+static void check_total(const struct range_job *j, size_t total, const struct buf *out)
+{
+	if (total > 0)
+		EQ_INT(out->len, total);
+	OK(j->kept.data == NULL);
+}
+
+static void in_step(struct range_job *j, struct step *step, const struct kv_header *header, struct buf *out,
+		    struct buf *spare, size_t *total, int *err)
+{
+	if (j->phase < RANGE_READY)
+		*err = range_job_prepare(j, step, spare);
+	else if (j->phase == RANGE_EMIT)
+		*err = range_job_emit(j, step, out);
+	if (*err != ERR_OK || j->phase != RANGE_READY)
+		return;
+	if (!range_job_whole(j))
+		*total = range_job_total(j, header);
+	range_job_head(j, out, header, spare);
+}
+
 /* Between two steps other commands may be applied: `meanwhile` of them. */
-static int in_steps(struct small_store *s, const struct kv_range *r, struct buf *out, uint64_t *seed,
-		    int meanwhile)
+static int in_steps(struct small_store *s, const struct kv_range *r, const struct form *form, struct buf *out,
+		    uint64_t *seed, int meanwhile)
 {
 	struct kv_header header = {0};
 	struct range_job j;
-	struct buf kept = {0};
+	struct buf spare = {0};
 	struct sorter *sort;
 	struct mvcc_view *v;
+	size_t total = 0;
 	int err, steps = 0;
 
 	EQ_INT(mvcc_view_begin(s->env, &v), ERR_OK);
-	err = range_job_begin(&j, r, &form_native, v);
+	err = range_job_begin(&j, r, form, v);
 	mvcc_view_end(&v);
 	header.revision = j.latest;
+	if (tap_rand(seed) % 2)
+		j.keep_max = tap_rand(seed) % 2000;
 	while (err == ERR_OK && j.phase != RANGE_DONE) {
 		struct step step;
 
 		if (meanwhile > 0)
 			fill(s, seed, meanwhile);
+		if (tap_rand(seed) % 20 == 0 && j.phase < RANGE_READY && !range_job_whole(&j))
+			range_job_unkeep(&j);
 		EQ_INT(mvcc_view_begin(s->env, &v), ERR_OK);
 		step = small_step(v, seed);
-		if (j.phase < RANGE_READY)
-			err = range_job_prepare(&j, &step, &kept);
-		else if (j.phase == RANGE_EMIT)
-			err = range_job_emit(&j, &step, out);
-		if (err == ERR_OK && j.phase == RANGE_READY)
-			range_job_head(&j, out, &header, &kept);
+		in_step(&j, &step, &header, out, &spare, &total, &err);
 		mvcc_view_end(&v);
 		OK(++steps < 100000);
 	}
+	if (err == ERR_OK)
+		check_total(&j, total, out);
 	sort = range_job_end(&j);
 	while (!sorter_free_some(&sort, 3))
 		;
-	buf_free(&kept);
+	buf_free(&spare);
 	return err;
 }
 
@@ -167,7 +194,7 @@ static void complain(const struct kv_range *r, const struct buf *want, const str
 	OK(want == NULL);               /* the answers differ */
 }
 
-static void compare_ranges(uint64_t seed, int rounds, int meanwhile, bool compact)
+static void compare_ranges(const struct form *form, uint64_t seed, int rounds, int meanwhile, bool compact)
 {
 	struct small_store s;
 
@@ -182,8 +209,8 @@ static void compare_ranges(uint64_t seed, int rounds, int meanwhile, bool compac
 		if (compact && i % 200 == 199)
 			small_store_compact(&s, small_store_revision(&s) - (int64_t)(tap_rand(&seed) % 100));
 		any_range(&r, &seed, small_store_revision(&s), t);
-		err = at_once(&s, &r, &want);
-		EQ_INT(in_steps(&s, &r, &got, &seed, meanwhile), err);
+		err = at_once(&s, &r, form, &want);
+		EQ_INT(in_steps(&s, &r, form, &got, &seed, meanwhile), err);
 		if (err == ERR_OK)
 			complain(&r, &want, &got);
 		buf_free(&want);
@@ -194,41 +221,104 @@ static void compare_ranges(uint64_t seed, int rounds, int meanwhile, bool compac
 
 TEST(ranges_in_steps_answer_what_they_answer_at_once)
 {
-	compare_ranges(1, 4000, 0, true);
+	compare_ranges(&form_native, 1, 3000, 0, true);
+	compare_ranges(&form_etcd, 5, 3000, 0, true);
 }
 
 TEST(writes_between_the_steps_change_nothing)
 {
-	compare_ranges(2, 400, 2, false);
+	compare_ranges(&form_native, 2, 300, 2, false);
+	compare_ranges(&form_etcd, 6, 300, 2, false);
 }
 
-TEST(a_compaction_between_the_steps_is_noticed)
+/* The store is compacted when the job has come to `phase`, with something kept or nothing. */
+static void compacted_in(enum range_phase phase, size_t keep_max)
 {
 	struct kv_range r = {.key = bytes_of("", 1), .range_end = bytes_of("", 1)};
+	struct kv_header header = {0};
 	struct small_store s;
 	struct range_job j;
 	struct mvcc_view *v;
-	struct buf kept = {0};
+	struct buf spare = {0}, out = {0};
 	struct step step;
+	size_t total;
 	uint64_t seed = 3;
+	int err = ERR_OK;
 
 	small_store_open(&s);
 	fill(&s, &seed, 300);
 	EQ_INT(mvcc_view_begin(s.env, &v), ERR_OK);
-	EQ_INT(range_job_begin(&j, &r, &form_native, v), ERR_OK);
-	step = small_step(v, &seed);
-	EQ_INT(range_job_prepare(&j, &step, &kept), ERR_OK);
-	OK(j.phase < RANGE_READY);
+	EQ_INT(range_job_begin(&j, &r, &form_etcd, v), ERR_OK);
+	j.keep_max = keep_max;
+	while (j.phase != phase || (phase == RANGE_TAKE && j.taken == 0)) {
+		step = (struct step){v, 3, 100, MONO_NEVER, 0};
+		in_step(&j, &step, &header, &out, &spare, &total, &err);
+		EQ_INT(err, ERR_OK);
+	}
+	OK(phase == RANGE_EMIT || (j.taken > 0) == (keep_max > 0));
 	mvcc_view_end(&v);
 	fill(&s, &seed, 3);
 	small_store_compact(&s, j.at + 1);
 	EQ_INT(mvcc_view_begin(s.env, &v), ERR_OK);
 	step = small_step(v, &seed);
-	EQ_INT(range_job_prepare(&j, &step, &kept), ERR_COMPACTED);
+	in_step(&j, &step, &header, &out, &spare, &total, &err);
+	EQ_INT(err, ERR_COMPACTED);
 	mvcc_view_end(&v);
 	(void)range_job_end(&j);
-	buf_free(&kept);
+	buf_free(&spare);
+	buf_free(&out);
 	small_store_close(&s);
+}
+
+TEST(a_compaction_between_the_steps_is_noticed)
+{
+	compacted_in(RANGE_TAKE, 1u << 20);
+	compacted_in(RANGE_SIZE, 0);
+	compacted_in(RANGE_SIZE, 1000);
+	compacted_in(RANGE_EMIT, 0);
+	compacted_in(RANGE_EMIT, 1000);
+}
+
+struct reading {
+	size_t steps, rows, bytes;    /* bytes: of the answer */
+	uint64_t sent;
+	bool whole;
+};
+
+/* Reads all keys in steps of 10 rows. */
+static struct reading read_all(struct mvcc_view *v, size_t keep_max)
+{
+	struct kv_range r = {.key = bytes_of("", 1), .range_end = bytes_of("", 1)};
+	struct kv_header header = {0};
+	struct buf spare = {0}, out = {0};
+	struct reading got = {0};
+	struct range_job j;
+	size_t total = 0, before;
+	int err = ERR_OK;
+
+	EQ_INT(range_job_begin(&j, &r, &form_etcd, v), ERR_OK);
+	j.keep_max = keep_max;
+	while (j.phase != RANGE_DONE) {
+		struct step step = {v, 10, 1000, MONO_NEVER, 0};
+
+		before = j.phase == RANGE_EMIT ? out.len : 0;
+		in_step(&j, &step, &header, &out, &spare, &total, &err);
+		EQ_INT(err, ERR_OK);
+		OK(step.looked <= 10);
+		if (before > 0)
+			OK(out.len - before < 1000 + sizeof(struct text) + 100);     /* and the last pair */
+		OK(spare.len <= keep_max + sizeof(struct text) + 100 && j.kept.len <= keep_max + sizeof(struct text) + 100);
+		got.steps++;
+		got.rows += step.looked;
+	}
+	EQ_INT(out.len, total > 0 ? total : out.len);
+	got.whole = total == 0;
+	got.sent = j.sent;
+	got.bytes = out.len;
+	(void)range_job_end(&j);
+	buf_free(&spare);
+	buf_free(&out);
+	return got;
 }
 
 TEST(a_step_looks_at_no_more_rows_than_it_may)
@@ -237,42 +327,80 @@ TEST(a_step_looks_at_no_more_rows_than_it_may)
 	struct small_store s;
 	struct range_job j;
 	struct mvcc_view *v;
-	struct buf kept = {0}, out = {0};
-	struct kv_header header = {0};
+	struct buf spare = {0};
+	struct reading got;
 	struct step step;
 	uint64_t seed = 3;
-	int steps = 0;
 
 	small_store_open(&s);
 	fill(&s, &seed, 2000);
 	EQ_INT(mvcc_view_begin(s.env, &v), ERR_OK);
-	EQ_INT(range_job_begin(&j, &r, &form_native, v), ERR_OK);
-	while (j.phase != RANGE_DONE) {
-		size_t before = out.len;
-
-		step = (struct step){v, 10, 1000, MONO_NEVER, 0};
-		if (j.phase < RANGE_READY)
-			EQ_INT(range_job_prepare(&j, &step, &kept), ERR_OK);
-		else
-			EQ_INT(range_job_emit(&j, &step, &out), ERR_OK);
-		OK(step.looked <= 10);
-		OK(out.len - before < 1000 + sizeof(struct text) + 100);     /* and the last pair */
-		if (j.phase == RANGE_READY)
-			range_job_head(&j, &out, &header, &kept);
-		steps++;
-	}
-	EQ_INT(j.sent, mvcc_view_info(v)->keys);
-	OK((size_t)steps >= 2 * mvcc_view_info(v)->keys / 10);
+	got = read_all(v, 0);
+	EQ_INT(got.sent, mvcc_view_info(v)->keys);
+	OK(got.steps >= 2 * mvcc_view_info(v)->keys / 10);
 	step = (struct step){v, 1000, 1000, (mono_t){0}, 0};       /* out of time */
-	(void)range_job_end(&j);
 	EQ_INT(range_job_begin(&j, &r, &form_native, v), ERR_OK);
-	EQ_INT(range_job_prepare(&j, &step, &kept), ERR_OK);
+	EQ_INT(range_job_prepare(&j, &step, &spare), ERR_OK);
 	OK(step.looked <= 64);
 	(void)range_job_end(&j);
 	mvcc_view_end(&v);
-	buf_free(&kept);
-	buf_free(&out);
+	buf_free(&spare);
 	small_store_close(&s);
+}
+
+TEST(only_what_goes_beyond_what_is_kept_is_read_twice)
+{
+	enum { KEYS = 100, PAIR = 2 + 2 + 3 + 2 + 2 + 2 + 2 + 8 };       /* as etcd_pair writes these */
+	struct small_store s;
+	struct mvcc_view *v;
+	struct reading got;
+	size_t whole;
+	char key[8];
+
+	small_store_open(&s);
+	for (int i = 0; i < KEYS; i++) {
+		(void)snprintf(key, sizeof key, "%03d", i);
+		small_store_put(&s, key, "12345678");
+	}
+	EQ_INT(mvcc_view_begin(s.env, &v), ERR_OK);
+	got = read_all(v, KEYS * PAIR + 1);
+	whole = got.bytes;
+	OK(got.whole);
+	OK(got.rows <= KEYS + 12);                     /* and steps that end without a row */
+	for (size_t keep = KEYS * PAIR; keep > (KEYS - 1) * PAIR; keep--) {
+		got = read_all(v, keep);
+		OK(got.whole && got.bytes == whole);
+	}
+	for (size_t n = 1; n < KEYS; n++) {
+		got = read_all(v, (KEYS - n) * PAIR);
+		OK(!got.whole && got.bytes == whole);
+		OK(got.rows >= KEYS + n && got.rows <= KEYS + n + 36);
+	}
+	mvcc_view_end(&v);
+	small_store_close(&s);
+}
+
+TEST(etcd_s_pairs_are_written_as_the_list_of_fields_has_them)
+{
+	static uint8_t bytes[40000];
+	uint64_t seed = 21;
+
+	for (int i = 0; i < 5000; i++) {
+		struct kv_pair p = {.key = bytes_of(bytes, tap_rand(&seed) % (i % 9 ? 200 : 40000)),
+				    .value = bytes_of(bytes, tap_rand(&seed) % (i % 7 ? 200 : 40000))};
+		int64_t *numbers[] = {&p.create_revision, &p.mod_revision, &p.version, &p.lease};
+		struct buf want = {0}, got = {0};
+
+		for (size_t k = 0; k < ARRAY_LEN(numbers); k++)
+			*numbers[k] = tap_rand(&seed) % 4 ? (int64_t)(tap_rand(&seed) >> tap_rand(&seed) % 64) : 0;
+		EQ_INT(pb_part(&want, 2, &kv_pair_pb, &p), ERR_OK);      /* RangeResponse.kvs */
+		form_etcd.pair(&got, &p);
+		EQ_INT(got.len, want.len);
+		EQ_MEM(got.data, want.data, want.len);
+		EQ_INT(form_etcd.pair_size(&p), want.len);
+		buf_free(&want);
+		buf_free(&got);
+	}
 }
 
 /* ---- transactions ---- */
@@ -453,87 +581,14 @@ TEST(a_transaction_that_answers_too_much_is_refused)
 	small_store_close(&s);
 }
 
-/* ---- sorting ---- */
-
-struct number {
-	int64_t mod;
-	char key[12];
-};
-
-static int by_mod(const void *a, const void *b)
-{
-	const struct number *x = a, *y = b;
-
-	if (x->mod != y->mod)
-		return x->mod < y->mod ? -1 : 1;
-	return strcmp(x->key, y->key);
-}
-
-static void sort_numbers(size_t n, size_t max)
-{
-	struct sorter *s = sorter_new(KV_SORT_MOD, false, max);
-	struct number *v = mem_array(n + 1, sizeof *v);
-	uint64_t seed = n;
-
-	for (size_t i = 0; i < n; i++) {
-		struct kv_pair p = {.mod_revision = (int64_t)(tap_rand(&seed) % (n / 2 + 1))};
-
-		v[i].mod = p.mod_revision;
-		(void)snprintf(v[i].key, sizeof v[i].key, "%zu", i);
-		p.key = bytes_str(v[i].key);
-		EQ_INT(sorter_add(s, &p), ERR_OK);
-	}
-	qsort(v, n, sizeof *v, by_mod);
-	while (!sorter_order(s, 7))
-		;
-	EQ_INT(s->n, max && max < n ? max : n);
-	for (size_t i = 0; i < s->n; i++)
-		OK(bytes_eq(sorter_key(s, i), bytes_str(v[i].key)));
-	while (!sorter_free_some(&s, 5))
-		;
-	OK(s == NULL);
-	free(v);
-}
-
-TEST(rows_come_out_in_order)
-{
-	for (size_t n = 0; n < 60; n++)
-		for (size_t max = 0; max < 60; max += 7)
-			sort_numbers(n, max);
-	sort_numbers(20000, 0);
-	sort_numbers(20000, 100);
-}
-
-TEST(sorting_holds_no_more_than_its_limits)
-{
-	static uint8_t big[1u << 20];
-	struct sorter *s = sorter_new(KV_SORT_VALUE, false, 0);
-	struct kv_pair p = {.key = bytes_str("k"), .value = bytes_of(big, sizeof big)};
-	int err = ERR_OK;
-	size_t n = 0;
-
-	while ((err = sorter_add(s, &p)) == ERR_OK)
-		n++;
-	EQ_INT(err, ERR_SORT_TOO_LARGE);
-	EQ_INT(n, LIMIT_GATEWAY_SORT_BYTES / sizeof big - 1);
-	while (!sorter_free_some(&s, 100))
-		;
-	s = sorter_new(KV_SORT_VALUE, false, 10);     /* a limit bounds it */
-	for (int i = 0; i < 1000; i++)
-		EQ_INT(sorter_add(s, &p), ERR_OK);
-	OK(s->bytes < 11 * sizeof big);
-	while (!sorter_free_some(&s, 100))
-		;
-}
-
 TESTS = {
 	T(ranges_in_steps_answer_what_they_answer_at_once),
 	T(writes_between_the_steps_change_nothing),
 	T(a_compaction_between_the_steps_is_noticed),
 	T(a_step_looks_at_no_more_rows_than_it_may),
+	T(only_what_goes_beyond_what_is_kept_is_read_twice),
+	T(etcd_s_pairs_are_written_as_the_list_of_fields_has_them),
 	T(reading_transactions_in_steps_answer_what_they_answer_at_once),
 	T(a_transaction_that_answers_too_much_is_refused),
-	T(rows_come_out_in_order),
-	T(sorting_holds_no_more_than_its_limits),
 };
 TAP_MAIN
