@@ -10,6 +10,8 @@
 #include <lmdb.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/err.h"
@@ -18,7 +20,7 @@
 #include "base/mem.h"
 #include "mvcc/okv.h"
 
-enum { OKV_IDLE_READERS = 16, OKV_RENEW_TRIES = 1000 };
+enum { OKV_IDLE_READERS = 16, OKV_RENEW_TRIES = 1000, OKV_GROW_PAGES = 64 };
 
 struct okv_lmdb {
 	struct okv base;
@@ -28,6 +30,8 @@ struct okv_lmdb {
 	size_t n_idle;
 	MDB_txn *probe;          /* see okv_lmdb_is_sound; NULL until needed */
 	bool writing;            /* LMDB would deadlock on a second write transaction */
+	int fd;                  /* the file, to make it longer: see okv_lmdb_grow */
+	size_t page_bytes, pages;    /* that it is long */
 };
 
 struct okv_lmdb_txn {
@@ -182,6 +186,25 @@ static int okv_lmdb_begin_read(struct okv_lmdb *l, struct okv_lmdb_txn **out)
 	return ERR_OK;
 }
 
+/*
+ * The file grows ahead of LMDB, a page at a time. LMDB writes neighbouring new pages at once, and
+ * then the page cache holds them as one large folio, in which Linux (6.18, ext4) looks at every
+ * block before the one to be written: each later write of a page would cost two to four times as
+ * much. Only a wish: what is wrong with the disk, LMDB finds out itself.
+ */
+static void okv_lmdb_grow(struct okv_lmdb *l)
+{
+	MDB_envinfo info;
+
+	if (mdb_env_info(l->env, &info) != 0)
+		return;
+	if (l->pages <= info.me_last_pgno)
+		l->pages = info.me_last_pgno + 1;        /* LMDB has gone beyond: these are not ours */
+	while (l->pages < info.me_last_pgno + OKV_GROW_PAGES &&
+	       pwrite(l->fd, "", 1, (off_t)((l->pages + 1) * l->page_bytes - 1)) == 1)
+		l->pages++;
+}
+
 static int okv_lmdb_begin(struct okv *db, bool write, struct okv_txn **out)
 {
 	struct okv_lmdb *l = OKV_LMDB(db);
@@ -192,6 +215,7 @@ static int okv_lmdb_begin(struct okv *db, bool write, struct okv_txn **out)
 		rc = okv_lmdb_begin_read(l, &t);
 	} else {
 		CHECK(!l->writing);
+		okv_lmdb_grow(l);
 		t = mem_alloc(sizeof *t);
 		rc = okv_lmdb_err(mdb_txn_begin(l->env, NULL, 0, &t->txn), "txn_begin");
 		if (rc != ERR_OK)
@@ -469,6 +493,23 @@ static void okv_lmdb_assert(MDB_env *env, const char *msg)
 	      "stored again: it builds the store anew from the log", "the store is damaged: %s", msg);
 }
 
+static int okv_lmdb_measure(struct okv_lmdb *l)
+{
+	struct stat file;
+	MDB_stat s;
+	int rc = mdb_env_stat(l->env, &s);
+
+	if (rc == 0)
+		rc = mdb_env_get_fd(l->env, &l->fd);
+	if (rc == 0 && fstat(l->fd, &file) != 0)
+		rc = errno;
+	if (rc != 0)
+		return rc;
+	l->page_bytes = s.ms_psize;
+	l->pages = (size_t)file.st_size / l->page_bytes;
+	return 0;
+}
+
 static int okv_lmdb_open_env(struct okv_lmdb *l, const struct okv_lmdb_setup *s)
 {
 	unsigned flags = MDB_NOTLS | (s->write ? 0 : MDB_RDONLY) | (s->sync ? 0 : MDB_NOSYNC);
@@ -487,6 +528,8 @@ static int okv_lmdb_open_env(struct okv_lmdb *l, const struct okv_lmdb_setup *s)
 		rc = mdb_env_open(l->env, s->dir, flags, 0600);
 	if (rc == 0)
 		rc = okv_lmdb_open_tables(l, s->write);
+	if (rc == 0)
+		rc = okv_lmdb_measure(l);
 	return rc;
 }
 

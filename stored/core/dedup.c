@@ -57,21 +57,17 @@ void dedup_free(struct dedup **d)
 
 /* ---- the ring and its chains ---- */
 
-static uint32_t *dedup_bucket(struct dedup *d, uint64_t gateway, uint64_t seq)
+/* A gateway counts its commands, so those of one batch lie beside each other here as in the ring. */
+static size_t dedup_bucket(uint64_t gateway, uint64_t seq)
 {
-	uint64_t h = gateway ^ seq * 0x9e3779b97f4a7c15u;
-
-	h ^= h >> 32;
-	return &d->buckets[h & (DEDUP_BUCKETS - 1)];
+	return (size_t)((gateway * 0x9e3779b97f4a7c15u >> 32) + seq) & (DEDUP_BUCKETS - 1);
 }
 
 static const struct dedup_entry *dedup_find(const struct dedup *d, uint64_t gateway, uint64_t seq)
 {
-	uint64_t h = gateway ^ seq * 0x9e3779b97f4a7c15u;
-	uint32_t place;
+	uint32_t place = d->buckets[dedup_bucket(gateway, seq)];
 
-	h ^= h >> 32;
-	for (place = d->buckets[h & (DEDUP_BUCKETS - 1)]; place != 0; place = d->ring[place - 1].next) {
+	for (; place != 0; place = d->ring[place - 1].next) {
 		const struct dedup_entry *e = &d->ring[place - 1];
 
 		if (e->gateway == gateway && e->seq == seq)
@@ -88,7 +84,7 @@ static uint32_t done_cost(const struct mvcc_done *done)
 static void dedup_push(struct dedup *d, const struct mvcc_done *done)
 {
 	size_t place = (d->first + d->n) % DEDUP_RING;
-	uint32_t *bucket = dedup_bucket(d, done->gateway, done->seq);
+	uint32_t *bucket = &d->buckets[dedup_bucket(done->gateway, done->seq)];
 
 	CHECK(d->n < DEDUP_RING);
 	d->ring[place] = (struct dedup_entry){done->index, done->gateway, done->seq, done_cost(done), *bucket};
@@ -100,7 +96,7 @@ static void dedup_push(struct dedup *d, const struct mvcc_done *done)
 static void dedup_pop(struct dedup *d)
 {
 	const struct dedup_entry *e = &d->ring[d->first];
-	uint32_t *link = dedup_bucket(d, e->gateway, e->seq);
+	uint32_t *link = &d->buckets[dedup_bucket(e->gateway, e->seq)];
 
 	CHECK(d->n > 0 && d->bytes >= e->cost);
 	while (*link != (uint32_t)d->first + 1) {

@@ -213,6 +213,56 @@ TEST(what_was_not_committed_never_was)
 	okv_close(&db);
 }
 
+static void put_many(struct okv *db, int from, int end)
+{
+	uint8_t value[1900];
+	char key[16];
+	struct okv_txn *t;
+
+	EQ_INT(okv_begin(db, true, &t), ERR_OK);
+	for (int i = from; i < end; i++) {
+		memset(value, i, sizeof value);
+		(void)snprintf(key, sizeof key, "%06d", i);
+		EQ_INT(okv_put(t, OKV_NOW, bytes_str(key), bytes_of(value, sizeof value)), ERR_OK);
+	}
+	EQ_INT(okv_commit(&t), ERR_OK);
+}
+
+static int rows_whole(struct okv *db)
+{
+	struct okv_cursor *c;
+	struct okv_row row;
+	struct okv_txn *t;
+	int rc, n = 0;
+
+	EQ_INT(okv_begin(db, false, &t), ERR_OK);
+	EQ_INT(okv_cursor(t, OKV_NOW, &c), ERR_OK);
+	for (rc = okv_step(c, OKV_FIRST, &row); rc == ERR_OK; rc = okv_step(c, OKV_NEXT, &row), n++)
+		for (size_t i = 0; i < row.value.len; i++)
+			if (row.value.data[i] != (uint8_t)n)
+				return -1;
+	okv_cursor_end(&c);
+	okv_abort(&t);
+	return n;
+}
+
+/* Transactions that make the file longer by more than it was prepared for, and by less. */
+TEST(a_file_that_grows_ahead_keeps_its_rows)
+{
+	struct okv *db = open_lmdb(true, 64u << 20);
+	int at = 0;
+
+	for (int grown = 1; at < 4000; at += grown, grown = grown < 1024 ? grown * 2 : 1)
+		put_many(db, at, at + grown);
+	EQ_INT(rows_whole(db), at);
+	okv_close(&db);
+	db = open_lmdb(true, 64u << 20);
+	for (int i = 0; i < 20; i++, at++)
+		put_many(db, at, at + 1);
+	EQ_INT(rows_whole(db), at);
+	okv_close(&db);
+}
+
 TEST(a_full_map_says_so)
 {
 	struct okv *db = open_lmdb(true, 1u << 20);
@@ -329,6 +379,7 @@ TESTS = {
 	T(an_append_out_of_order_is_refused),
 	T(a_reader_keeps_its_state_while_the_writer_goes_on),
 	T(what_was_not_committed_never_was),
+	T(a_file_that_grows_ahead_keeps_its_rows),
 	T(a_full_map_says_so),
 	T(a_reader_without_a_store_is_told_so),
 	T(another_process_reads_what_is_committed),
