@@ -174,7 +174,7 @@ static void h2_retire(struct h2_conn *h)
 	conn_dismiss(c, "idle");
 }
 
-bool h2_room(struct conn_set *s)
+bool h2_make_room(struct conn_set *s)
 {
 	struct list *l;
 
@@ -249,7 +249,7 @@ static bool h2_open(struct conn *c)
 	nghttp2_session_callbacks *cb;
 	nghttp2_option *o;
 
-	if (!h2_room(c->set)) {
+	if (!h2_make_room(c->set)) {
 		h2_refuse(c);
 		return false;
 	}

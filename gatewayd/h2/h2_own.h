@@ -38,7 +38,7 @@ struct h2_conn {
 void h2_stream_callbacks(nghttp2_session_callbacks *cb);
 void h2_stream_free(struct h2_stream *s);
 /* Is there memory for one more session or stream? Sessions without streams are closed for it. */
-bool h2_room(struct conn_set *s);
+bool h2_make_room(struct conn_set *s);
 void h2_idle(struct h2_conn *h);      /* its last stream has gone */
 void h2_abuse(struct h2_conn *h, uint32_t error_code, const char *what);
 

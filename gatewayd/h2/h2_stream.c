@@ -70,7 +70,7 @@ static int h2_begin(nghttp2_session *session, const nghttp2_frame *frame, void *
 	if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
 		return 0;
 	list_remove(&h->in_idle);
-	if (h->stopping || !h2_room(h->c->set)) {
+	if (h->stopping || !h2_make_room(h->c->set)) {
 		h2_idle(h);
 		counter_inc(&h->c->set->counters->streams_refused_total);
 		(void)nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/check.h"
 #include "base/limits.h"
 #include "tests/lib/gateway_world.h"
 #include "tests/lib/tap.h"
@@ -251,6 +252,9 @@ TEST(what_comes_behind_a_watch_is_not_gathered)
 TESTS = {
 	T(bodies_that_do_not_come_make_room_for_others),
 	T(a_request_that_must_go_is_not_told_so_in_the_native_protocol),
+	T(a_head_that_does_not_come_whole_is_answered_408),
+	T(a_head_that_comes_in_time_is_answered),
+	T(a_preface_that_does_not_come_whole_ends_the_connection),
 	T(a_stop_does_not_wait_for_a_body),
 	T(a_watch_holds_no_memory_for_what_it_has_said),
 	T(what_comes_behind_a_watch_is_not_gathered),
