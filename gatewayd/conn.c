@@ -37,11 +37,60 @@ void conn_complain(struct conn_set *s, const char *fmt, ...)
 	va_end(ap);
 }
 
+/* ---- what must come in time ---- */
+
+void conn_begun(struct conn *c)
+{
+	struct conn_set *s = c->set;
+
+	if (list_linked(&c->in_begun))
+		return;
+	c->begun = loop_now(s->loop);
+	list_push(&s->begun, &c->in_begun);
+	if (s->late.slot == 0)
+		loop_timer_set(s->loop, &s->late, mono_add_ms(c->begun, s->head_ms));
+}
+
+void conn_came(struct conn *c)
+{
+	list_remove(&c->in_begun);
+}
+
+static void conn_late(struct conn *c)
+{
+	conn_came(c);
+	if (c->proto != NULL) {
+		c->proto->late(c);
+		return;
+	}
+	counter_inc(&c->set->counters->clients_malformed_total);
+	conn_complain(c->set, "client dropped: its preface does not come peer=%s", c->peer);
+	conn_abort(c, "late");
+}
+
+/* One timer and one list for all, since all have the same time. */
+static void conn_set_late(void *arg)
+{
+	struct conn_set *s = arg;
+	struct list *l;
+
+	while ((l = list_first(&s->begun)) != NULL) {
+		struct conn *c = container_of(l, struct conn, in_begun);
+
+		if (mono_sub_ms(loop_now(s->loop), c->begun) < s->head_ms) {
+			loop_timer_set(s->loop, &s->late, mono_add_ms(c->begun, s->head_ms));
+			return;
+		}
+		conn_late(c);
+	}
+}
+
 void conn_set_init(struct conn_set *s, struct loop *loop, const struct conn_ops *ops, void *arg,
 		   struct gatewayd_counters *counters)
 {
 	*s = (struct conn_set){.loop = loop, .ops = ops, .arg = arg, .counters = counters,
 			       .stall_ms = LIMIT_CONN_STALL_MS, .linger_ms = LIMIT_CONN_LINGER_MS,
+			       .head_ms = LIMIT_CONN_HEAD_MS,
 			       .max_in_bytes = LIMIT_GATEWAY_IN_BYTES,
 			       .max_out_bytes = LIMIT_GATEWAY_OUT_BYTES,
 			       .max_session_bytes = LIMIT_GATEWAY_SESSION_BYTES};
@@ -52,6 +101,9 @@ void conn_set_init(struct conn_set *s, struct loop *loop, const struct conn_ops 
 	list_init(&s->dead);
 	list_init(&s->partial);
 	list_init(&s->blocked);
+	list_init(&s->begun);
+	list_init(&s->idle_sessions);
+	loop_timer_init(&s->late, conn_set_late, s);
 }
 
 void conn_set_free(struct conn_set *s)
@@ -62,6 +114,7 @@ void conn_set_free(struct conn_set *s)
 		conn_abort(container_of(l, struct conn, node), "gatewayd stops");
 	conn_bury(s);
 	conn_spares_free(s);
+	loop_timer_clear(s->loop, &s->late);
 	CHECK(s->in_bytes == 0 && s->out_bytes == 0 && s->n == 0);
 	mem_free(s->scratch);
 	s->scratch = NULL;
@@ -103,6 +156,7 @@ void conn_abort(struct conn *c, const char *reason)
 	list_remove(&c->dirty);
 	list_remove(&c->in_partial);
 	list_remove(&c->in_blocked);
+	list_remove(&c->in_begun);
 	list_push(&s->dead, &c->node);
 	s->n--;
 	s->ops->gone(s->arg, c);
@@ -142,6 +196,7 @@ void conn_end(struct conn *c)
 		return;
 	c->state = CONN_ENDING;
 	c->more_in = false;
+	list_remove(&c->in_begun);
 	conn_drop_input(c);
 	if (c->proto != NULL)
 		c->proto->end(c);
@@ -227,15 +282,16 @@ static bool conn_tell(struct conn *c, struct bytes in)
 	if (s->http2 != NULL && in.data[0] >= 'A' && in.data[0] <= 'Z') {
 		if (memcmp(in.data, preface, n) != 0)
 			c->proto = s->http1;
-		else if (n < sizeof preface)
+		else if (n < sizeof preface) {
+			conn_begun(c);
 			return false;
-		else
+		} else
 			c->proto = s->http2;
 	}
 	c->told = true;
 	if (c->proto != NULL && !c->proto->open(c)) {
 		c->proto = NULL;
-		conn_abort(c, "refused");
+		conn_end(c);          /* what `open` has said is its last word */
 	}
 	return true;
 }
@@ -408,6 +464,7 @@ struct conn *conn_new(struct conn_set *s, int fd, const char *peer)
 	list_init(&c->dirty);
 	list_init(&c->in_partial);
 	list_init(&c->in_blocked);
+	list_init(&c->in_begun);
 	list_push(&s->all, &c->node);
 	s->n++;
 	buf_init(&c->in, LIMIT_CONN_MESSAGE_BYTES + LIMIT_CONN_READ_BYTES);

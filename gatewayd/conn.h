@@ -18,6 +18,9 @@
  * LIMIT_GATEWAY_IN_BYTES and LIMIT_GATEWAY_OUT_BYTES: beyond them the one goes whose request has
  * been coming for the longest time, or who has taken nothing for the longest time. Besides, a set has
  * up to CONN_SPARES large buffers that were used in the last second.
+ *
+ * Time: HTTP's heads and HTTP/2's preface must come whole within LIMIT_CONN_HEAD_MS from their first
+ * byte. A native request may take longer: it is large before it is slow, and the memory's limit ends it.
  */
 #ifndef QUORATE_CONN_H
 #define QUORATE_CONN_H
@@ -59,6 +62,7 @@ struct conn_proto {
 	bool (*wants_input)(const struct conn *c);
 	void (*fill)(struct conn *c);                 /* what may be written now, into c->out */
 	void (*end)(struct conn *c);                  /* no more requests */
+	void (*late)(struct conn *c);                 /* what conn_begun told of has not come */
 	bool (*quiet)(const struct conn *c);          /* all is answered */
 	void (*gone)(struct conn *c);                 /* closed */
 	void (*free)(struct conn *c);                 /* nobody looks at it any more */
@@ -82,16 +86,20 @@ struct conn_set {
 	struct list all, dirty, dead;
 	struct list partial;          /* have input that is kept, the oldest first */
 	struct list blocked;          /* do not take what is written, the longest first */
+	struct list begun;            /* have a head that is to come whole, the oldest first */
+	struct loop_timer late;       /* of the oldest */
+	struct list idle_sessions;    /* HTTP/2 without a stream, the longest first */
 	size_t n;
 	size_t in_bytes, out_bytes;   /* capacity of all buffers */
 	size_t max_in_bytes, max_out_bytes;
 	size_t session_bytes, max_session_bytes;   /* what HTTP/2's sessions hold of their own */
+	size_t dying_session_bytes;   /* part of it: closed, and freed at the end of the turn */
 	bool stopping;
 	uint8_t *scratch;             /* LIMIT_CONN_READ_BYTES, for reading */
 	struct buf spares[CONN_SPARES];
 	size_t n_spares;
 	mono_t spare_used;
-	int64_t stall_ms, linger_ms;
+	int64_t stall_ms, linger_ms, head_ms;
 	mono_t log_since;             /* complaints about clients are rationed */
 	unsigned log_count;
 };
@@ -105,7 +113,8 @@ struct conn {
 	size_t in_flight;
 	/* conn.c's own */
 	struct list node, dirty;
-	struct list in_partial, in_blocked;   /* of the set's lists */
+	struct list in_partial, in_blocked, in_begun;   /* of the set's lists */
+	mono_t begun;                 /* since when it is in that list */
 	struct conn_set *set;
 	struct loop_io io;
 	struct loop_timer timer;

@@ -212,6 +212,12 @@ static void conn_write(struct conn *c)
 	conn_drop_written(c);
 }
 
+void conn_dismiss(struct conn *c, const char *reason)
+{
+	conn_write(c);
+	conn_abort(c, reason);
+}
+
 /* The last word has been written: shut down, then wait a moment for the client to close. */
 static void conn_linger(struct conn *c)
 {

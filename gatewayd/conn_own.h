@@ -11,6 +11,10 @@ void conn_count(struct conn *c);      /* brings the set's sums up to date */
 void conn_bury(struct conn_set *s);   /* frees the dead */
 void conn_spares_free(struct conn_set *s);
 void conn_drop_stalled(struct conn *c);
+void conn_dismiss(struct conn *c, const char *reason);       /* closes after one try to write what is there */
+/* Something has begun that must come whole in time, else proto's `late`; it has come. */
+void conn_begun(struct conn *c);
+void conn_came(struct conn *c);
 /* Drops whoever but this one holds the most of half-come requests. False: nobody does. */
 bool conn_drop_hog(struct conn_set *s, const struct conn *but);
 

@@ -20,6 +20,7 @@
 	C(COUNTER, http2_clients_total, "of the connections, those that speak HTTP/2") \
 	C(COUNTER, streams_total, "HTTP/2 streams opened") \
 	C(COUNTER, streams_refused_total, "of them, refused") \
+	C(COUNTER, sessions_retired_total, "idle HTTP/2 connections closed for others' memory") \
 	C(GAUGE,   session_bytes, "memory that HTTP/2's sessions hold of their own") \
 	C(COUNTER, errors_total, "requests answered with an error") \
 	C(COUNTER, timeouts_total, "requests given up at their deadline") \

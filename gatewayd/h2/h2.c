@@ -11,6 +11,11 @@
 
 /* ---- nghttp2's memory, counted ---- */
 
+/*
+ * An idle session is some 25 KiB, 16 of them a frame buffer that nghttp2 makes at once and that no option
+ * makes smaller. It is not cleared, so most of it is no real memory until it is used.
+ */
+
 struct h2_block {
 	size_t size;
 	_Alignas(16) uint8_t data[];
@@ -20,6 +25,8 @@ static void h2_mem_count(struct h2_conn *h, size_t before, size_t after)
 {
 	h->mem_bytes += after - before;
 	h->c->set->session_bytes += after - before;
+	if (h->gone)
+		h->c->set->dying_session_bytes += after - before;
 }
 
 static void h2_mem_free(void *p, void *arg)
@@ -35,7 +42,7 @@ static void h2_mem_free(void *p, void *arg)
 
 static void *h2_mem_alloc(size_t size, void *arg)
 {
-	struct h2_block *b = mem_alloc(sizeof *b + size);
+	struct h2_block *b = mem_grow(NULL, sizeof *b + size, 1);
 
 	b->size = size;
 	h2_mem_count(arg, 0, size);
@@ -46,7 +53,7 @@ static void *h2_mem_array(size_t n, size_t size, void *arg)
 {
 	if (size != 0 && n > SIZE_MAX / 2 / size)
 		return NULL;
-	return h2_mem_alloc(n * size, arg);
+	return memset(h2_mem_alloc(n * size, arg), 0, n * size);
 }
 
 static void *h2_mem_again(void *p, size_t size, void *arg)
@@ -143,6 +150,58 @@ static void h2_timer(void *arg)
 		loop_timer_set(c->set->loop, &h->timer, mono_add_ms(now, c->set->stall_ms / 4 + 1));
 }
 
+/* ---- sessions without streams ---- */
+
+void h2_idle(struct h2_conn *h)
+{
+	if (list_empty(&h->streams) && !h->refusing && !h->stopping && h->c->state == CONN_OPEN)
+		list_push(&h->c->set->idle_sessions, &h->in_idle);
+}
+
+/* The client loses nothing: it knows that no stream was begun, and connects again when it wants one. */
+static void h2_retire(struct h2_conn *h)
+{
+	struct conn *c = h->c;
+	const uint8_t *data;
+	ssize_t n;
+
+	counter_inc(&c->set->counters->sessions_retired_total);
+	conn_complain(c->set, "idle HTTP/2 connection closed: its memory is needed peer=%s", c->peer);
+	(void)nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE,
+				    nghttp2_session_get_last_proc_stream_id(h->session), NGHTTP2_NO_ERROR, NULL, 0);
+	while ((n = nghttp2_session_mem_send(h->session, &data)) > 0)
+		buf_add(&c->out, data, (size_t)n);
+	conn_dismiss(c, "idle");
+}
+
+bool h2_make_room(struct conn_set *s)
+{
+	struct list *l;
+
+	while (s->session_bytes - s->dying_session_bytes > s->max_session_bytes) {
+		l = list_first(&s->idle_sessions);
+		if (l == NULL)
+			return false;
+		h2_retire(container_of(l, struct h2_conn, in_idle));
+	}
+	return true;
+}
+
+/* In words that HTTP/2 has, and without a session: SETTINGS and GOAWAY (RFC 9113, 6.5 and 6.8). */
+static void h2_refuse(struct conn *c)
+{
+	static const char why[] = "too many connections";
+	static const uint8_t settings[] = {0, 0, 0, NGHTTP2_SETTINGS, 0, 0, 0, 0, 0};
+	const uint8_t goaway[] = {0, 0, 8 + sizeof why - 1, NGHTTP2_GOAWAY, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+				  0, 0, 0, NGHTTP2_ENHANCE_YOUR_CALM};
+
+	buf_add(&c->out, settings, sizeof settings);
+	buf_add(&c->out, goaway, sizeof goaway);
+	buf_add(&c->out, why, sizeof why - 1);
+	counter_inc(&c->set->counters->clients_refused_total);
+	conn_complain(c->set, "client refused: HTTP/2 sessions hold too much memory peer=%s", c->peer);
+}
+
 /* ---- the session ---- */
 
 static nghttp2_session_callbacks *h2_callbacks(void)
@@ -190,9 +249,8 @@ static bool h2_open(struct conn *c)
 	nghttp2_session_callbacks *cb;
 	nghttp2_option *o;
 
-	if (c->set->session_bytes > c->set->max_session_bytes) {
-		counter_inc(&c->set->counters->clients_refused_total);
-		conn_complain(c->set, "client refused: HTTP/2 sessions hold too much memory peer=%s", c->peer);
+	if (!h2_make_room(c->set)) {
+		h2_refuse(c);
 		return false;
 	}
 	h = mem_alloc(sizeof *h);
@@ -200,6 +258,7 @@ static bool h2_open(struct conn *c)
 	h->ops = c->set->h2_ops;
 	h->mem = (nghttp2_mem){h, h2_mem_alloc, h2_mem_free, h2_mem_array, h2_mem_again};
 	list_init(&h->streams);
+	list_init(&h->in_idle);
 	loop_timer_init(&h->timer, h2_timer, h);
 	cb = h2_callbacks();
 	o = h2_options();
@@ -208,6 +267,8 @@ static bool h2_open(struct conn *c)
 	nghttp2_session_callbacks_del(cb);
 	h2_greet(h);
 	c->session = h;
+	h2_idle(h);
+	conn_begun(c);
 	counter_inc(&c->set->counters->http2_clients_total);
 	return true;
 }
@@ -320,6 +381,11 @@ static void h2_end(struct conn *c)
 	conn_touch(c);
 }
 
+static void h2_late(struct conn *c)
+{
+	h2_abuse(c->session, NGHTTP2_SETTINGS_TIMEOUT, "the preface has not come in time");
+}
+
 static bool h2_quiet(const struct conn *c)
 {
 	const struct h2_conn *h = c->session;
@@ -335,6 +401,9 @@ static void h2_gone(struct conn *c)
 
 	loop_timer_clear(c->set->loop, &h->timer);
 	h2_forget(h);
+	list_remove(&h->in_idle);
+	h->gone = true;
+	c->set->dying_session_bytes += h->mem_bytes;
 }
 
 static void h2_free(struct conn *c)
@@ -354,6 +423,7 @@ const struct conn_proto h2_proto = {
 	.wants_input = h2_wants_input,
 	.fill = h2_fill,
 	.end = h2_end,
+	.late = h2_late,
 	.quiet = h2_quiet,
 	.gone = h2_gone,
 	.free = h2_free,

@@ -21,11 +21,13 @@ struct h2_conn {
 	nghttp2_session *session;
 	nghttp2_mem mem;
 	struct list streams;
+	struct list in_idle;          /* of the set's list, while there are none */
 	size_t n_streams;
 	size_t mem_bytes;             /* nghttp2's */
 	struct loop_timer timer;      /* stalls; and the second step of a graceful end */
 	mono_t pinged;                /* when the last ping came */
 	unsigned strikes;             /* pings that came too early, since something was last sent */
+	bool gone;                    /* closed: what it still holds counts as dying */
 	bool sent;                    /* headers or data, since the last ping */
 	bool stopping, goodbye;       /* the client has been told; it has been told the last stream */
 	bool refusing;                /* it has misbehaved: the rest is not looked at */
@@ -35,6 +37,9 @@ struct h2_conn {
 /* nghttp2's callbacks about streams. */
 void h2_stream_callbacks(nghttp2_session_callbacks *cb);
 void h2_stream_free(struct h2_stream *s);
+/* Is there memory for one more session or stream? Sessions without streams are closed for it. */
+bool h2_make_room(struct conn_set *s);
+void h2_idle(struct h2_conn *h);      /* its last stream has gone */
 void h2_abuse(struct h2_conn *h, uint32_t error_code, const char *what);
 
 #endif

@@ -57,6 +57,7 @@ void h2_stream_free(struct h2_stream *s)
 	mem_free(s->trailers);
 	(void)nghttp2_session_set_stream_user_data(h->session, s->id, NULL);
 	mem_free(s);
+	h2_idle(h);
 }
 
 static const struct h2_wire h2_wire;
@@ -68,7 +69,9 @@ static int h2_begin(nghttp2_session *session, const nghttp2_frame *frame, void *
 
 	if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
 		return 0;
-	if (h->stopping || h->c->set->session_bytes > h->c->set->max_session_bytes) {
+	list_remove(&h->in_idle);
+	if (h->stopping || !h2_make_room(h->c->set)) {
+		h2_idle(h);
 		counter_inc(&h->c->set->counters->streams_refused_total);
 		(void)nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
 						NGHTTP2_REFUSED_STREAM);
@@ -122,6 +125,8 @@ static int h2_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 	struct h2_stream *s = NULL;
 	bool ends = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
 
+	if (frame->hd.type == NGHTTP2_SETTINGS)
+		conn_came(h->c);              /* with them the preface is whole */
 	if (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA)
 		s = h2_of(session, frame->hd.stream_id);
 	if (s == NULL)

@@ -22,7 +22,7 @@ static const char *http_words(int status)
 		const char *words;
 	} rows[] = {
 		{200, "OK"}, {400, "Bad Request"}, {401, "Unauthorized"}, {403, "Forbidden"}, {404, "Not Found"},
-		{405, "Method Not Allowed"}, {409, "Conflict"}, {413, "Content Too Large"},
+		{405, "Method Not Allowed"}, {408, "Request Timeout"}, {409, "Conflict"}, {413, "Content Too Large"},
 		{429, "Too Many Requests"}, {431, "Request Header Fields Too Large"},
 		{499, "Client Closed Request"}, {500, "Internal Server Error"}, {501, "Not Implemented"},
 		{503, "Service Unavailable"}, {504, "Gateway Timeout"}, {505, "HTTP Version Not Supported"},
@@ -277,8 +277,11 @@ static size_t http1_take(struct conn *c, struct bytes in)
 			continue;
 		}
 		status = http_parse(rest, &h->req, &used);
-		if (status == HTTP_MORE)
+		if (status == HTTP_MORE) {
+			conn_begun(c);
 			break;
+		}
+		conn_came(c);
 		if (status != 0) {
 			http1_refuse(h, status);
 			return in.len;
@@ -328,6 +331,11 @@ static void http1_end(struct conn *c)
 		h->handler->stop(h);
 }
 
+static void http1_late(struct conn *c)
+{
+	http1_refuse(c->session, 408);
+}
+
 static bool http1_quiet(const struct conn *c)
 {
 	const struct http1 *h = c->session;
@@ -356,6 +364,7 @@ const struct conn_proto http1_proto = {
 	.wants_input = http1_wants_input,
 	.fill = http1_fill,
 	.end = http1_end,
+	.late = http1_late,
 	.quiet = http1_quiet,
 	.gone = http1_gone,
 	.free = http1_free,

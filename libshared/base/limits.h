@@ -83,6 +83,7 @@
 #define LIMIT_CONN_OUT_MAX (8u * MIB)          /* results of writes above this are thrown away */
 #define LIMIT_CONN_STALL_MS 30000u             /* a client takes no byte of its answers: dropped */
 #define LIMIT_CONN_LINGER_MS 2000u             /* for the last words to reach a client */
+#define LIMIT_CONN_HEAD_MS 10000u              /* from the first byte of HTTP's head or preface to its last */
 #define LIMIT_REQUEST_TIMEOUT_MS 7000u         /* as etcd: 5 s + 2 election timeouts of 1 s */
 
 /* HTTP/1.1. */

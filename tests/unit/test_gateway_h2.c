@@ -372,9 +372,7 @@ TEST(a_window_that_stays_shut_ends_the_connection)
 
 TEST(full_memory_costs_those_who_hold_the_most)
 {
-	struct etcd_watch_create c = {.key = bytes_str("a")};
-	struct etcd_watch_request create = {.create = &c};
-	struct h2_peer *h, *hog, *late;
+	struct h2_peer *h, *hog;
 	struct world *w;
 	int32_t id;
 
@@ -400,17 +398,79 @@ TEST(full_memory_costs_those_who_hold_the_most)
 	(void)nghttp2_session_resume_data(h->session, id);
 	UNTIL(h2_peer_of(h, id)->closed);
 	EQ_STR(h2_peer_of(h, id)->status, "0");
-	/* sessions: newcomers are refused, those that are there go on */
+	h2_peer_free(hog);
+	teardown(w, h);
+}
+
+static bool is_closed(struct h2_peer *h)
+{
+	for (int i = 0; i < 20 && !h->p.closed; i++)
+		h2_peer_turn(h);
+	return h->p.closed;
+}
+
+TEST(newcomers_are_refused_in_words_when_all_sessions_are_in_use)
+{
+	struct etcd_watch_create of_a = {.key = bytes_str("a")};
+	struct etcd_watch_request create = {.create = &of_a};
+	struct etcd_watch_response r;
+	struct h2_peer *h, *late;
+	struct world *w;
+	int32_t watch, id;
+
+	setup(&w, &h, WINDOW);
+	watch = h2_peer_open(h, "/etcdserverpb.Watch/Watch");
+	h2_peer_say(h, watch, &etcd_watch_request_pb, &create);
+	h2_peer_next(h, watch, &etcd_watch_response_pb, &r);
 	w->g.conns.max_session_bytes = 1000;
 	late = h2_peer_new(w, WINDOW);
-	for (int i = 0; i < 20 && !late->p.closed; i++)
-		h2_peer_turn(late);
-	OK(late->p.closed);
+	OK(is_closed(late));
+	OK(late->goaway && late->goaway_code == NGHTTP2_ENHANCE_YOUR_CALM);
+	EQ_STR(late->goaway_text, "too many connections");
+	/* who is there goes on, without more streams */
 	id = h2_peer_open(h, "/etcdserverpb.Watch/Watch");
 	h2_peer_say(h, id, &etcd_watch_request_pb, &create);
 	h2_peer_wait(h, id);
 	EQ_INT(h2_peer_of(h, id)->error_code, NGHTTP2_REFUSED_STREAM);
-	h2_peer_free(hog);
+	OK(!h2_peer_of(h, watch)->closed);
+	h2_peer_free(late);
+	teardown(w, h);
+}
+
+TEST(idle_sessions_make_room_the_longest_idle_first)
+{
+	struct etcd_watch_create of_a = {.key = bytes_str("a")};
+	struct etcd_watch_request create = {.create = &of_a};
+	struct etcd_watch_response r;
+	struct h2_peer *h, *idle[3], *late;
+	struct world *w;
+	int32_t watch, id;
+
+	setup(&w, &h, WINDOW);
+	watch = h2_peer_open(h, "/etcdserverpb.Watch/Watch");
+	h2_peer_say(h, watch, &etcd_watch_request_pb, &create);
+	h2_peer_next(h, watch, &etcd_watch_response_pb, &r);
+	for (int i = 0; i < 3; i++)
+		idle[i] = h2_peer_new(w, WINDOW);
+	for (int i = 0; i < 12; i++)          /* so that all that they say has been read */
+		h2_peer_turn(idle[i % 3]);
+	h2_peer_wait(idle[0], put(idle[0], "x", bytes_str("y")));      /* so the second is idle for longer */
+	w->g.conns.max_session_bytes = w->g.conns.session_bytes - 1;
+	late = h2_peer_new(w, WINDOW);
+	h2_peer_turn(late);
+	OK(is_closed(idle[1]));
+	OK(idle[1]->goaway && idle[1]->goaway_code == NGHTTP2_NO_ERROR);
+	OK(!is_closed(idle[0]) && !is_closed(idle[2]) && !is_closed(late));
+	/* a stream of who is busy is worth more than any idle session */
+	w->g.conns.max_session_bytes = w->g.conns.session_bytes * 2 / 5;       /* of four */
+	id = put(h, "z", bytes_str("y"));
+	h2_peer_wait(h, id);
+	EQ_STR(h2_peer_of(h, id)->status, "0");
+	OK(is_closed(idle[0]) && is_closed(idle[2]) && is_closed(late));
+	OK(!h2_peer_of(h, watch)->closed);
+	EQ_INT(w->g.conns.n, 1);
+	for (int i = 0; i < 3; i++)
+		h2_peer_free(idle[i]);
 	h2_peer_free(late);
 	teardown(w, h);
 }
@@ -555,6 +615,8 @@ TESTS = {
 	T(a_compaction_in_the_middle_of_an_answer_resets_only_its_stream),
 	T(a_window_that_stays_shut_ends_the_connection),
 	T(full_memory_costs_those_who_hold_the_most),
+	T(newcomers_are_refused_in_words_when_all_sessions_are_in_use),
+	T(idle_sessions_make_room_the_longest_idle_first),
 	T(an_event_for_many_watches_of_a_stream_is_not_gathered_beyond_all_bounds),
 	T(an_event_comes_once_though_memory_does_not_suffice_to_gather_them),
 	T(a_stop_answers_what_is_under_way_and_ends_what_goes_on_for_ever),

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/check.h"
 #include "base/limits.h"
 #include "tests/lib/gateway_world.h"
 #include "tests/lib/tap.h"
@@ -103,6 +104,94 @@ TEST(a_request_that_must_go_is_not_told_so_in_the_native_protocol)
 	teardown(w);
 }
 
+/* The limit is shortened; what is idle, or waits for an answer, is not meant by it. */
+TEST(a_head_that_does_not_come_whole_is_answered_408)
+{
+	static const char health[] = "GET /version HTTP/1.1\r\nHost: x\r\n\r\n";
+	struct world *w = world_new(7000);
+	struct rpc_peer first, later, idle, silent;
+
+	w->g.conns.head_ms = 60;
+	world_join(w, &first);
+	world_join(w, &later);
+	world_join(w, &idle);
+	world_join(w, &silent);
+	rpc_peer_bytes(&idle, health, sizeof health - 1);
+	UNTIL(w, &idle, has(&idle, "200 OK"));
+	rpc_peer_bytes(&later, health, sizeof health - 1);
+	UNTIL(w, &later, has(&later, "200 OK"));
+	OK(list_empty(&w->g.conns.begun));
+	rpc_peer_bytes(&first, "GET /ver", 8);
+	rpc_peer_write(&first, 8);
+	rpc_peer_bytes(&later, "G", 1);
+	rpc_peer_write(&later, 1);
+	for (int i = 0; i < 4; i++) {         /* drops do not help */
+		world_ms(w, 10);
+		rpc_peer_bytes(&first, "s", 1);
+		rpc_peer_write(&first, 1);
+	}
+	UNTIL(w, &first, has(&first, "HTTP/1.1 408 Request Timeout"));
+	UNTIL(w, &first, first.closed);
+	OK(has(&first, "Connection: close"));
+	UNTIL(w, &later, has(&later, "HTTP/1.1 408 "));
+	UNTIL(w, &later, later.closed);
+	world_ms(w, 70);
+	turn(w, &idle);
+	turn(w, &silent);
+	OK(!idle.closed && !silent.closed && list_empty(&w->g.conns.begun));
+	rpc_peer_close(&first);
+	rpc_peer_close(&later);
+	rpc_peer_close(&idle);
+	rpc_peer_close(&silent);
+	teardown(w);
+}
+
+TEST(a_head_that_comes_in_time_is_answered)
+{
+	static const char health[] = "GET /version HTTP/1.1\r\nHost: x\r\n\r\n";
+	struct world *w = world_new(7000);
+	struct rpc_peer p;
+
+	w->g.conns.head_ms = 500;
+	world_join(w, &p);
+	for (int round = 0; round < 3; round++) {
+		for (size_t i = 0; i < sizeof health - 1; i++) {
+			rpc_peer_bytes(&p, health + i, 1);
+			turn(w, &p);
+		}
+		UNTIL(w, &p, has(&p, "200 OK"));
+		buf_clear(&p.in);
+	}
+	OK(!p.closed);
+	rpc_peer_close(&p);
+	teardown(w);
+}
+
+TEST(a_preface_that_does_not_come_whole_ends_the_connection)
+{
+	static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0";
+	struct world *w = world_new(7000);
+	const size_t lengths[] = {2, 10, 24, 30, sizeof preface - 1};
+	struct rpc_peer p[ARRAY_LEN(lengths)];
+
+	w->g.conns.head_ms = 60;
+	for (size_t i = 0; i < ARRAY_LEN(lengths); i++) {
+		world_join(w, &p[i]);
+		rpc_peer_bytes(&p[i], preface, lengths[i]);
+		rpc_peer_write(&p[i], lengths[i]);
+	}
+	for (size_t i = 0; i + 1 < ARRAY_LEN(lengths); i++) {
+		UNTIL(w, &p[i], p[i].closed);
+		OK(lengths[i] < 4 ? p[i].in.len == 0 : has(&p[i], "the preface has not come in time"));
+	}
+	world_ms(w, 70);
+	turn(w, &p[ARRAY_LEN(lengths) - 1]);
+	OK(!p[ARRAY_LEN(lengths) - 1].closed);
+	for (size_t i = 0; i < ARRAY_LEN(lengths); i++)
+		rpc_peer_close(&p[i]);
+	teardown(w);
+}
+
 TEST(a_stop_does_not_wait_for_a_body)
 {
 	struct world *w = world_new(7000);
@@ -163,6 +252,9 @@ TEST(what_comes_behind_a_watch_is_not_gathered)
 TESTS = {
 	T(bodies_that_do_not_come_make_room_for_others),
 	T(a_request_that_must_go_is_not_told_so_in_the_native_protocol),
+	T(a_head_that_does_not_come_whole_is_answered_408),
+	T(a_head_that_comes_in_time_is_answered),
+	T(a_preface_that_does_not_come_whole_ends_the_connection),
 	T(a_stop_does_not_wait_for_a_body),
 	T(a_watch_holds_no_memory_for_what_it_has_said),
 	T(what_comes_behind_a_watch_is_not_gathered),
