@@ -369,6 +369,43 @@ TEST(an_event_for_many_watches_of_a_stream_is_not_gathered_beyond_all_bounds)
 	teardown(w, h);
 }
 
+/* etcd's Go client puts fragments together as they come, and loses what stands in between. */
+TEST(nothing_comes_between_the_fragments_of_a_revision)
+{
+	enum { WATCHES = 2, KEYS = 6 };
+	struct etcd_watch_create c = {.key = bytes_str("k"), .range_end = bytes_str("l"), .prev_kv = true, .fragment = true};
+	struct etcd_watch_request create = {.create = &c};
+	struct kv_delete del = {.key = c.key, .range_end = c.range_end};
+	struct etcd_watch_response r;
+	size_t created = 0, events = 0, fragments = 0;
+	int64_t open = -1;
+	struct h2_peer *h, *other;
+	struct world *w;
+	int32_t id;
+
+	setup(&w, &h, WINDOW);
+	other = h2_peer_new(w, WINDOW);
+	fill(w, other, KEYS, 500000);
+	id = h2_peer_open(h, "/etcdserverpb.Watch/Watch");
+	for (int i = 0; i < WATCHES; i++)
+		h2_peer_say(h, id, &etcd_watch_request_pb, &create);
+	for (; created < WATCHES; created += r.created)
+		h2_peer_next(h, id, &etcd_watch_response_pb, &r);
+	h2_peer_wait(other, h2_peer_call(other, KV "DeleteRange", &kv_delete_pb, &del, NULL));
+	while (events < WATCHES * KEYS) {
+		h2_peer_next(h, id, &etcd_watch_response_pb, &r);
+		OK(r.events.n > 0 && r.events.n < KEYS);
+		OK(open == -1 || open == r.watch_id);
+		open = r.fragment ? r.watch_id : -1;
+		events += r.events.n;
+		fragments += r.fragment;
+	}
+	EQ_INT(open, -1);
+	OK(events == WATCHES * KEYS && fragments >= WATCHES);
+	h2_peer_free(other);
+	teardown(w, h);
+}
+
 /* Without fragments a revision is gathered, for each watch, as far as a connection may hold it. */
 TEST(an_event_comes_once_though_memory_does_not_suffice_to_gather_them)
 {
@@ -476,6 +513,7 @@ TESTS = {
 	T(a_window_that_stays_shut_ends_the_connection),
 	T(full_memory_costs_those_who_hold_the_most),
 	T(an_event_for_many_watches_of_a_stream_is_not_gathered_beyond_all_bounds),
+	T(nothing_comes_between_the_fragments_of_a_revision),
 	T(an_event_comes_once_though_memory_does_not_suffice_to_gather_them),
 	T(a_stop_answers_what_is_under_way_and_ends_what_goes_on_for_ever),
 	T(one_watch_waits_for_the_other_and_answers_keep_their_order),
