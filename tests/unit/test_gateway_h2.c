@@ -198,6 +198,19 @@ TEST(a_range_stream_is_the_range_in_pieces)
 	h2_peer_next(h, cut, &etcd_range_chunk_pb, &chunk);
 	(void)nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, cut, NGHTTP2_CANCEL);
 	UNTIL(w->g.n_requests == 0);
+	range = (struct kv_range){.key = range.key, .range_end = range.range_end, .count_only = true};
+	for (range.sort_target = KV_SORT_KEY; range.sort_target <= KV_SORT_VALUE; range.sort_target++) {
+		id = h2_peer_call(h, KV "RangeStream", &kv_range_pb, &range, NULL);
+		h2_peer_next(h, id, &etcd_range_chunk_pb, &chunk);
+		EQ_INT(chunk.range->count, 300);
+		h2_peer_ends(h, id, "0", "");
+	}
+	range.sort_order = KV_ORDER_ASCEND;
+	range.sort_target = KV_SORT_KEY;
+	id = h2_peer_call(h, KV "RangeStream", &kv_range_pb, &range, NULL);
+	h2_peer_next(h, id, &etcd_range_chunk_pb, &chunk);
+	EQ_INT(chunk.range->count, 300);
+	h2_peer_ends(h, id, "0", "");
 	range.sort_target = KV_SORT_MOD;
 	id = h2_peer_call(h, KV "RangeStream", &kv_range_pb, &range, NULL);
 	h2_peer_ends(h, id, "12", "RangeStream does not support custom sort orders");
