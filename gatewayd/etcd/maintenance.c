@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Cluster, Maintenance and grpc.health.v1: what this server knows of it, in etcd's form. */
+/* Cluster, Maintenance, what there is of Auth, and grpc.health.v1: what this server knows of it, in etcd's form. */
 #include <stdio.h>
 
 #include "base/check.h"
@@ -59,6 +59,7 @@ void grpc_answer_status(struct grpc_stream *s, const void *result)
 {
 	const struct native_status_result *from = result;
 	struct etcd_text no_leader = {bytes_str("etcdserver: no leader")};
+	struct etcd_empty none = {0};
 	struct etcd_status_result to = {
 		.header = from->header,
 		.version = bytes_str(ETCD_VERSION),
@@ -71,6 +72,7 @@ void grpc_answer_status(struct grpc_stream *s, const void *result)
 		.db_size_in_use = (int64_t)from->used_bytes,
 		.storage_version = bytes_str(ETCD_VERSION),
 		.db_size_quota = (int64_t)(s->g->config->store_map_gb << 30),
+		.downgrade_info = &none,
 	};
 
 	grpc_send(s, &etcd_status_result_pb, &to);
@@ -120,6 +122,36 @@ void grpc_alarm(struct gateway *g, struct caller *k, const struct rpc_request *r
 		grpc_status(GRPC_OF(k), GRPC_UNIMPLEMENTED, "etcdserver: alarms are not implemented yet");
 }
 
+/* ---- Auth: it is not there yet, so it is off, and there are no users ---- */
+
+void grpc_auth_status(struct gateway *g, struct caller *k, const struct rpc_request *rpc, void *params)
+{
+	struct kv_header header = gateway_header(g, g->store.progress.revision);
+	struct etcd_auth_status r = {&header, false, 1};
+
+	(void)params;
+	caller_result(k, rpc->id, NULL, &r, ERR_TOO_MANY_REQUESTS);
+}
+
+/* By these words clients that have a password know that they need none. */
+void grpc_authenticate(struct gateway *g, struct caller *k, const struct rpc_request *rpc, void *params)
+{
+	(void)g;
+	(void)rpc;
+	(void)params;
+	grpc_status(GRPC_OF(k), GRPC_FAILED_PRECONDITION, "etcdserver: authentication is not enabled");
+}
+
+/* A list of users, or of roles. */
+void grpc_auth_none(struct gateway *g, struct caller *k, const struct rpc_request *rpc, void *params)
+{
+	struct kv_header header = gateway_header(g, g->store.progress.revision);
+	struct etcd_header_result r = {&header};
+
+	(void)params;
+	caller_result(k, rpc->id, NULL, &r, ERR_TOO_MANY_REQUESTS);
+}
+
 /* ---- health ---- */
 
 void grpc_health_check(struct gateway *g, struct caller *k, const struct rpc_request *rpc, void *params)
@@ -132,6 +164,17 @@ void grpc_health_check(struct gateway *g, struct caller *k, const struct rpc_req
 		caller_result(k, rpc->id, NULL, &r, ERR_TOO_MANY_REQUESTS);
 	else
 		grpc_status(GRPC_OF(k), GRPC_NOT_FOUND, "unknown service");
+}
+
+void grpc_health_all(struct gateway *g, struct caller *k, const struct rpc_request *rpc, void *params)
+{
+	struct grpc_health_result serving = {GRPC_SERVING};
+	struct grpc_health_entry server = {bytes_of(NULL, 0), &serving};
+	struct grpc_health_list r = {{&server, 1}};
+
+	(void)g;
+	(void)params;
+	caller_result(k, rpc->id, NULL, &r, ERR_TOO_MANY_REQUESTS);
 }
 
 /* It never changes while the server lives. */

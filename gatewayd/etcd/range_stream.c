@@ -107,11 +107,15 @@ static const struct grpc_state chunks_state = {.gone = chunks_gone};
 
 void grpc_range_stream(struct gateway *g, struct caller *k, const struct rpc_request *rpc, void *params)
 {
-	const struct kv_range *p = params;
+	struct kv_range *p = params;
 	struct grpc_stream *s = GRPC_OF(k);
 	struct chunks *c;
 
 	s->busy = true;                       /* one request is all it has */
+	if (p->sort_order == KV_ORDER_NONE && p->sort_target <= KV_SORT_VALUE)
+		p->sort_target = KV_SORT_KEY;
+	if (p->sort_target == KV_SORT_KEY && p->sort_order == KV_ORDER_ASCEND)
+		p->sort_order = KV_ORDER_NONE;
 	if (p->sort_order != KV_ORDER_NONE || p->sort_target != KV_SORT_KEY) {
 		grpc_status(s, GRPC_UNIMPLEMENTED, "RangeStream does not support custom sort orders");
 		return;

@@ -14,7 +14,7 @@
 #include "gatewayd/read_own.h"
 #include "gatewayd/watch.h"
 
-/* The events of a revision that watchd has cut, until it is whole, for a watch that takes no fragments. */
+/* The events of a revision that watchd has cut, until it is whole. */
 struct watch_whole {
 	struct list node;
 	int64_t id;
@@ -303,7 +303,39 @@ static void watch_send_events(struct grpc_stream *s, int64_t id, int64_t revisio
 	counter_inc(&s->g->counters.watch_notifications_total);
 }
 
-/* Without fragments a revision goes whole, unless it is larger than a connection may hold. */
+/* As many whole events as a fragment holds, at least one. */
+static struct bytes watch_fragment(struct bytes events)
+{
+	struct cur c = cur_of(events);
+	size_t n = 0;
+
+	while (cur_left(&c) > 0) {
+		uint64_t tag = cur_varint(&c), len = cur_varint(&c);
+
+		(void)cur_take(&c, (size_t)len);
+		CHECK(tag >> 3 == ETCD_WATCH_EVENTS_NUMBER && c.err == ERR_OK);
+		if (n > 0 && (size_t)(c.pos - events.data) > LIMIT_WATCH_FRAGMENT_BYTES)
+			break;
+		n = (size_t)(c.pos - events.data);
+	}
+	return bytes_of(events.data, n);
+}
+
+/*
+ * Fragments follow each other without anything in between: etcd's Go client puts together what comes, and loses
+ * another watch's events that stand among them.
+ */
+static void watch_send_revision(struct grpc_stream *s, const struct gate_watch *w, int64_t revision, struct bytes events)
+{
+	while (events.len > 0) {
+		struct bytes part = w->fragment ? watch_fragment(events) : events;
+
+		events = bytes_of(events.data + part.len, events.len - part.len);
+		watch_send_events(s, w->id, revision, events.len > 0, part);
+	}
+}
+
+/* A revision is gathered until it is whole, unless it is larger than a connection may hold. */
 static bool watch_gather(struct grpc_stream *s, int64_t id, struct bytes events)
 {
 	struct watch_stream *st = s->state;
@@ -331,22 +363,17 @@ static bool watch_gather(struct grpc_stream *s, int64_t id, struct bytes events)
 static void watch_events_of(struct grpc_stream *s, struct gate_watch *w, const struct watch_got *got,
 			    struct bytes events)
 {
-	struct watch_whole *x = watch_find_whole(s->state, w->id);
 	int64_t revision = got->events->revision;
 	bool cut = got->delivery->next_sub != 0;
+	struct watch_whole *x;
 
-	if (w->fragment) {
-		watch_send_events(s, w->id, revision, cut, events);
-		return;
-	}
 	if (cut && watch_gather(s, w->id, events))
 		return;
-	if (x == NULL)
-		x = watch_find_whole(s->state, w->id);
+	x = watch_find_whole(s->state, w->id);
 	if (x != NULL) {
 		x->events.err = ERR_OK;
 		if (x->events.len > 0 && cut)
-			watch_send_events(s, w->id, revision, false, buf_bytes(&x->events));
+			watch_send_revision(s, w, revision, buf_bytes(&x->events));
 		if (!cut && x->events.len > 0) {
 			size_t before = x->events.cap;
 
@@ -355,8 +382,7 @@ static void watch_events_of(struct grpc_stream *s, struct gate_watch *w, const s
 			events = buf_bytes(&x->events);
 		}
 	}
-	if (events.len > 0)
-		watch_send_events(s, w->id, revision, false, events);
+	watch_send_revision(s, w, revision, events);
 	if (x != NULL)
 		watch_drop_whole(s, x);
 }

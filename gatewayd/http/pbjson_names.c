@@ -34,6 +34,7 @@ static const struct pbjson_other_name pbjson_other_names[] = {
 	{&etcd_status_result_pb, 6, "raftTerm"}, {&etcd_status_result_pb, 7, "raftAppliedIndex"},
 	{&etcd_status_result_pb, 9, "dbSizeInUse"}, {&etcd_status_result_pb, 10, "isLearner"},
 	{&etcd_status_result_pb, 11, "storageVersion"}, {&etcd_status_result_pb, 12, "dbSizeQuota"},
+	{&etcd_status_result_pb, 13, "downgradeInfo"}, {&etcd_auth_status_pb, 3, "authRevision"},
 	{&native_move_leader_pb, 1, "targetID"},
 };
 

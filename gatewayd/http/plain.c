@@ -14,11 +14,22 @@
 
 static const char plain_text[] = "text/plain; charset=utf-8", plain_json[] = "application/json";
 
+/* What is checked, by etcd's names. There are no learners yet, and a damaged store is not served at all. */
+enum { PLAIN_STORE = 1, PLAIN_QUORUM = 2, PLAIN_DAMAGE = 4, PLAIN_MEMBER = 8, PLAIN_ALL = 15 };
+
+static const struct {
+	const char *name;
+	uint32_t check;
+} plain_check_names[] = {
+	{"serializable_read", PLAIN_STORE}, {"linearizable_read", PLAIN_QUORUM}, {"data_corruption", PLAIN_DAMAGE},
+	{"non_learner", PLAIN_MEMBER},
+};
+
 /* A question to the services, whose answer is words. */
 struct http_plain {
 	struct caller caller;
 	struct http1 *h;
-	bool linearizable;            /* the checks: a store that can be read; and a quorum */
+	uint32_t checks;              /* PLAIN_STORE... */
 	bool health;                  /* as /health says it; else as /livez does */
 	bool verbose;
 	int err;                      /* of the question */
@@ -31,7 +42,7 @@ struct http_plain {
 static void plain_health(struct http_plain *p)
 {
 	char text[512];
-	const char *why = p->h->g->raft.state.leader == 0 && p->linearizable ? "RAFT NO LEADER" : err_text(p->err);
+	const char *why = p->h->g->raft.state.leader == 0 && (p->checks & PLAIN_QUORUM) != 0 ? "RAFT NO LEADER" : err_text(p->err);
 
 	if (p->err == ERR_OK)
 		(void)snprintf(text, sizeof text, "{\"health\":\"true\",\"reason\":\"\"}");
@@ -40,30 +51,35 @@ static void plain_health(struct http_plain *p)
 	http1_say(p->h, p->err == ERR_OK ? 200 : 503, plain_json, text);
 }
 
-static void plain_check(struct buf *out, const char *name, int err)
+static int plain_check(const struct http_plain *p, uint32_t check)
 {
-	if (err == ERR_OK)
-		buf_printf(out, "[+]%s ok\n", name);
-	else
-		buf_printf(out, "[-]%s failed: %s\n", name, err_text(err));
+	if (check == PLAIN_STORE)
+		return p->h->g->map.env != NULL ? ERR_OK : ERR_STORE_DOWN;
+	return check == PLAIN_QUORUM ? p->err : ERR_OK;
 }
 
+/* As etcd: a line for each check if one has failed, or if they are asked for. */
 static void plain_checks(struct http_plain *p)
 {
 	struct http1 *h = p->h;
-	const char *name = p->linearizable ? "readyz" : "livez";
-	int store = h->g->map.env != NULL ? ERR_OK : ERR_STORE_DOWN;
-	int err = store != ERR_OK ? store : p->err;
+	bool passed = true;
 
-	http1_answer(h, err == ERR_OK ? 200 : 503, plain_text);
-	if (err == ERR_OK && !p->verbose) {
-		buf_str(&h->text, "ok\n");
-	} else {
-		plain_check(&h->text, "serializable_read", store);
-		if (p->linearizable)
-			plain_check(&h->text, "linearizable_read", p->err);
-		buf_printf(&h->text, "%s check %s\n", name, err == ERR_OK ? "passed" : "failed");
+	for (size_t i = 0; i < ARRAY_LEN(plain_check_names); i++)
+		if ((p->checks & plain_check_names[i].check) != 0 && plain_check(p, plain_check_names[i].check) != ERR_OK)
+			passed = false;
+	http1_answer(h, passed ? 200 : 503, plain_text);
+	for (size_t i = 0; i < ARRAY_LEN(plain_check_names); i++) {
+		int err = plain_check(p, plain_check_names[i].check);
+
+		if ((p->checks & plain_check_names[i].check) == 0 || (passed && !p->verbose))
+			continue;
+		if (err == ERR_OK)
+			buf_printf(&h->text, "[+]%s ok\n", plain_check_names[i].name);
+		else
+			buf_printf(&h->text, "[-]%s failed: %s\n", plain_check_names[i].name, err_text(err));
 	}
+	if (passed)
+		buf_str(&h->text, "ok\n");
 	http1_done(h);
 }
 
@@ -167,15 +183,18 @@ static bool plain_asked(const struct http1 *h, const char *name, const char *val
 	return false;
 }
 
-static void plain_probe(struct http1 *h, bool health, bool linearizable)
+static void plain_probe(struct http1 *h, bool health, uint32_t checks)
 {
 	struct http_plain *p = plain_new(h);
 	struct rpc_request rpc = {1, bytes_str("health"), bytes_of(NULL, 0)};
 
 	p->health = health;
-	p->linearizable = linearizable;
+	p->checks = checks;
 	p->verbose = plain_asked(h, "verbose", NULL);
-	if (p->linearizable)
+	for (size_t i = 0; i < ARRAY_LEN(plain_check_names) && !health; i++)
+		if (plain_asked(h, "exclude", plain_check_names[i].name))
+			p->checks &= ~plain_check_names[i].check;
+	if ((p->checks & PLAIN_QUORUM) != 0)
 		(void)read_fence(h->g, &p->caller, &rpc, plain_fenced);
 	else
 		plain_known(p, h->g->map.env != NULL ? ERR_OK : ERR_STORE_DOWN);
@@ -194,42 +213,46 @@ static void plain_metrics(struct http1 *h)
 	info_status(h->g, &plain_new(h)->caller, &rpc, NULL);
 }
 
-enum plain_path { PLAIN_UNKNOWN, PLAIN_VERSION, PLAIN_HEALTH, PLAIN_LIVEZ, PLAIN_READYZ, PLAIN_METRICS };
+enum plain_what { PLAIN_VERSION, PLAIN_HEALTH, PLAIN_CHECKS, PLAIN_METRICS };
 
-static enum plain_path plain_path(struct bytes path)
+struct plain_path {
+	const char *path;
+	enum plain_what is;
+	uint32_t checks;
+};
+
+static const struct plain_path *plain_path(struct bytes path)
 {
-	static const struct {
-		const char *path;
-		enum plain_path is;
-	} rows[] = {
-		{"/version", PLAIN_VERSION}, {"/health", PLAIN_HEALTH}, {"/metrics", PLAIN_METRICS},
-		{"/livez", PLAIN_LIVEZ}, {"/livez/serializable_read", PLAIN_LIVEZ},
-		{"/readyz", PLAIN_READYZ}, {"/readyz/linearizable_read", PLAIN_READYZ},
-		{"/readyz/serializable_read", PLAIN_LIVEZ},
+	static const struct plain_path rows[] = {
+		{"/version", PLAIN_VERSION, 0}, {"/health", PLAIN_HEALTH, 0}, {"/metrics", PLAIN_METRICS, 0},
+		{"/livez", PLAIN_CHECKS, PLAIN_STORE}, {"/livez/serializable_read", PLAIN_CHECKS, PLAIN_STORE},
+		{"/readyz", PLAIN_CHECKS, PLAIN_ALL}, {"/readyz/serializable_read", PLAIN_CHECKS, PLAIN_STORE},
+		{"/readyz/linearizable_read", PLAIN_CHECKS, PLAIN_QUORUM},
+		{"/readyz/data_corruption", PLAIN_CHECKS, PLAIN_DAMAGE}, {"/readyz/non_learner", PLAIN_CHECKS, PLAIN_MEMBER},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
 		if (bytes_eq(path, bytes_str(rows[i].path)))
-			return rows[i].is;
-	return PLAIN_UNKNOWN;
+			return &rows[i];
+	return NULL;
 }
 
 bool http_plain_begin(struct http1 *h)
 {
-	enum plain_path path = plain_path(h->req.path);
+	const struct plain_path *path = plain_path(h->req.path);
 
-	if (path == PLAIN_UNKNOWN)
+	if (path == NULL)
 		return false;
 	h->handler = &plain_handler;
 	if (!bytes_eq(h->req.method, bytes_str("GET")))
 		http1_say(h, 405, plain_text, "Method Not Allowed\n");
-	else if (path == PLAIN_VERSION)
+	else if (path->is == PLAIN_VERSION)
 		plain_version(h);
-	else if (path == PLAIN_HEALTH)
-		plain_probe(h, true, !plain_asked(h, "serializable", "true"));
-	else if (path == PLAIN_METRICS)
+	else if (path->is == PLAIN_HEALTH)
+		plain_probe(h, true, plain_asked(h, "serializable", "true") ? PLAIN_STORE : PLAIN_QUORUM);
+	else if (path->is == PLAIN_METRICS)
 		plain_metrics(h);
 	else
-		plain_probe(h, false, path == PLAIN_READYZ && !plain_asked(h, "exclude", "linearizable_read"));
+		plain_probe(h, false, path->checks);
 	return true;
 }

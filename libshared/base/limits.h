@@ -150,6 +150,7 @@
 #define LIMIT_WATCH_SLICE_EVENTS 1000u         /* ...or so many events... */
 #define LIMIT_WATCH_SLICE_ROWS 2000u           /* ...or rows looked at... */
 #define LIMIT_WATCH_SLICE_HITS 65536u          /* ...or events times watches; then at the next revision */
+#define LIMIT_WATCH_FRAGMENT_BYTES LIMIT_REQUEST_BYTES   /* of events in one response, for who takes fragments; about etcd's */
 #define LIMIT_WATCH_CUT_ROWS 8000u             /* a revision larger than this is cut */
 #define LIMIT_WATCH_TURN_US 3000u              /* reading in one turn of the loop */
 

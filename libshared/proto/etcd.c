@@ -132,6 +132,15 @@ PB_DEFINE(GRPC_HEALTH)
 #define PB_T grpc_health_result
 PB_DEFINE(GRPC_HEALTH_RESULT)
 #undef PB_T
+#define PB_T grpc_health_entry
+PB_DEFINE(GRPC_HEALTH_ENTRY)
+#undef PB_T
+#define PB_T grpc_health_list
+PB_DEFINE(GRPC_HEALTH_LIST)
+#undef PB_T
+#define PB_T etcd_auth_status
+PB_DEFINE(ETCD_AUTH_STATUS)
+#undef PB_T
 #define PB_T etcd_lock
 PB_DEFINE(ETCD_LOCK)
 #undef PB_T
@@ -186,7 +195,8 @@ const struct pb_desc *const etcd_messages[] = {
 	&grpc_health_pb, &grpc_health_result_pb, &etcd_lock_pb, &etcd_lock_result_pb,
 	&etcd_unlock_pb, &etcd_unlock_result_pb, &etcd_leader_key_pb, &etcd_campaign_pb,
 	&etcd_campaign_result_pb, &etcd_leader_pb, &etcd_leader_result_pb, &etcd_proclaim_pb,
-	&etcd_resign_pb, &etcd_header_result_pb, &etcd_empty_pb,
+	&etcd_resign_pb, &etcd_header_result_pb, &etcd_empty_pb, &grpc_health_entry_pb, &grpc_health_list_pb,
+	&etcd_auth_status_pb,
 };
 const size_t etcd_message_count = sizeof etcd_messages / sizeof etcd_messages[0];
 

@@ -140,7 +140,8 @@ PB_DECLARE(etcd_alarm_result, ETCD_ALARM_RESULT)
 #define ETCD_STATUS_RESULT(F, L, O, B) \
 	O(1, kv_header, header) F(2, STR, version) F(3, I64, db_size) F(4, U64, leader) F(5, U64, raft_index) \
 	F(6, U64, raft_term) F(7, U64, raft_applied_index) B(8, STR, etcd_text, errors, 16) \
-	F(9, I64, db_size_in_use) F(10, BOOL, is_learner) F(11, STR, storage_version) F(12, I64, db_size_quota)
+	F(9, I64, db_size_in_use) F(10, BOOL, is_learner) F(11, STR, storage_version) F(12, I64, db_size_quota) \
+	O(13, etcd_empty, downgrade_info)
 PB_DECLARE(etcd_status_result, ETCD_STATUS_RESULT)
 #define ETCD_HASH_RESULT(F, L, O, B) O(1, kv_header, header) F(2, U32, hash)
 PB_DECLARE(etcd_hash_result, ETCD_HASH_RESULT)
@@ -157,6 +158,14 @@ PB_DECLARE(grpc_health, GRPC_HEALTH)
 enum grpc_health_status { GRPC_HEALTH_UNKNOWN = 0, GRPC_SERVING = 1, GRPC_NOT_SERVING = 2, GRPC_SERVICE_UNKNOWN = 3 };
 #define GRPC_HEALTH_RESULT(F, L, O, B) F(1, ENUM, status)
 PB_DECLARE(grpc_health_result, GRPC_HEALTH_RESULT)
+/* A map, by the services' names. */
+#define GRPC_HEALTH_ENTRY(F, L, O, B) F(1, STR, key) O(2, grpc_health_result, value)
+PB_DECLARE(grpc_health_entry, GRPC_HEALTH_ENTRY)
+#define GRPC_HEALTH_LIST(F, L, O, B) L(1, grpc_health_entry, statuses, 1)
+PB_DECLARE(grpc_health_list, GRPC_HEALTH_LIST)
+
+#define ETCD_AUTH_STATUS(F, L, O, B) O(1, kv_header, header) F(2, BOOL, enabled) F(3, U64, auth_revision)
+PB_DECLARE(etcd_auth_status, ETCD_AUTH_STATUS)
 
 /* ---- Lock, Election ---- */
 

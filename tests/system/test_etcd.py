@@ -373,6 +373,7 @@ def status_members_hash_alarms_and_health():
         got = e.call("Maintenance/Status", "Empty", "StatusResponse")
         assert got["dbSize"] > 0 and got["leader"] == 1 and got["version"].count(".") == 2 and got["errors"] == []
         assert got["raftAppliedIndex"] and got["raftTerm"] and got["header"]["revision"]
+        assert got["downgradeInfo"] is not None, "as etcd from 3.6 on: there, and empty"
         for linearizable in (False, True):
             got = e.call("Cluster/MemberList", "MemberListRequest", "MemberListResponse", linearizable=linearizable)
             assert [m["ID"] for m in got["members"]] == [1] and got["header"]["revision"] == 0
@@ -384,6 +385,8 @@ def status_members_hash_alarms_and_health():
         assert e.call("grpc.health.v1.Health/Check", "HealthRequest", "HealthResponse")["status"] == 1
         assert e.refused("grpc.health.v1.Health/Check", "HealthRequest", "HealthResponse", service="x") == (
             "NOT_FOUND", "unknown service")
+        assert e.call("grpc.health.v1.Health/List", "Empty", "HealthListResponse")["statuses"] == [
+            {"key": "", "value": {"status": 1}}]
         watching = e.stream("grpc.health.v1.Health/Watch", "HealthRequest", "HealthResponse", iter([{}]))
         assert next(watching)["status"] == 1
         watching.cancel()
@@ -393,12 +396,12 @@ def what_is_missing_says_so():
     with etcd() as e:
         for rpc, words in (("Cluster/MemberAdd", "membership changes are"), ("Maintenance/Defragment", "defragmentation is"),
                            ("Maintenance/Snapshot", "snapshots for clients are"), ("Auth/AuthEnable", "authentication is"),
-                           ("Auth/Authenticate", "authentication is")):
+                           ("Auth/UserAdd", "authentication is")):
             assert e.refused(rpc, "Empty", "Empty") == ("UNIMPLEMENTED", f"etcdserver: {words} not implemented yet")
         assert e.refused("Maintenance/Alarm", "AlarmRequest", "Empty", action=1, alarm=1) == (
             "UNIMPLEMENTED", "etcdserver: alarms are not implemented yet")
         assert e.refused("KV/Frobnicate", "Empty", "Empty") == ("UNIMPLEMENTED", "unknown method /etcdserverpb.KV/Frobnicate")
-        assert e.refused("KV/RangeStream", "RangeRequest", "Empty", key=b"a", sort_order=1) == (
+        assert e.refused("KV/RangeStream", "RangeRequest", "Empty", key=b"a", sort_order=2) == (
             "UNIMPLEMENTED", "RangeStream does not support custom sort orders")
         assert e.refused("a.B/C", "Empty", "Empty") == ("UNIMPLEMENTED", "unknown service /a.B/C")
         try:
@@ -406,6 +409,17 @@ def what_is_missing_says_so():
             raise AssertionError("taken")
         except grpc.RpcError as error:
             assert error.code() == grpc.StatusCode.INTERNAL, error
+
+
+def authentication_is_off_and_says_so():
+    """A client that has a password asks for a token first, and goes on without one when it is told this."""
+    with etcd() as e:
+        got = e.call("Auth/AuthStatus", "Empty", "AuthStatusResponse")
+        assert not got["enabled"] and got["authRevision"] == 1 and got["header"]["revision"]
+        assert e.refused("Auth/Authenticate", "LockRequest", "Empty", name=b"root") == (
+            "FAILED_PRECONDITION", "etcdserver: authentication is not enabled")
+        for rpc in ("Auth/UserList", "Auth/RoleList"):
+            assert e.call(rpc, "Empty", "HeaderResponse")["header"]["member_id"] == 1
 
 
 def callers_metadata_counts():
@@ -535,6 +549,6 @@ if __name__ == "__main__":
          answers_larger_than_a_step_come_whole, compaction, watches_see_what_happens_to_their_keys,
          a_watch_with_much_to_tell_keeps_revisions_whole, leases, many_keepalives_on_a_stream_are_answered_in_order,
          locks_are_had_one_after_the_other, elections_have_one_leader_who_is_observed,
-         status_members_hash_alarms_and_health, what_is_missing_says_so, callers_metadata_counts,
-         an_authority_may_be_a_whole_url, etcdctl_works_as_it_is, streams_that_want_a_leader_end_without_one,
+         status_members_hash_alarms_and_health, what_is_missing_says_so,
+         authentication_is_off_and_says_so, callers_metadata_counts, an_authority_may_be_a_whole_url, etcdctl_works_as_it_is, streams_that_want_a_leader_end_without_one,
          connections_end_with_grace_when_gatewayd_stops], always=(the_node_starts, the_node_stops))

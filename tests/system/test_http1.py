@@ -257,7 +257,14 @@ def probes_and_scrapers_are_answered():
             h.send("HEAD", path)
             assert h.head()[0] == status
         assert h.ask("GET", "/livez")[::2] == (200, b"ok\n")
-        assert b"[+]linearizable_read ok" in h.ask("GET", "/readyz?verbose")[2]
+        assert h.ask("GET", "/readyz?verbose")[2] == (b"[+]serializable_read ok\n[+]linearizable_read ok\n"
+                                                      b"[+]data_corruption ok\n[+]non_learner ok\nok\n")
+        assert h.ask("GET", "/readyz?verbose&exclude=linearizable_read&exclude=data_corruption&exclude=x")[2] == (
+            b"[+]serializable_read ok\n[+]non_learner ok\nok\n")
+        assert h.ask("GET", "/livez/serializable_read?verbose")[::2] == (200, b"[+]serializable_read ok\nok\n")
+        for check in ("serializable_read", "linearizable_read", "data_corruption", "non_learner"):
+            assert h.ask("GET", f"/readyz/{check}")[::2] == (200, b"ok\n")
+        assert h.ask("GET", "/livez/non_learner")[0] == 404
         assert set(json.loads(h.ask("GET", "/version")[2])) == {"etcdserver", "etcdcluster", "storage"}
         assert metric(h, "etcd_server_has_leader") == 1 and metric(h, "process_resident_memory_bytes") > 0
         h.call("/v3/kv/put", {"key": b64(b"one"), "value": b64(b"v")})

@@ -275,6 +275,19 @@ TEST(a_range_stream_is_the_range_in_pieces)
 	h2_peer_next(h, cut, &etcd_range_chunk_pb, &chunk);
 	(void)nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, cut, NGHTTP2_CANCEL);
 	UNTIL(w->g.n_requests == 0);
+	range = (struct kv_range){.key = range.key, .range_end = range.range_end, .count_only = true};
+	for (range.sort_target = KV_SORT_KEY; range.sort_target <= KV_SORT_VALUE; range.sort_target++) {
+		id = h2_peer_call(h, KV "RangeStream", &kv_range_pb, &range, NULL);
+		h2_peer_next(h, id, &etcd_range_chunk_pb, &chunk);
+		EQ_INT(chunk.range->count, 300);
+		h2_peer_ends(h, id, "0", "");
+	}
+	range.sort_order = KV_ORDER_ASCEND;
+	range.sort_target = KV_SORT_KEY;
+	id = h2_peer_call(h, KV "RangeStream", &kv_range_pb, &range, NULL);
+	h2_peer_next(h, id, &etcd_range_chunk_pb, &chunk);
+	EQ_INT(chunk.range->count, 300);
+	h2_peer_ends(h, id, "0", "");
 	range.sort_target = KV_SORT_MOD;
 	id = h2_peer_call(h, KV "RangeStream", &kv_range_pb, &range, NULL);
 	h2_peer_ends(h, id, "12", "RangeStream does not support custom sort orders");
@@ -506,6 +519,43 @@ TEST(an_event_for_many_watches_of_a_stream_is_not_gathered_beyond_all_bounds)
 	teardown(w, h);
 }
 
+/* etcd's Go client puts fragments together as they come, and loses what stands in between. */
+TEST(nothing_comes_between_the_fragments_of_a_revision)
+{
+	enum { WATCHES = 2, KEYS = 6 };
+	struct etcd_watch_create c = {.key = bytes_str("k"), .range_end = bytes_str("l"), .prev_kv = true, .fragment = true};
+	struct etcd_watch_request create = {.create = &c};
+	struct kv_delete del = {.key = c.key, .range_end = c.range_end};
+	struct etcd_watch_response r;
+	size_t created = 0, events = 0, fragments = 0;
+	int64_t open = -1;
+	struct h2_peer *h, *other;
+	struct world *w;
+	int32_t id;
+
+	setup(&w, &h, WINDOW);
+	other = h2_peer_new(w, WINDOW);
+	fill(w, other, KEYS, 500000);
+	id = h2_peer_open(h, "/etcdserverpb.Watch/Watch");
+	for (int i = 0; i < WATCHES; i++)
+		h2_peer_say(h, id, &etcd_watch_request_pb, &create);
+	for (; created < WATCHES; created += r.created)
+		h2_peer_next(h, id, &etcd_watch_response_pb, &r);
+	h2_peer_wait(other, h2_peer_call(other, KV "DeleteRange", &kv_delete_pb, &del, NULL));
+	while (events < WATCHES * KEYS) {
+		h2_peer_next(h, id, &etcd_watch_response_pb, &r);
+		OK(r.events.n > 0 && r.events.n < KEYS);
+		OK(open == -1 || open == r.watch_id);
+		open = r.fragment ? r.watch_id : -1;
+		events += r.events.n;
+		fragments += r.fragment;
+	}
+	EQ_INT(open, -1);
+	OK(events == WATCHES * KEYS && fragments >= WATCHES);
+	h2_peer_free(other);
+	teardown(w, h);
+}
+
 /* Without fragments a revision is gathered, for each watch, as far as a connection may hold it. */
 TEST(an_event_comes_once_though_memory_does_not_suffice_to_gather_them)
 {
@@ -618,6 +668,7 @@ TESTS = {
 	T(newcomers_are_refused_in_words_when_all_sessions_are_in_use),
 	T(idle_sessions_make_room_the_longest_idle_first),
 	T(an_event_for_many_watches_of_a_stream_is_not_gathered_beyond_all_bounds),
+	T(nothing_comes_between_the_fragments_of_a_revision),
 	T(an_event_comes_once_though_memory_does_not_suffice_to_gather_them),
 	T(a_stop_answers_what_is_under_way_and_ends_what_goes_on_for_ever),
 	T(one_watch_waits_for_the_other_and_answers_keep_their_order),
