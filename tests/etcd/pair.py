@@ -107,6 +107,11 @@ def inside(key, low, end):
     return key >= low and (end == b"\0" or key < end)
 
 
+def ends(response, watch_id):
+    """It is the end of that watch. Those that are refused when they are made have -1, which is somebody's id too."""
+    return response.get("canceled") and not response.get("created") and response.get("watch_id", 0) == watch_id
+
+
 class Watching:
     """A watch that both sides have; what it is to get follows from what the observer saw."""
 
@@ -179,7 +184,7 @@ class Run:
         self.live, self.watches, self.waits, self.observes = {}, [], [], []
         self.compared = 0            # events of the observers
         self.unsynced_until = 0.0
-        self.ended = set()           # (stream, id) of watches that compaction has ended
+        self.ended = set()           # (stream, id) of watches that compaction has ended: not free yet
 
     # ---- steps
 
@@ -233,6 +238,11 @@ class Run:
         self.judge(method, request, *(side.peer.outcome(method, f) for side, f in zip(self.sides, futures)))
         if method == "KV.Compact" and request.get("revision", 0) <= self.revision:
             self.compacted = max(self.compacted, request.get("revision", 0))
+
+    def step_short_lease(self, request):
+        """Gone again before it could end: with nothing waited for in between."""
+        self.step_call("Lease.LeaseGrant", request)
+        self.step_call("Lease.LeaseRevoke", {"ID": request["ID"]})
 
     def rest(self):
         """Before a compaction: no watch must still begin in the past."""
@@ -304,7 +314,7 @@ class Run:
                 self.waits.remove(wait)
                 outcomes = [side.peer.outcome(wait.method, f) for side, f in zip(self.sides, wait.futures)]
                 self.judge(wait.method, wait.request, *outcomes)
-                self.revision += wait.puts and outcomes[0][0] == "ok"    # it has proclaimed the other value
+                self.revision += wait.puts       # it has proclaimed the other value, or has failed to and resigned
                 again = True
             elif any(f.done() for f in wait.futures):
                 self.waits.remove(wait)
@@ -317,10 +327,11 @@ class Run:
         for request, streams in self.observes:
             prefix = request.get("name", b"") + b"/"
             rows = [kv for k, kv in self.live.items() if k.startswith(prefix)]
-            leader = min(rows, key=lambda kv: kv["create_revision"], default=None)
+            first = min((kv["create_revision"] for kv in rows), default=0)
+            leaders = [kv for kv in rows if kv["create_revision"] == first]      # of whom it follows one
             for stream in streams:
-                if leader is not None:
-                    stream.wait(lambda r: r and r[-1].get("kv") == leader, SOFT_S)
+                if leaders:
+                    stream.wait(lambda r: r and r[-1].get("kv") in leaders, SOFT_S)
 
     # ---- watches
 
@@ -328,10 +339,8 @@ class Run:
         request = resolved(request, self)
         create = request.get("create_request")
         start = create.get("start_revision", 0) if create is not None else 0
-        if 0 < start <= self.compacted + 1:      # at the border it depends on how far removal has come
+        if 0 < start <= self.compacted:          # at the border it depends on how far removal has come
             create["start_revision"] = start = self.compacted - 1
-        if create is not None and (n, create.get("watch_id", 0)) in self.ended:
-            return                               # etcd does not free the id of a watch that compaction has ended
         if 0 < start <= self.revision:
             self.unsynced_until = time.monotonic() + UNSYNCED_S
         if create is None and "cancel_request" not in request and "progress_request" not in request:
@@ -346,7 +355,7 @@ class Run:
         if create is not None:
             self.watch_created(n, create, before)
         elif "cancel_request" in request:
-            self.watch_canceled(n, request["cancel_request"].get("watch_id", 0))
+            self.watch_canceled(n, request["cancel_request"].get("watch_id", 0), before)
         else:
             self.watch_answer(n, request, before, lambda r: r.get("watch_id") == -1)
 
@@ -369,27 +378,29 @@ class Run:
         watch.first = (at_a, at_b)
         start = request.get("start_revision", 0)
         if start != 0 and start < self.compacted:
-            self.watch_answer(n, {"compacted": request}, watch.first,
-                              lambda r: r.get("canceled") and r.get("watch_id", 0) == watch.id)
+            self.watch_answer(n, {"compacted": request}, watch.first, lambda r: ends(r, watch.id))
             self.ended.add((n, watch.id))
             return
         self.watches.append(watch)
 
-    def watch_canceled(self, n, watch_id):
-        """Only a watch that is there is answered for."""
+    def watch_canceled(self, n, watch_id, before):
+        """Only a watch that is there is answered for, and once one that compaction has ended."""
+        if (n, watch_id) in self.ended:
+            self.ended.remove((n, watch_id))
+            self.watch_answer(n, {"cancel_request": {"watch_id": watch_id}}, before, lambda r: ends(r, watch_id))
         for watch in self.watches:
             if watch.stream == n and watch.id == watch_id and not watch.over:
                 watch.over, watch.stop = True, self.revision
                 self.watch_answer(n, {"cancel_request": {"watch_id": watch_id}}, watch.first,
-                                  lambda r: r.get("canceled") and r.get("watch_id", 0) == watch_id)
+                                  lambda r: ends(r, watch_id))
 
     def got(self, watch, s):
         """The events of a watch on side s, in order."""
         out = []
         for r in self.sides[s].stream(watch.stream).responses[watch.first[s]:]:
+            if ends(r, watch.id):
+                break
             if r.get("watch_id", 0) == watch.id:
-                if r.get("canceled"):
-                    break
                 out += r.get("events", [])
         return out
 

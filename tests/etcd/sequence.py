@@ -6,6 +6,7 @@ A step is a tuple:
     ("wait", method, request)               Lock and Campaign: may be answered only after a later step
     ("watch", stream, request)              a message on one of the watch streams
     ("keepalive", request)
+    ("short_lease", request)                a lease that is granted and at once revoked
     ("observe", request)
 Numbers that depend on what came before are left open, so that a sequence can be cut and played again:
     Now(-2)             two revisions before the newest one
@@ -13,11 +14,12 @@ Numbers that depend on what came before are left open, so that a sequence can be
 """
 import random
 
-KEYS = [b"a", b"b", b"a\0", b"ab", b"b/1", b"b/2", b"c"]
-ODD_KEYS = [b"\0", b"\xff", b"\xff\xff", b"l/1", b"e/1", b"e/2", b"k" * 600]
-ENDS = [b"\0", b"b", b"c", b"b0", b"a", b"ab", b"zz", b"\xff"]
-VALUES = [b"", b"1", b"2", b"\0\xff", b"v" * 300]
-LEASES = [1, 2, 3, 0x7fffffffffffffff]
+KEYS = [b"a", b"b", b"a\0", b"ab", b"b/1", b"b/2", b"c", b"e/1"]
+ODD_KEYS = [b"\0", b"\xff", b"\xff\xff", b"l/1", b"e/2", b"b/-5", b"k" * 600]
+ENDS = [b"\0", b"b", b"c", b"b0", b"a", b"ab", b"zz", b"\xff", b"\0\0", b"a\0", b"b/2\0", b"k" * 600]
+VALUES = [b"", b"1", b"2", b"\0\xff", b"v" * 300, b"x" * 5000]
+LEASES = [1, 2, 3, 0x7fffffffffffffff, -5]
+LEAST, LARGE = -(1 << 63), 1 << 62
 STREAMS = 2
 DEPTH = 3                # of nested transactions
 TTL = 3000               # nothing expires in a run
@@ -74,7 +76,7 @@ class Generator:
 
     def revision(self):
         if self.chance(0.1):
-            return self.r.choice([-1, 1, Now(1), Now(5), 1 << 62])
+            return self.r.choice([-1, 1, Now(1), Now(5), LARGE])
         return Now(-self.r.randrange(8))
 
     def lease(self):
@@ -99,7 +101,7 @@ class Generator:
         self.maybe(q, 0.7, "range_end", self.end)
         if "range_end" in q and self.chance(0.3):
             q["key"] = b"\0"
-        self.maybe(q, 0.3, "limit", lambda: self.r.choice([0, 1, 2, 3, -1]))
+        self.maybe(q, 0.3, "limit", lambda: self.r.choice([0, 1, 2, 3, -1, LARGE, LEAST]))
         self.maybe(q, 0.25, "revision", self.revision)
         self.maybe(q, 0.2, "sort_order", lambda: self.r.randrange(3))
         self.maybe(q, 0.2, "sort_target", lambda: self.r.randrange(5))
@@ -144,13 +146,15 @@ class Generator:
         return {"request_txn": self.txn(depth + 1)}
 
     def ops(self, depth):
-        return [self.op(depth) for _ in range(self.r.choice([0, 1, 1, 2, 3]))]
+        return [self.op(depth) for _ in range(self.r.choice([0, 1, 1, 2, 3, 5]))]
 
     def txn(self, depth=1):
         q = {"compare": [self.compare() for _ in range(self.r.choice([0, 0, 1, 1, 2]))],
              "success": self.ops(depth), "failure": self.ops(depth)}
         if self.chance(0.004):
             q["success"] = [{"request_range": {"key": b"a"}}] * self.r.choice([128, 129])
+        if self.chance(0.01):
+            q["compare"] *= 65
         return q
 
     def compact(self):
@@ -159,13 +163,12 @@ class Generator:
         return q
 
     def grant(self):
-        return {"TTL": TTL if self.chance(0.95) else 9_000_000_001, "ID": self.r.choice(LEASES)}
+        return {"TTL": TTL if self.chance(0.9) else self.r.choice([9_000_000_000, 9_000_000_001, LARGE]), "ID": self.r.choice(LEASES)}
 
     def short_lease(self):
-        """A TTL below the least one; gone again before it could end."""
+        """A TTL below the least one."""
         lease = self.r.choice(LEASES)
-        return [("call", "Lease.LeaseGrant", {"TTL": self.r.choice([-1, 0, 1]), "ID": lease}),
-                ("call", "Lease.LeaseRevoke", {"ID": lease})]
+        return ("short_lease", {"TTL": self.r.choice([-1, 0, 1]), "ID": lease})
 
     def watch_create(self):
         q = {"key": self.key()}
@@ -174,7 +177,9 @@ class Generator:
             q["start_revision"] = self.r.choice([-1, Now(1), Now(2), Now(4), Now(0), Now(-1), Now(-3), Now(-6)])
         self.maybe(q, 0.3, "filters", lambda: self.r.choice([[0], [1], [0, 1]]))
         self.maybe(q, 0.3, "prev_kv", lambda: True)
-        self.maybe(q, 0.2, "watch_id", lambda: self.r.choice([1, 2, 3, 7]))
+        self.maybe(q, 0.2, "watch_id", lambda: self.r.choice([1, 1, 2, 3, 7, -1, -2, LARGE, LEAST]))
+        for flag in ("fragment", "progress_notify"):
+            self.maybe(q, 0.2, flag, lambda: True)
         return {"create_request": q}
 
     def watch(self):
@@ -182,7 +187,7 @@ class Generator:
         if kind < 0.7:
             q = self.watch_create()
         elif kind < 0.88:
-            q = {"cancel_request": {"watch_id": self.r.choice([0, 1, 2, 3, 7, -1])}}
+            q = {"cancel_request": {"watch_id": self.r.choice([0, 0, 1, 1, 2, 3, 7, -1, -2, LARGE])}}
         else:
             q = {"progress_request": {}} if kind < 0.98 else {}
         return ("watch", self.r.randrange(STREAMS), q)
@@ -224,19 +229,17 @@ class Generator:
             return ("call", "Lease.LeaseLeases", {})
         return ("keepalive", {"ID": self.lease()})
 
-    def steps(self):
-        """One step, or a few that belong together."""
+    def step(self):
         rows = [(22, lambda: ("call", "KV.Put", self.put())), (17, lambda: ("call", "KV.Range", self.range())),
                 (8, lambda: ("call", "KV.DeleteRange", self.delete())), (18, lambda: ("call", "KV.Txn", self.txn())),
                 (2, lambda: ("call", "KV.Compact", self.compact())),
                 (6, lambda: ("call", "Lease.LeaseGrant", self.grant())),
                 (3, lambda: ("call", "Lease.LeaseRevoke", {"ID": self.lease()})), (1, self.short_lease),
                 (4, self.lease_question), (8, self.watch), (4, self.lock), (5, self.election)]
-        made = self.r.choices([row[1] for row in rows], [row[0] for row in rows])[0]()
-        return made if isinstance(made, list) else [made]
+        return self.r.choices([row[1] for row in rows], [row[0] for row in rows])[0]()
 
     def sequence(self):
         length, out = self.r.randrange(30, 61), []
         while len(out) < length:
-            out += self.steps()
+            out.append(self.step())
         return out
