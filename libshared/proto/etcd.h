@@ -161,7 +161,7 @@ PB_DECLARE(grpc_health_result, GRPC_HEALTH_RESULT)
 /* A map, by the services' names. */
 #define GRPC_HEALTH_ENTRY(F, L, O, B) F(1, STR, key) O(2, grpc_health_result, value)
 PB_DECLARE(grpc_health_entry, GRPC_HEALTH_ENTRY)
-#define GRPC_HEALTH_LIST(F, L, O, B) L(1, grpc_health_entry, statuses, 1)
+#define GRPC_HEALTH_LIST(F, L, O, B) L(1, grpc_health_entry, statuses, 16)
 PB_DECLARE(grpc_health_list, GRPC_HEALTH_LIST)
 
 #define ETCD_AUTH_STATUS(F, L, O, B) O(1, kv_header, header) F(2, BOOL, enabled) F(3, U64, auth_revision)
