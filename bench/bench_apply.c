@@ -17,7 +17,7 @@
 #include "base/err.h"
 #include "stored/core/apply.h"
 
-enum { BENCH_TURNS = 10, BENCH_GATEWAY = 7, BENCH_VALUE_MAX = 65536, BENCH_MAP_GIB = 64 };
+enum { BENCH_TURNS = 10, BENCH_GATEWAY = 7, BENCH_VALUE_MAX = 65536, BENCH_MAP_GIB = 16 };
 
 static struct apply *apply;
 static uint64_t seq;
