@@ -212,6 +212,7 @@ def works(program, more=3):
 def survives(cluster):
     program = Program(cluster.endpoints())
     try:
+        until(lambda: program.ask("counts")["stage"] == "working" or time.sleep(0.1), "the program has begun", 2 * PATIENCE_S)
         works(program)
         for _ in range(KILLS):
             leader = cluster.wait_leader()

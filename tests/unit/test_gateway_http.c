@@ -152,7 +152,7 @@ TEST(a_head_that_comes_in_time_is_answered)
 	struct world *w = world_new(7000);
 	struct rpc_peer p;
 
-	w->g.conns.head_ms = 500;
+	w->g.conns.head_ms = 60000;
 	world_join(w, &p);
 	for (int round = 0; round < 3; round++) {
 		for (size_t i = 0; i < sizeof health - 1; i++) {

@@ -12,6 +12,7 @@ const hosts = process.argv[2].split(',').map((host) => `http://${host}`);
 const clients = new Map();
 const counts = {};
 const wrong = [];
+let stage = 'started';         // told with the counts: where it is if it does not get on
 let ending = false;
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -232,25 +233,33 @@ async function check(first, watchers, observers) {
   for (const o of observers) while (o.leader() !== 'the last') await sleep(5);
 }
 
+async function listen() {
+  for await (const line of require('readline').createInterface({ input: process.stdin })) {
+    if (line === 'end') break;
+    console.log(JSON.stringify({ stage, ...counts }));
+  }
+}
+
 async function main() {
+  const ended = listen();
   const client = clientOf(0);
   const first = (await client.put('first').value('').exec()).header.revision;
   for (let i = 0; i < ACCOUNTS; i++) await client.put(`account/${i}`).value(TOTAL / ACCOUNTS);
   const watchers = [];
   const observers = [];
   for (let i = 0; i < hosts.length; i++) {
+    stage = `watches at ${i}`;
     watchers.push({ ...await watcher(clientOf(i), (b) => b), wants: () => true });
     watchers.push({ ...await watcher(clientOf(i), (b) => b.only('delete').withPreviousKV()), wants: (e) => e.kind === 'delete' });
+    stage = `observer at ${i}`;
     observers.push(await observer(i));
   }
   const parts = [];
   for (let i = 0; i < hosts.length; i++) parts.push(writer(i), locker(i), keeper(i), candidate(i), swapper(i));
   parts.push(mover(0, 1), mover(1, 2), mover(2, 1));
 
-  for await (const line of require('readline').createInterface({ input: process.stdin })) {
-    if (line === 'end') break;
-    console.log(JSON.stringify(counts));
-  }
+  stage = 'working';
+  await ended;
   ending = true;
   await Promise.all(parts);
   await check(first, watchers, observers);
