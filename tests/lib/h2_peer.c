@@ -9,8 +9,6 @@
 #include "base/mem.h"
 #include "tests/lib/tap.h"
 
-enum { H2_PEER_PATIENCE = 20000 };
-
 static struct arena peer_arena = {.max = 64 * MIB};
 
 struct h2_peer_stream *h2_peer_of(struct h2_peer *h, int32_t id)
@@ -230,4 +228,47 @@ void h2_peer_ends(struct h2_peer *h, int32_t id, const char *status, const char 
 	EQ_STR(s->status, status);
 	EQ_STR(s->text, text);
 	EQ_INT(s->in_pos, s->in.len);
+}
+
+/* ---- what most tests begin with ---- */
+
+void h2_peer_setup(struct world **w, struct h2_peer **h, uint32_t window)
+{
+	*w = world_new(7000);
+	*h = h2_peer_new(*w, window);
+}
+
+void h2_peer_teardown(struct world *w, struct h2_peer *h)
+{
+	h2_peer_free(h);
+	world_turns(w, 3);
+	EQ_INT(w->g.conns.n, 0);
+	EQ_INT(w->g.conns.in_bytes + w->g.conns.out_bytes + w->g.conns.session_bytes, 0);
+	world_free(w);
+}
+
+int32_t h2_peer_put(struct h2_peer *h, const char *key, struct bytes value)
+{
+	struct kv_put p = {.key = bytes_str(key), .value = value};
+
+	return h2_peer_call(h, KV "Put", &kv_put_pb, &p, NULL);
+}
+
+int32_t h2_peer_get(struct h2_peer *h, const char *key, const char *end, const char *const *more)
+{
+	struct kv_range r = {.key = bytes_str(key), .range_end = bytes_str(end)};
+
+	return h2_peer_call(h, KV "Range", &kv_range_pb, &r, more);
+}
+
+void h2_peer_fill(struct h2_peer *h, int n, size_t bytes)
+{
+	uint8_t *value = calloc(1, bytes);
+	char key[16];
+
+	for (int i = 0; i < n; i++) {
+		(void)snprintf(key, sizeof key, "k%05d", i);
+		h2_peer_wait(h, h2_peer_put(h, key, bytes_of(value, bytes)));
+	}
+	free(value);
 }

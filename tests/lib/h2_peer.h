@@ -11,7 +11,8 @@
 #include "proto/etcd.h"
 #include "tests/lib/gateway_world.h"
 
-enum { H2_PEER_STREAMS = 4096, H2_PEER_TAIL = 17 };
+enum { H2_PEER_STREAMS = 4096, H2_PEER_TAIL = 17, H2_PEER_WINDOW = 1 << 20, H2_PEER_PATIENCE = 20000 };
+#define KV "/etcdserverpb.KV/"
 
 struct h2_peer_stream {
 	struct buf in, out;           /* what came; what is to go */
@@ -55,5 +56,22 @@ struct h2_peer_stream *h2_peer_of(struct h2_peer *h, int32_t id);
 void h2_peer_next(struct h2_peer *h, int32_t id, const struct pb_desc *d, void *msg);
 /* It ends with this status, and these words. */
 void h2_peer_ends(struct h2_peer *h, int32_t id, const char *status, const char *text);
+
+
+/* A world with one client; at its end nothing of it is left in the gateway. */
+void h2_peer_setup(struct world **w, struct h2_peer **h, uint32_t window);
+void h2_peer_teardown(struct world *w, struct h2_peer *h);
+int32_t h2_peer_put(struct h2_peer *h, const char *key, struct bytes value);
+int32_t h2_peer_get(struct h2_peer *h, const char *key, const char *end, const char *const *more);
+/* n keys, k00000 and so on, of so many zeros. */
+void h2_peer_fill(struct h2_peer *h, int n, size_t bytes);
+
+/* Turns until it holds. */
+#define H2_UNTIL(h, cond) \
+	do { \
+		for (int turns_ = 0; turns_ < H2_PEER_PATIENCE && !(cond); turns_++) \
+			h2_peer_turn(h); \
+		OK(cond); \
+	} while (0)
 
 #endif

@@ -145,7 +145,11 @@ void sim_snap_make(struct sim_node *n, uint64_t keep)
 	if (cut <= d->log.base)
 		return;
 	wal_cut(d->wal, cut + 1);
-	(void)wal_sync_now(d->wal);      /* in synchronous mode it also removes the files */
+	if (wal_sync_now(d->wal) != ERR_OK) {     /* in synchronous mode it also removes the files */
+		sim_raftd_dies(n, wal_why(d->wal));
+		sim_kill(n, SIM_RAFTD);
+		return;
+	}
 	sim_log_copy(&n->durable, &d->log);
 	cut = wal_first_index(d->wal) - 1;
 	if (cut <= d->log.base)

@@ -20,7 +20,7 @@ say() { # STATUS NAME
 }
 trace_of() { "$sim" "$@" | sed -n 's/.*trace \([0-9a-f]*\)$/\1/p'; }
 
-echo 1..5
+echo 1..6
 
 "$sim" --seeds "$seeds" --from "$from"
 say $? "seeds_from_${from}_keep_all_promises"
@@ -40,3 +40,11 @@ say $? "other_seeds_run_otherwise"
 "$sim" --show --seed 7 >"$tmp/plan" && "$sim" --seed 7 --faults none >"$tmp/out" &&
 	grep -q '[0-9] ms for' "$tmp/plan" && grep -q ' 0 ends of daemons' "$tmp/out"
 say $? "faults_can_be_left_out"
+
+status=0
+while read -r run; do
+	case $run in "#"* | "") continue ;; esac
+	# shellcheck disable=SC2086
+	"$sim" $run >"$tmp/out" || { status=1; sed 's/^/# /' "$tmp/out"; }
+done <"${srcdir:-.}/tests/sim/found.txt"
+say $status "what_once_failed_does_not"

@@ -8,59 +8,6 @@
 #include "tests/lib/h2_peer.h"
 #include "tests/lib/tap.h"
 
-enum { WINDOW = 1 << 20, PATIENCE = 20000 };
-#define KV "/etcdserverpb.KV/"
-
-static void setup(struct world **w, struct h2_peer **h, uint32_t window)
-{
-	*w = world_new(7000);
-	*h = h2_peer_new(*w, window);
-}
-
-static void teardown(struct world *w, struct h2_peer *h)
-{
-	h2_peer_free(h);
-	world_turns(w, 3);
-	EQ_INT(w->g.conns.n, 0);
-	EQ_INT(w->g.conns.in_bytes + w->g.conns.out_bytes + w->g.conns.session_bytes, 0);
-	world_free(w);
-}
-
-static int32_t put(struct h2_peer *h, const char *key, struct bytes value)
-{
-	struct kv_put p = {.key = bytes_str(key), .value = value};
-
-	return h2_peer_call(h, KV "Put", &kv_put_pb, &p, NULL);
-}
-
-static int32_t get(struct h2_peer *h, const char *key, const char *end, const char *const *more)
-{
-	struct kv_range r = {.key = bytes_str(key), .range_end = bytes_str(end)};
-
-	return h2_peer_call(h, KV "Range", &kv_range_pb, &r, more);
-}
-
-/* Turns until it holds. */
-#define UNTIL(cond) \
-	do { \
-		for (int turns_ = 0; turns_ < PATIENCE && !(cond); turns_++) \
-			h2_peer_turn(h); \
-		OK(cond); \
-	} while (0)
-
-static void fill(struct world *w, struct h2_peer *h, int n, size_t bytes)
-{
-	uint8_t *value = calloc(1, bytes);
-	char key[16];
-
-	(void)w;
-	for (int i = 0; i < n; i++) {
-		(void)snprintf(key, sizeof key, "k%05d", i);
-		h2_peer_wait(h, put(h, key, bytes_of(value, bytes)));
-	}
-	free(value);
-}
-
 TEST(a_put_and_a_range_are_answered_with_trailers)
 {
 	struct kv_range_result r;
@@ -69,20 +16,20 @@ TEST(a_put_and_a_range_are_answered_with_trailers)
 	struct world *w;
 	int32_t id;
 
-	setup(&w, &h, WINDOW);
-	id = put(h, "a", bytes_str("1"));
+	h2_peer_setup(&w, &h, H2_PEER_WINDOW);
+	id = h2_peer_put(h, "a", bytes_str("1"));
 	h2_peer_next(h, id, &kv_put_result_pb, &p);
 	EQ_INT(p.header->revision, 2);
 	h2_peer_ends(h, id, "0", "");
 	EQ_STR(h2_peer_of(h, id)->http, "200");
-	id = get(h, "a", "", NULL);
+	id = h2_peer_get(h, "a", "", NULL);
 	h2_peer_next(h, id, &kv_range_result_pb, &r);
 	EQ_INT(r.count, 1);
 	OK(bytes_eq(r.kvs.v[0].value, bytes_str("1")));
 	h2_peer_ends(h, id, "0", "");
-	id = get(h, "", "", NULL);
+	id = h2_peer_get(h, "", "", NULL);
 	h2_peer_ends(h, id, "3", "etcdserver: key is not provided");
-	teardown(w, h);
+	h2_peer_teardown(w, h);
 }
 
 TEST(what_is_no_grpc_gets_an_http_status)
@@ -92,7 +39,7 @@ TEST(what_is_no_grpc_gets_an_http_status)
 	struct world *w;
 	int32_t id;
 
-	setup(&w, &h, WINDOW);
+	h2_peer_setup(&w, &h, H2_PEER_WINDOW);
 #define NV(name, value) {(uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value, sizeof name - 1, sizeof value - 1, 0}
 	nv[0] = (nghttp2_nv)NV(":method", "GET");
 	nv[1] = (nghttp2_nv)NV(":scheme", "http");
@@ -106,7 +53,7 @@ TEST(what_is_no_grpc_gets_an_http_status)
 	id = nghttp2_submit_request(h->session, NULL, nv, 5, NULL, NULL);
 	h2_peer_wait(h, id);
 	EQ_STR(h2_peer_of(h, id)->http, "415");
-	teardown(w, h);
+	h2_peer_teardown(w, h);
 }
 
 TEST(a_caller_s_deadline_ends_its_work)
@@ -116,24 +63,24 @@ TEST(a_caller_s_deadline_ends_its_work)
 	struct world *w;
 	int32_t id;
 
-	setup(&w, &h, WINDOW);
+	h2_peer_setup(&w, &h, H2_PEER_WINDOW);
 	w->forgets = true;
-	id = get(h, "a", "", soon);
-	UNTIL(w->g.n_requests == 1);
+	id = h2_peer_get(h, "a", "", soon);
+	H2_UNTIL(h, w->g.n_requests == 1);
 	h2_peer_ends(h, id, "4", "context deadline exceeded");
 	EQ_INT(w->g.n_requests, 0);
-	id = get(h, "a", "", NULL);
-	UNTIL(w->g.n_requests == 1);
+	id = h2_peer_get(h, "a", "", NULL);
+	H2_UNTIL(h, w->g.n_requests == 1);
 	(void)nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, id, NGHTTP2_CANCEL);
-	UNTIL(w->g.n_requests == 0);
-	(void)put(h, "a", bytes_str("1"));
-	UNTIL(w->g.n_requests == 1);
+	H2_UNTIL(h, w->g.n_requests == 0);
+	(void)h2_peer_put(h, "a", bytes_str("1"));
+	H2_UNTIL(h, w->g.n_requests == 1);
 	rpc_peer_close(&h->p);                /* and so does the end of its connection */
 	for (int i = 0; i < 10; i++)
 		world_turn(w);
 	EQ_INT(w->g.n_requests, 0);
 	h->p.closed = true;
-	teardown(w, h);
+	h2_peer_teardown(w, h);
 }
 
 TEST(who_wants_a_leader_is_told_that_there_is_none)
@@ -142,12 +89,12 @@ TEST(who_wants_a_leader_is_told_that_there_is_none)
 	struct h2_peer *h;
 	struct world *w;
 
-	setup(&w, &h, WINDOW);
-	h2_peer_wait(h, put(h, "a", bytes_str("1")));
+	h2_peer_setup(&w, &h, H2_PEER_WINDOW);
+	h2_peer_wait(h, h2_peer_put(h, "a", bytes_str("1")));
 	world_leader(w, 0);
-	UNTIL(w->g.raft.state.leader == 0);
-	h2_peer_ends(h, get(h, "a", "", wants), "14", "etcdserver: no leader");
-	teardown(w, h);
+	H2_UNTIL(h, w->g.raft.state.leader == 0);
+	h2_peer_ends(h, h2_peer_get(h, "a", "", wants), "14", "etcdserver: no leader");
+	h2_peer_teardown(w, h);
 }
 
 TEST(a_large_answer_comes_whole_through_a_small_window)
@@ -157,11 +104,11 @@ TEST(a_large_answer_comes_whole_through_a_small_window)
 	struct world *w;
 	int32_t id, other;
 
-	setup(&w, &h, 1000);
-	fill(w, h, 300, 4000);
-	id = get(h, "k", "l", NULL);
-	UNTIL(w->g.counters.read_streams_total.value == 1);
-	other = put(h, "z", bytes_str("1"));          /* nobody waits for it */
+	h2_peer_setup(&w, &h, 1000);
+	h2_peer_fill(h, 300, 4000);
+	id = h2_peer_get(h, "k", "l", NULL);
+	H2_UNTIL(h, w->g.counters.read_streams_total.value == 1);
+	other = h2_peer_put(h, "z", bytes_str("1"));          /* nobody waits for it */
 	h2_peer_wait(h, other);
 	OK(!h2_peer_of(h, id)->closed);
 	OK(w->g.conns.out_bytes < 2 * MIB);
@@ -170,14 +117,14 @@ TEST(a_large_answer_comes_whole_through_a_small_window)
 	EQ_INT(r.kvs.n, 300);
 	OK(bytes_eq(r.kvs.v[299].key, bytes_str("k00299")));
 	h2_peer_ends(h, id, "0", "");
-	teardown(w, h);
+	h2_peer_teardown(w, h);
 }
 
 /* Gets all the keys; true if the answer was longer than what is kept, so that a part of it was read twice. */
 static bool get_all(struct world *w, struct h2_peer *h, int n)
 {
 	int64_t streams = w->g.counters.read_streams_total.value;
-	int32_t id = get(h, "k", "l", NULL);
+	int32_t id = h2_peer_get(h, "k", "l", NULL);
 	struct kv_range_result r;
 
 	h2_peer_next(h, id, &kv_range_result_pb, &r);
@@ -198,14 +145,14 @@ TEST(answers_around_what_is_kept_are_the_same)
 	struct h2_peer *h;
 	struct world *w;
 
-	setup(&w, &h, WINDOW);
-	fill(w, h, FITS - 1, 4000);
+	h2_peer_setup(&w, &h, H2_PEER_WINDOW);
+	h2_peer_fill(h, FITS - 1, 4000);
 	OK(!get_all(w, h, FITS - 1));
-	fill(w, h, FITS, 4000);
+	h2_peer_fill(h, FITS, 4000);
 	OK(!get_all(w, h, FITS));
-	fill(w, h, FITS + 1, 4000);
+	h2_peer_fill(h, FITS + 1, 4000);
 	OK(get_all(w, h, FITS + 1));
-	teardown(w, h);
+	h2_peer_teardown(w, h);
 }
 
 /* Large answers go out in the buffer they were gathered in; when nobody asks any more, it is given back. */
@@ -214,18 +161,18 @@ TEST(buffers_of_large_answers_are_used_again_and_given_back)
 	struct h2_peer *h;
 	struct world *w;
 
-	setup(&w, &h, WINDOW);
-	fill(w, h, 100, 4000);
+	h2_peer_setup(&w, &h, H2_PEER_WINDOW);
+	h2_peer_fill(h, 100, 4000);
 	for (int i = 0; i < 20; i++) {
 		OK(!get_all(w, h, 100));
 		OK(w->g.conns.n_spares <= CONN_SPARES);
 	}
 	OK(w->g.conns.n_spares > 0 && w->g.conns.n_spares < 4);
-	UNTIL(w->g.conns.n_spares > 0);
+	H2_UNTIL(h, w->g.conns.n_spares > 0);
 	w->g.conns.spare_used.ns -= CONN_SPARE_MS * INT64_C(1000000);
-	UNTIL(w->g.conns.n_spares == 0);
+	H2_UNTIL(h, w->g.conns.n_spares == 0);
 	OK(!get_all(w, h, 100));
-	teardown(w, h);
+	h2_peer_teardown(w, h);
 }
 
 TEST(when_too_much_is_kept_answers_are_read_again)
@@ -235,19 +182,19 @@ TEST(when_too_much_is_kept_answers_are_read_again)
 	struct world *w;
 	int32_t ids[20];
 
-	setup(&w, &h, WINDOW);
-	fill(w, h, 300, 4000);
+	h2_peer_setup(&w, &h, H2_PEER_WINDOW);
+	h2_peer_fill(h, 300, 4000);
 	w->g.reads.max_kept = 0;
 	OK(get_all(w, h, 300));
 	for (int i = 0; i < 20; i++)
-		ids[i] = get(h, "k", "l", NULL);
+		ids[i] = h2_peer_get(h, "k", "l", NULL);
 	for (int i = 0; i < 20; i++) {
 		h2_peer_next(h, ids[i], &kv_range_result_pb, &r);
 		EQ_INT(r.kvs.n, 300);
 		h2_peer_ends(h, ids[i], "0", "");
 	}
 	EQ_INT(w->g.reads.work + w->g.reads.kept, 0);
-	teardown(w, h);
+	h2_peer_teardown(w, h);
 }
 
 TEST(a_range_stream_is_the_range_in_pieces)
@@ -259,8 +206,8 @@ TEST(a_range_stream_is_the_range_in_pieces)
 	size_t n = 0, messages = 0;
 	int32_t id, cut;
 
-	setup(&w, &h, 100000);
-	fill(w, h, 300, 4000);
+	h2_peer_setup(&w, &h, 100000);
+	h2_peer_fill(h, 300, 4000);
 	id = h2_peer_call(h, KV "RangeStream", &kv_range_pb, &range, NULL);
 	do {
 		h2_peer_next(h, id, &etcd_range_chunk_pb, &chunk);
@@ -274,7 +221,7 @@ TEST(a_range_stream_is_the_range_in_pieces)
 	cut = h2_peer_call(h, KV "RangeStream", &kv_range_pb, &range, NULL);
 	h2_peer_next(h, cut, &etcd_range_chunk_pb, &chunk);
 	(void)nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, cut, NGHTTP2_CANCEL);
-	UNTIL(w->g.n_requests == 0);
+	H2_UNTIL(h, w->g.n_requests == 0);
 	range = (struct kv_range){.key = range.key, .range_end = range.range_end, .count_only = true};
 	for (range.sort_target = KV_SORT_KEY; range.sort_target <= KV_SORT_VALUE; range.sort_target++) {
 		id = h2_peer_call(h, KV "RangeStream", &kv_range_pb, &range, NULL);
@@ -291,7 +238,7 @@ TEST(a_range_stream_is_the_range_in_pieces)
 	range.sort_target = KV_SORT_MOD;
 	id = h2_peer_call(h, KV "RangeStream", &kv_range_pb, &range, NULL);
 	h2_peer_ends(h, id, "12", "RangeStream does not support custom sort orders");
-	teardown(w, h);
+	h2_peer_teardown(w, h);
 }
 
 TEST(who_waits_for_a_lock_leaves_the_queue_with_its_connection)
@@ -304,13 +251,13 @@ TEST(who_waits_for_a_lock_leaves_the_queue_with_its_connection)
 	struct world *w;
 	int32_t id;
 
-	setup(&w, &h, WINDOW);
-	gone = h2_peer_new(w, WINDOW);
+	h2_peer_setup(&w, &h, H2_PEER_WINDOW);
+	gone = h2_peer_new(w, H2_PEER_WINDOW);
 	h2_peer_wait(h, h2_peer_call(h, "/etcdserverpb.Lease/LeaseGrant", &lease_grant_pb, &first, NULL));
 	h2_peer_wait(h, h2_peer_call(h, "/etcdserverpb.Lease/LeaseGrant", &lease_grant_pb, &second, NULL));
 	h2_peer_wait(h, h2_peer_call(h, "/v3lockpb.Lock/Lock", &etcd_lock_pb, &a, NULL));
 	id = h2_peer_call(gone, "/v3lockpb.Lock/Lock", &etcd_lock_pb, &b, NULL);
-	for (int i = 0; i < PATIENCE && w->g.watch.n == 0; i++)
+	for (int i = 0; i < H2_PEER_PATIENCE && w->g.watch.n == 0; i++)
 		h2_peer_turn(gone);
 	OK(w->g.watch.n == 1 && !h2_peer_of(gone, id)->closed);
 	h2_peer_free(gone);
@@ -319,7 +266,7 @@ TEST(who_waits_for_a_lock_leaves_the_queue_with_its_connection)
 		h2_peer_next(h, id, &kv_range_result_pb, &r);
 	} while (r.count != 1);
 	EQ_INT(w->g.watch.n, 0);
-	teardown(w, h);
+	h2_peer_teardown(w, h);
 }
 
 TEST(a_lock_that_cannot_queue_once_it_has_its_lease_is_refused)
@@ -329,13 +276,13 @@ TEST(a_lock_that_cannot_queue_once_it_has_its_lease_is_refused)
 	struct world *w;
 	int32_t id;
 
-	setup(&w, &h, WINDOW);
+	h2_peer_setup(&w, &h, H2_PEER_WINDOW);
 	id = h2_peer_call(h, "/v3lockpb.Lock/Lock", &etcd_lock_pb, &lock, NULL);
-	UNTIL(w->g.raft.n_proposals == 1);
+	H2_UNTIL(h, w->g.raft.n_proposals == 1);
 	w->g.raft.max_proposals = 0;
 	h2_peer_wait(h, id);
 	h2_peer_ends(h, id, "2", "etcdserver: too many requests");
-	teardown(w, h);
+	h2_peer_teardown(w, h);
 }
 
 TEST(a_compaction_in_the_middle_of_an_answer_resets_only_its_stream)
@@ -344,10 +291,10 @@ TEST(a_compaction_in_the_middle_of_an_answer_resets_only_its_stream)
 	struct world *w;
 	int32_t id;
 
-	setup(&w, &h, 1000);
-	fill(w, h, 300, 4000);
+	h2_peer_setup(&w, &h, 1000);
+	h2_peer_fill(h, 300, 4000);
 	h->deaf = true;
-	id = get(h, "k", "l", NULL);
+	id = h2_peer_get(h, "k", "l", NULL);
 	for (int i = 0; i < 50; i++)
 		h2_peer_turn(h);
 	EQ_INT(w->g.counters.read_streams_total.value, 1);
@@ -358,7 +305,7 @@ TEST(a_compaction_in_the_middle_of_an_answer_resets_only_its_stream)
 		struct kv_compact_result compacted;
 		int32_t other;
 
-		h2_peer_wait(h, put(h, "k00000", bytes_str("new")));
+		h2_peer_wait(h, h2_peer_put(h, "k00000", bytes_str("new")));
 		other = h2_peer_call(h, KV "Compact", &kv_compact_pb, &c, NULL);
 		h2_peer_next(h, other, &kv_compact_result_pb, &compacted);
 		h2_peer_ends(h, other, "0", "");
@@ -366,8 +313,8 @@ TEST(a_compaction_in_the_middle_of_an_answer_resets_only_its_stream)
 	h2_peer_wait(h, id);
 	EQ_INT(h2_peer_of(h, id)->error_code, NGHTTP2_INTERNAL_ERROR);
 	EQ_INT(w->g.counters.read_compacted_total.value, 1);
-	h2_peer_wait(h, put(h, "z", bytes_str("1")));
-	teardown(w, h);
+	h2_peer_wait(h, h2_peer_put(h, "z", bytes_str("1")));
+	h2_peer_teardown(w, h);
 }
 
 TEST(a_window_that_stays_shut_ends_the_connection)
@@ -375,12 +322,12 @@ TEST(a_window_that_stays_shut_ends_the_connection)
 	struct h2_peer *h;
 	struct world *w;
 
-	setup(&w, &h, 0);
+	h2_peer_setup(&w, &h, 0);
 	w->g.conns.stall_ms = 50;
-	(void)get(h, "a", "", NULL);
-	UNTIL(h->p.closed);
+	(void)h2_peer_get(h, "a", "", NULL);
+	H2_UNTIL(h, h->p.closed);
 	EQ_INT(w->g.counters.clients_stalled_total.value, 1);
-	teardown(w, h);
+	h2_peer_teardown(w, h);
 }
 
 TEST(full_memory_costs_those_who_hold_the_most)
@@ -389,8 +336,8 @@ TEST(full_memory_costs_those_who_hold_the_most)
 	struct world *w;
 	int32_t id;
 
-	setup(&w, &h, WINDOW);
-	hog = h2_peer_new(w, WINDOW);
+	h2_peer_setup(&w, &h, H2_PEER_WINDOW);
+	hog = h2_peer_new(w, H2_PEER_WINDOW);
 	id = h2_peer_open(hog, KV "Put");
 	buf_u8(&h2_peer_of(hog, id)->out, 0);
 	buf_u32be(&h2_peer_of(hog, id)->out, 1000000);
@@ -403,16 +350,16 @@ TEST(full_memory_costs_those_who_hold_the_most)
 	w->g.conns.max_in_bytes = 100000;
 	id = h2_peer_open(h, KV "Put");
 	buf_add(&h2_peer_of(h, id)->out, "\0\0\0\0\5\n", 6);
-	UNTIL(w->g.conns.n == 1);
+	H2_UNTIL(h, w->g.conns.n == 1);
 	h2_peer_turn(hog);
 	OK(hog->p.closed);
 	buf_add(&h2_peer_of(h, id)->out, "\1a\22\0", 4);
 	h2_peer_of(h, id)->ends = true;
 	(void)nghttp2_session_resume_data(h->session, id);
-	UNTIL(h2_peer_of(h, id)->closed);
+	H2_UNTIL(h, h2_peer_of(h, id)->closed);
 	EQ_STR(h2_peer_of(h, id)->status, "0");
 	h2_peer_free(hog);
-	teardown(w, h);
+	h2_peer_teardown(w, h);
 }
 
 static bool is_closed(struct h2_peer *h)
@@ -431,12 +378,12 @@ TEST(newcomers_are_refused_in_words_when_all_sessions_are_in_use)
 	struct world *w;
 	int32_t watch, id;
 
-	setup(&w, &h, WINDOW);
+	h2_peer_setup(&w, &h, H2_PEER_WINDOW);
 	watch = h2_peer_open(h, "/etcdserverpb.Watch/Watch");
 	h2_peer_say(h, watch, &etcd_watch_request_pb, &create);
 	h2_peer_next(h, watch, &etcd_watch_response_pb, &r);
 	w->g.conns.max_session_bytes = 1000;
-	late = h2_peer_new(w, WINDOW);
+	late = h2_peer_new(w, H2_PEER_WINDOW);
 	OK(is_closed(late));
 	OK(late->goaway && late->goaway_code == NGHTTP2_ENHANCE_YOUR_CALM);
 	EQ_STR(late->goaway_text, "too many connections");
@@ -447,7 +394,7 @@ TEST(newcomers_are_refused_in_words_when_all_sessions_are_in_use)
 	EQ_INT(h2_peer_of(h, id)->error_code, NGHTTP2_REFUSED_STREAM);
 	OK(!h2_peer_of(h, watch)->closed);
 	h2_peer_free(late);
-	teardown(w, h);
+	h2_peer_teardown(w, h);
 }
 
 TEST(idle_sessions_make_room_the_longest_idle_first)
@@ -459,24 +406,24 @@ TEST(idle_sessions_make_room_the_longest_idle_first)
 	struct world *w;
 	int32_t watch, id;
 
-	setup(&w, &h, WINDOW);
+	h2_peer_setup(&w, &h, H2_PEER_WINDOW);
 	watch = h2_peer_open(h, "/etcdserverpb.Watch/Watch");
 	h2_peer_say(h, watch, &etcd_watch_request_pb, &create);
 	h2_peer_next(h, watch, &etcd_watch_response_pb, &r);
 	for (int i = 0; i < 3; i++)
-		idle[i] = h2_peer_new(w, WINDOW);
+		idle[i] = h2_peer_new(w, H2_PEER_WINDOW);
 	for (int i = 0; i < 12; i++)          /* so that all that they say has been read */
 		h2_peer_turn(idle[i % 3]);
-	h2_peer_wait(idle[0], put(idle[0], "x", bytes_str("y")));      /* so the second is idle for longer */
+	h2_peer_wait(idle[0], h2_peer_put(idle[0], "x", bytes_str("y")));      /* so the second is idle for longer */
 	w->g.conns.max_session_bytes = w->g.conns.session_bytes - 1;
-	late = h2_peer_new(w, WINDOW);
+	late = h2_peer_new(w, H2_PEER_WINDOW);
 	h2_peer_turn(late);
 	OK(is_closed(idle[1]));
 	OK(idle[1]->goaway && idle[1]->goaway_code == NGHTTP2_NO_ERROR);
 	OK(!is_closed(idle[0]) && !is_closed(idle[2]) && !is_closed(late));
 	/* a stream of who is busy is worth more than any idle session */
 	w->g.conns.max_session_bytes = w->g.conns.session_bytes * 2 / 5;       /* of four */
-	id = put(h, "z", bytes_str("y"));
+	id = h2_peer_put(h, "z", bytes_str("y"));
 	h2_peer_wait(h, id);
 	EQ_STR(h2_peer_of(h, id)->status, "0");
 	OK(is_closed(idle[0]) && is_closed(idle[2]) && is_closed(late));
@@ -485,109 +432,7 @@ TEST(idle_sessions_make_room_the_longest_idle_first)
 	for (int i = 0; i < 3; i++)
 		h2_peer_free(idle[i]);
 	h2_peer_free(late);
-	teardown(w, h);
-}
-
-static size_t watches_of_the_first(struct world *w)
-{
-	return container_of(list_first(&w->g.conns.all), struct conn, node)->n_watches;
-}
-
-TEST(an_event_for_many_watches_of_a_stream_is_not_gathered_beyond_all_bounds)
-{
-	enum { WATCHES = 100, VALUE = 100000 };
-	struct etcd_watch_create c = {.key = bytes_str("a"), .start_revision = 1};
-	struct etcd_watch_request create = {.create = &c};
-	static uint8_t value[VALUE];
-	struct h2_peer *h, *other;
-	struct world *w;
-	int64_t before;
-	int32_t id;
-
-	setup(&w, &h, WINDOW);
-	other = h2_peer_new(w, WINDOW);
-	id = h2_peer_open(h, "/etcdserverpb.Watch/Watch");
-	for (int i = 0; i < WATCHES; i++)
-		h2_peer_say(h, id, &etcd_watch_request_pb, &create);
-	UNTIL(watches_of_the_first(w) == WATCHES);
-	w->g.conns.max_out_bytes = 1 << 20;
-	before = w->g.counters.watch_notifications_total.value;
-	h2_peer_wait(other, put(other, "a", bytes_of(value, VALUE)));
-	UNTIL(watches_of_the_first(w) == 0);
-	OK(w->g.counters.watch_notifications_total.value - before <= 2 * (1 << 20) / VALUE);
-	h2_peer_free(other);
-	teardown(w, h);
-}
-
-/* etcd's Go client puts fragments together as they come, and loses what stands in between. */
-TEST(nothing_comes_between_the_fragments_of_a_revision)
-{
-	enum { WATCHES = 2, KEYS = 6 };
-	struct etcd_watch_create c = {.key = bytes_str("k"), .range_end = bytes_str("l"), .prev_kv = true, .fragment = true};
-	struct etcd_watch_request create = {.create = &c};
-	struct kv_delete del = {.key = c.key, .range_end = c.range_end};
-	struct etcd_watch_response r;
-	size_t created = 0, events = 0, fragments = 0;
-	int64_t open = -1;
-	struct h2_peer *h, *other;
-	struct world *w;
-	int32_t id;
-
-	setup(&w, &h, WINDOW);
-	other = h2_peer_new(w, WINDOW);
-	fill(w, other, KEYS, 500000);
-	id = h2_peer_open(h, "/etcdserverpb.Watch/Watch");
-	for (int i = 0; i < WATCHES; i++)
-		h2_peer_say(h, id, &etcd_watch_request_pb, &create);
-	for (; created < WATCHES; created += r.created)
-		h2_peer_next(h, id, &etcd_watch_response_pb, &r);
-	h2_peer_wait(other, h2_peer_call(other, KV "DeleteRange", &kv_delete_pb, &del, NULL));
-	while (events < WATCHES * KEYS) {
-		h2_peer_next(h, id, &etcd_watch_response_pb, &r);
-		OK(r.events.n > 0 && r.events.n < KEYS);
-		OK(open == -1 || open == r.watch_id);
-		open = r.fragment ? r.watch_id : -1;
-		events += r.events.n;
-		fragments += r.fragment;
-	}
-	EQ_INT(open, -1);
-	OK(events == WATCHES * KEYS && fragments >= WATCHES);
-	h2_peer_free(other);
-	teardown(w, h);
-}
-
-/* Without fragments a revision is gathered, for each watch, as far as a connection may hold it. */
-TEST(an_event_comes_once_though_memory_does_not_suffice_to_gather_them)
-{
-	enum { WATCHES = 4, KEYS = 8 };
-	struct etcd_watch_create c = {.key = bytes_str("k"), .range_end = bytes_str("l"), .prev_kv = true};
-	struct etcd_watch_request create = {.create = &c};
-	struct kv_delete del = {.key = c.key, .range_end = c.range_end};
-	struct etcd_watch_response r;
-	size_t created = 0, events = 0;
-	struct h2_peer *h, *other;
-	struct world *w;
-	int32_t id;
-
-	setup(&w, &h, WINDOW);
-	other = h2_peer_new(w, WINDOW);
-	fill(w, other, KEYS, 1000000);
-	id = h2_peer_open(h, "/etcdserverpb.Watch/Watch");
-	for (int i = 0; i < WATCHES; i++)
-		h2_peer_say(h, id, &etcd_watch_request_pb, &create);
-	for (; created < WATCHES; created += r.created)
-		h2_peer_next(h, id, &etcd_watch_response_pb, &r);
-	h2_peer_wait(other, h2_peer_call(other, KV "DeleteRange", &kv_delete_pb, &del, NULL));
-	while (events < WATCHES * KEYS) {
-		h2_peer_next(h, id, &etcd_watch_response_pb, &r);
-		events += r.events.n;
-	}
-	for (int i = 0; i < 100; i++)
-		h2_peer_turn(h);
-	EQ_INT(events, WATCHES * KEYS);
-	EQ_INT(h2_peer_of(h, id)->in.len, h2_peer_of(h, id)->in_pos);
-	h2_peer_free(other);
-	teardown(w, h);
+	h2_peer_teardown(w, h);
 }
 
 TEST(a_stop_answers_what_is_under_way_and_ends_what_goes_on_for_ever)
@@ -599,16 +444,16 @@ TEST(a_stop_answers_what_is_under_way_and_ends_what_goes_on_for_ever)
 	struct world *w;
 	int32_t watch, id;
 
-	setup(&w, &h, WINDOW);
+	h2_peer_setup(&w, &h, H2_PEER_WINDOW);
 	watch = h2_peer_open(h, "/etcdserverpb.Watch/Watch");
 	h2_peer_say(h, watch, &etcd_watch_request_pb, &create);
 	h2_peer_next(h, watch, &etcd_watch_response_pb, &r);
 	OK(r.created);
 	w->commits = false;
-	id = put(h, "a", bytes_str("1"));
-	UNTIL(w->n_proposals > 0 && w->g.n_requests == 1);
+	id = h2_peer_put(h, "a", bytes_str("1"));
+	H2_UNTIL(h, w->n_proposals > 0 && w->g.n_requests == 1);
 	gateway_stop(&w->g);
-	UNTIL(h->goaway);
+	H2_UNTIL(h, h->goaway);
 	EQ_INT(h->goaway_code, NGHTTP2_NO_ERROR);
 	h2_peer_ends(h, watch, "14", "etcdserver: server stopped");
 	OK(!h2_peer_of(h, id)->closed && !h->p.closed);
@@ -617,37 +462,11 @@ TEST(a_stop_answers_what_is_under_way_and_ends_what_goes_on_for_ever)
 	world_raft(w, true);                  /* it is proposed again */
 	h2_peer_wait(h, id);
 	EQ_STR(h2_peer_of(h, id)->status, "0");
-	UNTIL(h->p.closed);
+	H2_UNTIL(h, h->p.closed);
 	EQ_INT(h->goaway_last, INT32_MAX);            /* first: no more streams */
 	EQ_INT(id, 3);                                /* then: that was the last one */
 	EQ_MEM(h->tail, "\0\0\10\7\0\0\0\0\0\0\0\0\3\0\0\0\0", H2_PEER_TAIL);
-	teardown(w, h);
-}
-
-TEST(one_watch_waits_for_the_other_and_answers_keep_their_order)
-{
-	struct etcd_watch_create now = {.key = bytes_str("a")}, past = {.key = bytes_str("a"), .start_revision = 1};
-	struct etcd_watch_request first = {.create = &now}, second = {.create = &past};
-	struct etcd_watch_response r;
-	struct h2_peer *h;
-	struct world *w;
-	int32_t id;
-
-	setup(&w, &h, WINDOW);
-	h2_peer_wait(h, put(h, "a", bytes_str("1")));
-	id = h2_peer_open(h, "/etcdserverpb.Watch/Watch");
-	h2_peer_say(h, id, &etcd_watch_request_pb, &first);
-	h2_peer_say(h, id, &etcd_watch_request_pb, &second);
-	h2_peer_next(h, id, &etcd_watch_response_pb, &r);
-	OK(r.created);
-	EQ_INT(r.watch_id, 0);
-	h2_peer_next(h, id, &etcd_watch_response_pb, &r);
-	OK(r.created);
-	EQ_INT(r.watch_id, 1);
-	h2_peer_next(h, id, &etcd_watch_response_pb, &r);
-	EQ_INT(r.watch_id, 1);
-	EQ_INT(r.events.n, 1);
-	teardown(w, h);
+	h2_peer_teardown(w, h);
 }
 
 TESTS = {
@@ -667,10 +486,6 @@ TESTS = {
 	T(full_memory_costs_those_who_hold_the_most),
 	T(newcomers_are_refused_in_words_when_all_sessions_are_in_use),
 	T(idle_sessions_make_room_the_longest_idle_first),
-	T(an_event_for_many_watches_of_a_stream_is_not_gathered_beyond_all_bounds),
-	T(nothing_comes_between_the_fragments_of_a_revision),
-	T(an_event_comes_once_though_memory_does_not_suffice_to_gather_them),
 	T(a_stop_answers_what_is_under_way_and_ends_what_goes_on_for_ever),
-	T(one_watch_waits_for_the_other_and_answers_keep_their_order),
 };
 TAP_MAIN

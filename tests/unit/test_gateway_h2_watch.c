@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Watches of etcd's through a gateway: their order, their fragments, what they may gather. */
+#include "base/check.h"
+#include "tests/lib/h2_peer.h"
+#include "tests/lib/tap.h"
+
+static size_t watches_of_the_first(struct world *w)
+{
+	return container_of(list_first(&w->g.conns.all), struct conn, node)->n_watches;
+}
+
+TEST(an_event_for_many_watches_of_a_stream_is_not_gathered_beyond_all_bounds)
+{
+	enum { WATCHES = 100, VALUE = 100000 };
+	struct etcd_watch_create c = {.key = bytes_str("a"), .start_revision = 1};
+	struct etcd_watch_request create = {.create = &c};
+	static uint8_t value[VALUE];
+	struct h2_peer *h, *other;
+	struct world *w;
+	int64_t before;
+	int32_t id;
+
+	h2_peer_setup(&w, &h, H2_PEER_WINDOW);
+	other = h2_peer_new(w, H2_PEER_WINDOW);
+	id = h2_peer_open(h, "/etcdserverpb.Watch/Watch");
+	for (int i = 0; i < WATCHES; i++)
+		h2_peer_say(h, id, &etcd_watch_request_pb, &create);
+	H2_UNTIL(h, watches_of_the_first(w) == WATCHES);
+	w->g.conns.max_out_bytes = 1 << 20;
+	before = w->g.counters.watch_notifications_total.value;
+	h2_peer_wait(other, h2_peer_put(other, "a", bytes_of(value, VALUE)));
+	H2_UNTIL(h, watches_of_the_first(w) == 0);
+	OK(w->g.counters.watch_notifications_total.value - before <= 2 * (1 << 20) / VALUE);
+	h2_peer_free(other);
+	h2_peer_teardown(w, h);
+}
+
+/* etcd's Go client puts fragments together as they come, and loses what stands in between. */
+TEST(nothing_comes_between_the_fragments_of_a_revision)
+{
+	enum { WATCHES = 2, KEYS = 6 };
+	struct etcd_watch_create c = {.key = bytes_str("k"), .range_end = bytes_str("l"), .prev_kv = true, .fragment = true};
+	struct etcd_watch_request create = {.create = &c};
+	struct kv_delete del = {.key = c.key, .range_end = c.range_end};
+	struct etcd_watch_response r;
+	size_t created = 0, events = 0, fragments = 0;
+	int64_t open = -1;
+	struct h2_peer *h, *other;
+	struct world *w;
+	int32_t id;
+
+	h2_peer_setup(&w, &h, H2_PEER_WINDOW);
+	other = h2_peer_new(w, H2_PEER_WINDOW);
+	h2_peer_fill(other, KEYS, 500000);
+	id = h2_peer_open(h, "/etcdserverpb.Watch/Watch");
+	for (int i = 0; i < WATCHES; i++)
+		h2_peer_say(h, id, &etcd_watch_request_pb, &create);
+	for (; created < WATCHES; created += r.created)
+		h2_peer_next(h, id, &etcd_watch_response_pb, &r);
+	h2_peer_wait(other, h2_peer_call(other, KV "DeleteRange", &kv_delete_pb, &del, NULL));
+	while (events < WATCHES * KEYS) {
+		h2_peer_next(h, id, &etcd_watch_response_pb, &r);
+		OK(r.events.n > 0 && r.events.n < KEYS);
+		OK(open == -1 || open == r.watch_id);
+		open = r.fragment ? r.watch_id : -1;
+		events += r.events.n;
+		fragments += r.fragment;
+	}
+	EQ_INT(open, -1);
+	OK(events == WATCHES * KEYS && fragments >= WATCHES);
+	h2_peer_free(other);
+	h2_peer_teardown(w, h);
+}
+
+/* Without fragments a revision is gathered, for each watch, as far as a connection may hold it. */
+TEST(an_event_comes_once_though_memory_does_not_suffice_to_gather_them)
+{
+	enum { WATCHES = 4, KEYS = 8 };
+	struct etcd_watch_create c = {.key = bytes_str("k"), .range_end = bytes_str("l"), .prev_kv = true};
+	struct etcd_watch_request create = {.create = &c};
+	struct kv_delete del = {.key = c.key, .range_end = c.range_end};
+	struct etcd_watch_response r;
+	size_t created = 0, events = 0;
+	struct h2_peer *h, *other;
+	struct world *w;
+	int32_t id;
+
+	h2_peer_setup(&w, &h, H2_PEER_WINDOW);
+	other = h2_peer_new(w, H2_PEER_WINDOW);
+	h2_peer_fill(other, KEYS, 1000000);
+	id = h2_peer_open(h, "/etcdserverpb.Watch/Watch");
+	for (int i = 0; i < WATCHES; i++)
+		h2_peer_say(h, id, &etcd_watch_request_pb, &create);
+	for (; created < WATCHES; created += r.created)
+		h2_peer_next(h, id, &etcd_watch_response_pb, &r);
+	h2_peer_wait(other, h2_peer_call(other, KV "DeleteRange", &kv_delete_pb, &del, NULL));
+	while (events < WATCHES * KEYS) {
+		h2_peer_next(h, id, &etcd_watch_response_pb, &r);
+		events += r.events.n;
+	}
+	for (int i = 0; i < 100; i++)
+		h2_peer_turn(h);
+	EQ_INT(events, WATCHES * KEYS);
+	EQ_INT(h2_peer_of(h, id)->in.len, h2_peer_of(h, id)->in_pos);
+	h2_peer_free(other);
+	h2_peer_teardown(w, h);
+}
+
+TEST(one_watch_waits_for_the_other_and_answers_keep_their_order)
+{
+	struct etcd_watch_create now = {.key = bytes_str("a")}, past = {.key = bytes_str("a"), .start_revision = 1};
+	struct etcd_watch_request first = {.create = &now}, second = {.create = &past};
+	struct etcd_watch_response r;
+	struct h2_peer *h;
+	struct world *w;
+	int32_t id;
+
+	h2_peer_setup(&w, &h, H2_PEER_WINDOW);
+	h2_peer_wait(h, h2_peer_put(h, "a", bytes_str("1")));
+	id = h2_peer_open(h, "/etcdserverpb.Watch/Watch");
+	h2_peer_say(h, id, &etcd_watch_request_pb, &first);
+	h2_peer_say(h, id, &etcd_watch_request_pb, &second);
+	h2_peer_next(h, id, &etcd_watch_response_pb, &r);
+	OK(r.created);
+	EQ_INT(r.watch_id, 0);
+	h2_peer_next(h, id, &etcd_watch_response_pb, &r);
+	OK(r.created);
+	EQ_INT(r.watch_id, 1);
+	h2_peer_next(h, id, &etcd_watch_response_pb, &r);
+	EQ_INT(r.watch_id, 1);
+	EQ_INT(r.events.n, 1);
+	h2_peer_teardown(w, h);
+}
+
+TESTS = {
+	T(an_event_for_many_watches_of_a_stream_is_not_gathered_beyond_all_bounds),
+	T(nothing_comes_between_the_fragments_of_a_revision),
+	T(an_event_comes_once_though_memory_does_not_suffice_to_gather_them),
+	T(one_watch_waits_for_the_other_and_answers_keep_their_order),
+};
+TAP_MAIN
