@@ -81,6 +81,50 @@ static void gate_forget(struct gate_watches *s, struct gate_watch *w)
 	mem_free(w);
 }
 
+static size_t gate_kept_at(const struct gate_ended *e, int64_t id)
+{
+	size_t i = 0;
+
+	while (i < e->n && e->ids[i] != id)
+		i++;
+	return i;
+}
+
+static bool gate_kept(const struct gate_watches *s, int64_t id)
+{
+	return s != NULL && s->ended != NULL && gate_kept_at(s->ended, id) < s->ended->n;
+}
+
+static void gate_drop_kept(struct gate_ended *e, size_t at)
+{
+	CHECK(at < e->n && e->n <= LIMIT_WATCH_ENDED_IDS);
+	e->n--;
+	memmove(&e->ids[at], &e->ids[at + 1], (e->n - at) * sizeof e->ids[0]);
+}
+
+void watch_keep_id(struct gate_watches *s, int64_t id)
+{
+	CHECK(gate_find(s, id) == NULL && !gate_kept(s, id));
+	if (s->ended == NULL)
+		s->ended = mem_alloc(sizeof *s->ended);
+	if (s->ended->n == LIMIT_WATCH_ENDED_IDS)
+		gate_drop_kept(s->ended, 0);
+	s->ended->ids[s->ended->n++] = id;
+}
+
+bool watch_free_id(struct gate_watches *s, int64_t id)
+{
+	if (!gate_kept(s, id))
+		return false;
+	gate_drop_kept(s->ended, gate_kept_at(s->ended, id));
+	return true;
+}
+
+static bool gate_taken(const struct gate_watches *s, int64_t id)
+{
+	return gate_find(s, id) != NULL || gate_kept(s, id);
+}
+
 struct gate_watch *watch_find(const struct caller *k, int64_t id)
 {
 	return gate_find(k->watches, id);
@@ -99,6 +143,7 @@ void watch_caller_gone(struct gateway *g, struct caller *k)
 		}
 	}
 	watch_clnt_close(&g->watch, &s->client);
+	mem_free(s->ended);
 	mem_free(s->buckets);
 	mem_free(s);
 	k->watches = NULL;
@@ -124,7 +169,7 @@ int watch_admit(const struct gateway *g, const struct caller *k, const struct na
 {
 	const struct gate_watches *s = k->watches;
 
-	if (p->watch_id != 0 && gate_find(s, p->watch_id) != NULL)
+	if (p->watch_id != 0 && gate_taken(s, p->watch_id))
 		return ERR_WATCH_EXISTS;
 	if (*k->n_watches >= LIMIT_CONN_WATCHES || g->watch.n >= LIMIT_GATEWAY_WATCHES)
 		return ERR_TOO_MANY_WATCHES;
@@ -135,7 +180,7 @@ static int64_t gate_choose(struct gate_watches *s)
 {
 	do {
 		s->last_id = s->last_id == INT64_MAX ? 1 : s->last_id + 1;
-	} while (gate_find(s, s->last_id) != NULL);
+	} while (gate_taken(s, s->last_id));
 	return s->last_id;
 }
 

@@ -10,6 +10,7 @@
 #ifndef QUORATE_WATCH_H
 #define QUORATE_WATCH_H
 
+#include "base/limits.h"
 #include "clnt/watch_clnt.h"
 #include "gatewayd/caller.h"
 #include "proto/native.h"
@@ -24,6 +25,12 @@ struct gate_watch {
 	uint8_t data[];               /* key, range end */
 };
 
+/* Ids that no watch has, the youngest last. */
+struct gate_ended {
+	int64_t ids[LIMIT_WATCH_ENDED_IDS];
+	size_t n;
+};
+
 /* The watches of one caller. */
 struct gate_watches {
 	struct watch_client client;
@@ -31,6 +38,7 @@ struct gate_watches {
 	struct gate_watch **buckets;  /* by the caller's number */
 	size_t n_buckets, n;
 	int64_t last_id;              /* the last one that the server chose */
+	struct gate_ended *ended;     /* NULL: none */
 };
 
 #define GATE_OF(sub_) container_of((sub_), struct gate_watch, sub)
@@ -49,6 +57,9 @@ int watch_admit(const struct gateway *g, const struct caller *k, const struct na
  */
 struct gate_watch *watch_begin(struct gateway *g, struct gate_watches *s, const struct native_watch *p);
 void watch_end(struct gateway *g, struct gate_watch *w, struct caller *k);
+/* The id of a watch that has ended stays taken until it is freed, or many others have been kept after it. */
+void watch_keep_id(struct gate_watches *s, int64_t id);
+bool watch_free_id(struct gate_watches *s, int64_t id);                   /* false: it was not kept */
 /* WATCH_GOT_PROGRESS comes for it (NULL: for each) once it has got everything up to `revision`. */
 void watch_ask(struct gateway *g, struct caller *k, struct gate_watch *w, int64_t revision);
 

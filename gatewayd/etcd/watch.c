@@ -214,10 +214,12 @@ static void watch_cancel(struct grpc_stream *s, int64_t id)
 	struct gate_watch *w = watch_find(&s->caller, id);
 	struct etcd_watch_response r = {.watch_id = id, .canceled = true};
 
-	if (w == NULL)
+	if (w != NULL) {
+		watch_ended(s, w);
+		watch_end(s->g, w, &s->caller);
+	} else if (!watch_free_id(s->caller.watches, id)) {
 		return;
-	watch_ended(s, w);
-	watch_end(s->g, w, &s->caller);
+	}
 	watch_say(s, &r, watch_revision(s));
 }
 
@@ -425,17 +427,19 @@ static void watch_got_progress(struct grpc_stream *s, const struct watch_got *go
 	}
 }
 
-/* As etcd has it: of a compaction neither a revision nor words. */
+/* As etcd has it: of a compaction neither a revision nor words, and the id stays taken until it is cancelled. */
 static void watch_got_canceled(struct grpc_stream *s, const struct watch_got *got)
 {
 	struct gate_watch *w = GATE_OF(got->subs[0]);
 	struct etcd_watch_response r = {.watch_id = w->id, .canceled = true};
 
 	watch_ended(s, w);
-	if (got->error == ERR_COMPACTED)
+	if (got->error == ERR_COMPACTED) {
+		watch_keep_id(s->caller.watches, w->id);
 		r.compact_revision = got->revision;
-	else
+	} else {
 		r.cancel_reason = bytes_str(grpc_text(got->error));
+	}
 	watch_say(s, &r, got->error == ERR_COMPACTED ? 0 : watch_revision(s));
 }
 

@@ -141,6 +141,7 @@
 #define LIMIT_WATCHES 2000000u                 /* of one watchd */
 #define LIMIT_GATEWAY_WATCHES 500000u          /* of one gatewayd */
 #define LIMIT_CONN_WATCHES 10000u              /* of one client's connection */
+#define LIMIT_WATCH_ENDED_IDS 64u              /* of a stream: ids of ended watches that are not free yet */
 #define LIMIT_WATCH_GATEWAYS 64u               /* gatewayds linked to one watchd */
 #define LIMIT_WATCH_STREAMS 65536u             /* clients' connections with watches per gatewayd */
 #define LIMIT_WATCH_REFS 16384u                /* watches named by one message */

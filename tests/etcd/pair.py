@@ -179,7 +179,7 @@ class Run:
         self.live, self.watches, self.waits, self.observes = {}, [], [], []
         self.compared = 0            # events of the observers
         self.unsynced_until = 0.0
-        self.ended = set()           # (stream, id) of watches that compaction has ended
+        self.ended = set()           # (stream, id) of watches that compaction has ended: not free yet
 
     # ---- steps
 
@@ -330,8 +330,6 @@ class Run:
         start = create.get("start_revision", 0) if create is not None else 0
         if 0 < start <= self.compacted + 1:      # at the border it depends on how far removal has come
             create["start_revision"] = start = self.compacted - 1
-        if create is not None and (n, create.get("watch_id", 0)) in self.ended:
-            return                               # etcd does not free the id of a watch that compaction has ended
         if 0 < start <= self.revision:
             self.unsynced_until = time.monotonic() + UNSYNCED_S
         if create is None and "cancel_request" not in request and "progress_request" not in request:
@@ -346,7 +344,7 @@ class Run:
         if create is not None:
             self.watch_created(n, create, before)
         elif "cancel_request" in request:
-            self.watch_canceled(n, request["cancel_request"].get("watch_id", 0))
+            self.watch_canceled(n, request["cancel_request"].get("watch_id", 0), before)
         else:
             self.watch_answer(n, request, before, lambda r: r.get("watch_id") == -1)
 
@@ -375,8 +373,12 @@ class Run:
             return
         self.watches.append(watch)
 
-    def watch_canceled(self, n, watch_id):
-        """Only a watch that is there is answered for."""
+    def watch_canceled(self, n, watch_id, before):
+        """Only a watch that is there is answered for, and once one that compaction has ended."""
+        if (n, watch_id) in self.ended:
+            self.ended.remove((n, watch_id))
+            self.watch_answer(n, {"cancel_request": {"watch_id": watch_id}}, before,
+                              lambda r: r.get("canceled") and r.get("watch_id", 0) == watch_id)
         for watch in self.watches:
             if watch.stream == n and watch.id == watch_id and not watch.over:
                 watch.over, watch.stop = True, self.revision
