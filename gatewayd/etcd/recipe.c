@@ -36,10 +36,35 @@ void recipe_error(struct grpc_stream *s, int err)
 	grpc_status(s, GRPC_UNKNOWN, grpc_text(err));
 }
 
+static void recipe_resigned(struct recipe *r, const struct kv_txn_result *t)
+{
+	(void)t;
+	r->queued = false;
+	recipe_error(r->s, r->failed);
+}
+
+/* As in etcd a key that stood in the queue has gone when the error is told. */
+static void recipe_resign(struct recipe *r, int err)
+{
+	struct kv_delete del = {.key = recipe_key(r)};
+	struct kv_op success[] = {{.del = &del}};
+	struct kv_compare mine = recipe_if(del.key, r->rev);
+	struct kv_txn txn = {{&mine, 1}, {success, 1}, {NULL, 0}};
+
+	r->failed = err;
+	recipe_txn(r, &txn, recipe_resigned);
+}
+
 static void recipe_failed(struct grpc_stream *s, uint32_t id, int err)
 {
-	if (id != ASK_KEEPALIVE)
-		recipe_error(s, err);
+	struct recipe *r = s->state;
+
+	if (id == ASK_KEEPALIVE)
+		return;
+	if (id == ASK_TXN && r->queued && r->failed == ERR_OK)
+		recipe_resign(r, err);
+	else
+		recipe_error(s, r->failed != ERR_OK ? r->failed : err);
 }
 
 static void recipe_read(struct grpc_stream *s, uint32_t id, struct bytes answer)
@@ -56,18 +81,23 @@ static void recipe_read(struct grpc_stream *s, uint32_t id, struct bytes answer)
 	r->range(r, &result);
 }
 
+static bool recipe_watches(const struct grpc_stream *s, const struct recipe *r, uint64_t nth)
+{
+	return s->state == r && r->watch != NULL && r->n_watches == nth;
+}
+
 static void recipe_got(struct grpc_stream *s, const struct watch_got *got)
 {
 	struct recipe *r = s->state;
-	const struct gate_watch *w = r->watch;
 	const struct watch_delivery *d = got->delivery;
+	uint64_t nth = r->n_watches;
 
 	if (got->kind == WATCH_GOT_CANCELED) {
 		r->watch = NULL;              /* watch.c forgets it */
 		r->event(r, NULL);
 	} else if (got->kind == WATCH_GOT_EVENTS) {
 		for (size_t i = 0; i < d->runs.n; i++)
-			for (uint64_t n = 0; n < d->runs.v[i].count && s->state == r && r->watch == w; n++)
+			for (uint64_t n = 0; n < d->runs.v[i].count && recipe_watches(s, r, nth); n++)
 				r->event(r, &got->events->events.v[d->runs.v[i].first + n]);
 		if (s->state == r)
 			h2_want_room(&s->h2);         /* gives the credit back */
@@ -188,10 +218,12 @@ void recipe_watch(struct recipe *r, struct bytes key, struct bytes range_end, in
 
 	recipe_unwatch(r);
 	r->event = event;
-	if (err != ERR_OK)
+	if (err != ERR_OK) {
 		recipe_error(r->s, err);
-	else
-		r->watch = watch_begin(r->s->g, watch_table(r->s->g, &r->s->caller, 1), &w);
+		return;
+	}
+	r->n_watches++;
+	r->watch = watch_begin(r->s->g, watch_table(r->s->g, &r->s->caller, 1), &w);
 }
 
 void recipe_unwatch(struct recipe *r)

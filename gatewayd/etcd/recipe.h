@@ -23,8 +23,10 @@ struct recipe {
 	int64_t rev;                          /* that created the key */
 	int64_t at;                           /* Campaign: of the transaction that queued it */
 	bool queued;                          /* the key stands in the queue: it goes if the caller does */
+	int failed;                           /* its error, told when the key has gone; ERR_OK: none */
 	struct buf ask;                       /* the bytes of what is being asked */
 	struct gate_watch *watch;             /* NULL: none */
+	uint64_t n_watches;                   /* that have begun: the next one may lie where the last one lay */
 	struct loop_timer timer;              /* keeps a lease of its own alive */
 	void (*leased)(struct recipe *r);
 	void (*done)(struct recipe *r, const struct kv_header *h);    /* its turn has come */

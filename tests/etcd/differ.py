@@ -28,7 +28,7 @@ class Bench:
         self.servers = []
         self.fault, self.known = fault, known if ours else None
         self.met, self.sequences, self.asked = {}, 0, 0
-        self.unconfirmed = []            # differences that did not come again
+        self.unconfirmed = []            # (seed, difference) of those that did not come again
         self.ended = 0                   # sequences at which etcd itself ended
         self.ours = ours
         self.start()
@@ -80,16 +80,25 @@ class Bench:
             for name, n in run.met.items():
                 self.met[name] = self.met.get(name, 0) + n
 
-    def find(self, steps):
+    def find(self, seed, steps):
         """None, or the sequence cut down and its difference. One that does not come again is only noted."""
         self.sequences += 1
         first = self.play(steps)[1]
         if first is None or self.etcd_ended():
             return None
         if self.play(steps)[1] is None:
-            self.unconfirmed.append(first)
+            self.unconfirmed.append((seed, first))
             return None
         return self.shrink(steps)
+
+    def tell_unconfirmed(self):
+        for seed, d in self.unconfirmed:
+            a, b = d.a, d.b
+            if isinstance(a, list) and isinstance(b, list):      # of many events those that differ
+                same = next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
+                a, b = [f"{same} equal", *a[same:]], [f"{same} equal", *b[same:]]
+            print(f"# did not come again: seed {seed}, step {d.number}: {d.what[:200]}\n"
+                  f"#   etcd {str(a)[:400]}\n#   ours {str(b)[:400]}")
 
     def shrink(self, steps):
         """Without what is not needed, as long as the same kind of answer differs: steps, then fields, then steps."""
@@ -165,7 +174,7 @@ def main():
             if end is not None and time.monotonic() > end:
                 break
             steps = replay[seed] if replay else Generator(seed).sequence()
-            found = bench.find([s for s in steps if service(s) not in o.without.split(",")])
+            found = bench.find(seed, [s for s in steps if service(s) not in o.without.split(",")])
             if found is not None:
                 bad += 1
                 show(seed, *found)
@@ -173,8 +182,7 @@ def main():
                     break
         print(f"{bench.sequences} sequences from seed {o.seed}, {bench.asked} requests, {bad} differ; "
               f"etcd ended {bench.ended} times")
-        for d in bench.unconfirmed:
-            print(f"did not come again: {d.what[:200]}\n  etcd {str(d.a)[:400]}\n  ours {str(d.b)[:400]}")
+        bench.tell_unconfirmed()
         for name, n in sorted(bench.met.items()):
             print(f"known difference, {n} times: {name}")
     return bad != 0

@@ -43,15 +43,14 @@ def play(bench, seed, seconds):
     """Sequences until the time is over; fails with the first that differs, cut down."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        found = bench.find(Generator(seed).sequence())
+        found = bench.find(seed, Generator(seed).sequence())
         if found is not None:
             show(seed, *found)
             raise AssertionError(f"seed {seed}: {found[1].what}")
         seed += 1
     print(f"# {bench.sequences} sequences, {bench.asked} requests, known differences {bench.met}, "
           f"etcd ended {bench.ended} times")
-    for d in bench.unconfirmed:
-        print(f"# did not come again: {d.what[:200]} etcd {str(d.a)[:300]} ours {str(d.b)[:300]}")
+    bench.tell_unconfirmed()
     assert len(bench.unconfirmed) <= 1 + UNCONFIRMED * bench.sequences, "too many that do not come again"
 
 
@@ -75,7 +74,7 @@ def etcd_does_not_differ_from_etcd_and_planted_faults_are_found():
 def a_found_fault_is_cut_down(bench):
     bench.fault = planted.more_is_forgotten
     for seed in range(100, 200):
-        found = bench.find(Generator(seed).sequence())
+        found = bench.find(seed, Generator(seed).sequence())
         if found is not None:
             steps, difference = found
             assert len(steps) <= 5, steps

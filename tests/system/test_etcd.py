@@ -246,6 +246,24 @@ def watches_see_what_happens_to_their_keys():
         w.end()
 
 
+def the_id_of_a_watch_that_compaction_ended_is_free_when_it_is_cancelled():
+    with etcd() as e:
+        w = Watch(e)
+        now = e.put(b"w/id", b"x")["header"]["revision"]
+        e.call("KV/Compact", "CompactionRequest", "HeaderResponse", revision=now)
+        until(lambda: node.admin_json(0, "watchd", "status")["compact_revision"] == now, "watchd knows it")
+        assert w.create(key=b"w/id", watch_id=1, start_revision=1)["created"] and next(w.answers)["compact_revision"] == now
+        assert w.create(key=b"w/id", watch_id=1)["cancel_reason"].endswith("duplicate watch ID provided on the WatchStream")
+        assert [w.create(key=b"w/id")["watch_id"] for _ in range(2)] == [0, 2], "the server passes it over too"
+        w.say(cancel={"watch_id": 1})
+        assert next(w.answers)["canceled"]
+        assert w.create(key=b"w/id", watch_id=1)["watch_id"] == 1
+        for i in range(100, 201):                # many: the last ones are kept
+            assert w.create(key=b"w/id", watch_id=i, start_revision=1)["watch_id"] == i and next(w.answers)["canceled"]
+        assert [w.create(key=b"w/id", watch_id=i)["watch_id"] for i in (100, 200)] == [100, -1]
+        w.end()
+
+
 def a_watch_with_much_to_tell_keeps_revisions_whole():
     with etcd() as e:
         for start in range(0, 9000, 125):
@@ -364,6 +382,30 @@ def elections_have_one_leader_who_is_observed():
         assert e.call(*leader, name=b"v")["kv"]["value"] == b"2"
         assert e.refused(*resign) == ("UNKNOWN", '"leader" field must be provided')
         seen.cancel()
+
+
+def who_campaigns_in_vain_has_resigned_when_that_is_told():
+    with etcd() as e:
+        for i in range(20):
+            name = b"vain/%d" % i
+            e.put(name + b"/1", b"old")
+            assert e.refused("v3electionpb.Election/Campaign", "CampaignRequest", "CampaignResponse", name=name, lease=1,
+                             value=b"new") == ("UNKNOWN", NO_LEASE[1])
+            assert e.range(name + b"/1", serializable=True)["count"] == 0
+
+
+def of_two_keys_that_come_at_once_an_observer_follows_the_first():
+    with etcd() as e:
+        for i in range(10):
+            until(lambda: node.admin_json(0, "gatewayd", "status")["watches"] == 0, "the last observer has gone")
+            seen = e.stream("v3electionpb.Election/Observe", "LeaderRequest", "LeaderResponse",
+                            iter([{"name": b"two/%d" % i}]), timeout_s=PATIENCE_S)
+            until(lambda: node.admin_json(0, "gatewayd", "status")["watches"] == 1, "nobody leads, so it watches")
+            e.txn(success=[op("put", key=b"two/%d/b" % i, value=b"1"), op("put", key=b"two/%d/a" % i, value=b"2")])
+            e.put(b"two/%d/b" % i, b"4")
+            assert [next(seen)["kv"]["value"] for _ in range(2)] == [b"1", b"4"]
+            seen.cancel()
+
 
 
 # ---- the rest ----
@@ -547,8 +589,11 @@ def the_node_stops():
 if __name__ == "__main__":
     tap([puts_ranges_and_deletes, requests_that_make_no_sense_are_told_so_in_etcd_s_words, transactions,
          answers_larger_than_a_step_come_whole, compaction, watches_see_what_happens_to_their_keys,
+         the_id_of_a_watch_that_compaction_ended_is_free_when_it_is_cancelled,
          a_watch_with_much_to_tell_keeps_revisions_whole, leases, many_keepalives_on_a_stream_are_answered_in_order,
          locks_are_had_one_after_the_other, elections_have_one_leader_who_is_observed,
-         status_members_hash_alarms_and_health, what_is_missing_says_so,
-         authentication_is_off_and_says_so, callers_metadata_counts, an_authority_may_be_a_whole_url, etcdctl_works_as_it_is, streams_that_want_a_leader_end_without_one,
+         who_campaigns_in_vain_has_resigned_when_that_is_told, of_two_keys_that_come_at_once_an_observer_follows_the_first,
+         status_members_hash_alarms_and_health, what_is_missing_says_so, authentication_is_off_and_says_so,
+         callers_metadata_counts, an_authority_may_be_a_whole_url, etcdctl_works_as_it_is,
+         streams_that_want_a_leader_end_without_one,
          connections_end_with_grace_when_gatewayd_stops], always=(the_node_starts, the_node_stops))
