@@ -177,7 +177,9 @@ void recipe_lease(struct recipe *r, int64_t lease, void (*leased)(struct recipe 
 	}
 	r->lease = lease;
 	buf_add_bytes(&r->key, buf_bytes(&r->prefix));
-	buf_printf(&r->key, "%" PRIx64, (uint64_t)lease);
+	if (lease < 0)                        /* etcd writes it with its sign */
+		buf_u8(&r->key, '-');
+	buf_printf(&r->key, "%" PRIx64, lease < 0 ? -(uint64_t)lease : (uint64_t)lease);
 	leased(r);
 }
 

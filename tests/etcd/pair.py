@@ -107,6 +107,11 @@ def inside(key, low, end):
     return key >= low and (end == b"\0" or key < end)
 
 
+def ends(response, watch_id):
+    """It is the end of that watch. Those that are refused when they are made have -1, which is somebody's id too."""
+    return response.get("canceled") and not response.get("created") and response.get("watch_id", 0) == watch_id
+
+
 class Watching:
     """A watch that both sides have; what it is to get follows from what the observer saw."""
 
@@ -304,7 +309,7 @@ class Run:
                 self.waits.remove(wait)
                 outcomes = [side.peer.outcome(wait.method, f) for side, f in zip(self.sides, wait.futures)]
                 self.judge(wait.method, wait.request, *outcomes)
-                self.revision += wait.puts and outcomes[0][0] == "ok"    # it has proclaimed the other value
+                self.revision += wait.puts       # it has proclaimed the other value, or has failed to and resigned
                 again = True
             elif any(f.done() for f in wait.futures):
                 self.waits.remove(wait)
@@ -367,8 +372,7 @@ class Run:
         watch.first = (at_a, at_b)
         start = request.get("start_revision", 0)
         if start != 0 and start < self.compacted:
-            self.watch_answer(n, {"compacted": request}, watch.first,
-                              lambda r: r.get("canceled") and r.get("watch_id", 0) == watch.id)
+            self.watch_answer(n, {"compacted": request}, watch.first, lambda r: ends(r, watch.id))
             self.ended.add((n, watch.id))
             return
         self.watches.append(watch)
@@ -377,21 +381,20 @@ class Run:
         """Only a watch that is there is answered for, and once one that compaction has ended."""
         if (n, watch_id) in self.ended:
             self.ended.remove((n, watch_id))
-            self.watch_answer(n, {"cancel_request": {"watch_id": watch_id}}, before,
-                              lambda r: r.get("canceled") and r.get("watch_id", 0) == watch_id)
+            self.watch_answer(n, {"cancel_request": {"watch_id": watch_id}}, before, lambda r: ends(r, watch_id))
         for watch in self.watches:
             if watch.stream == n and watch.id == watch_id and not watch.over:
                 watch.over, watch.stop = True, self.revision
                 self.watch_answer(n, {"cancel_request": {"watch_id": watch_id}}, watch.first,
-                                  lambda r: r.get("canceled") and r.get("watch_id", 0) == watch_id)
+                                  lambda r: ends(r, watch_id))
 
     def got(self, watch, s):
         """The events of a watch on side s, in order."""
         out = []
         for r in self.sides[s].stream(watch.stream).responses[watch.first[s]:]:
+            if ends(r, watch.id):
+                break
             if r.get("watch_id", 0) == watch.id:
-                if r.get("canceled"):
-                    break
                 out += r.get("events", [])
         return out
 

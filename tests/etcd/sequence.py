@@ -13,11 +13,12 @@ Numbers that depend on what came before are left open, so that a sequence can be
 """
 import random
 
-KEYS = [b"a", b"b", b"a\0", b"ab", b"b/1", b"b/2", b"c"]
-ODD_KEYS = [b"\0", b"\xff", b"\xff\xff", b"l/1", b"e/1", b"e/2", b"k" * 600]
-ENDS = [b"\0", b"b", b"c", b"b0", b"a", b"ab", b"zz", b"\xff"]
-VALUES = [b"", b"1", b"2", b"\0\xff", b"v" * 300]
-LEASES = [1, 2, 3, 0x7fffffffffffffff]
+KEYS = [b"a", b"b", b"a\0", b"ab", b"b/1", b"b/2", b"c", b"e/1"]
+ODD_KEYS = [b"\0", b"\xff", b"\xff\xff", b"l/1", b"e/2", b"b/-5", b"k" * 600]
+ENDS = [b"\0", b"b", b"c", b"b0", b"a", b"ab", b"zz", b"\xff", b"\0\0", b"a\0", b"b/2\0", b"k" * 600]
+VALUES = [b"", b"1", b"2", b"\0\xff", b"v" * 300, b"x" * 5000]
+LEASES = [1, 2, 3, 0x7fffffffffffffff, -5]
+LEAST, LARGE = -(1 << 63), 1 << 62
 STREAMS = 2
 DEPTH = 3                # of nested transactions
 TTL = 3000               # nothing expires in a run
@@ -74,7 +75,7 @@ class Generator:
 
     def revision(self):
         if self.chance(0.1):
-            return self.r.choice([-1, 1, Now(1), Now(5), 1 << 62])
+            return self.r.choice([-1, 1, Now(1), Now(5), LARGE])
         return Now(-self.r.randrange(8))
 
     def lease(self):
@@ -99,7 +100,7 @@ class Generator:
         self.maybe(q, 0.7, "range_end", self.end)
         if "range_end" in q and self.chance(0.3):
             q["key"] = b"\0"
-        self.maybe(q, 0.3, "limit", lambda: self.r.choice([0, 1, 2, 3, -1]))
+        self.maybe(q, 0.3, "limit", lambda: self.r.choice([0, 1, 2, 3, -1, LARGE, LEAST]))
         self.maybe(q, 0.25, "revision", self.revision)
         self.maybe(q, 0.2, "sort_order", lambda: self.r.randrange(3))
         self.maybe(q, 0.2, "sort_target", lambda: self.r.randrange(5))
@@ -144,13 +145,15 @@ class Generator:
         return {"request_txn": self.txn(depth + 1)}
 
     def ops(self, depth):
-        return [self.op(depth) for _ in range(self.r.choice([0, 1, 1, 2, 3]))]
+        return [self.op(depth) for _ in range(self.r.choice([0, 1, 1, 2, 3, 5]))]
 
     def txn(self, depth=1):
         q = {"compare": [self.compare() for _ in range(self.r.choice([0, 0, 1, 1, 2]))],
              "success": self.ops(depth), "failure": self.ops(depth)}
         if self.chance(0.004):
             q["success"] = [{"request_range": {"key": b"a"}}] * self.r.choice([128, 129])
+        if self.chance(0.01):
+            q["compare"] *= 65
         return q
 
     def compact(self):
@@ -159,7 +162,7 @@ class Generator:
         return q
 
     def grant(self):
-        return {"TTL": TTL if self.chance(0.95) else 9_000_000_001, "ID": self.r.choice(LEASES)}
+        return {"TTL": TTL if self.chance(0.9) else self.r.choice([9_000_000_000, 9_000_000_001, LARGE]), "ID": self.r.choice(LEASES)}
 
     def short_lease(self):
         """A TTL below the least one; gone again before it could end."""
@@ -174,7 +177,9 @@ class Generator:
             q["start_revision"] = self.r.choice([-1, Now(1), Now(2), Now(4), Now(0), Now(-1), Now(-3), Now(-6)])
         self.maybe(q, 0.3, "filters", lambda: self.r.choice([[0], [1], [0, 1]]))
         self.maybe(q, 0.3, "prev_kv", lambda: True)
-        self.maybe(q, 0.2, "watch_id", lambda: self.r.choice([1, 2, 3, 7]))
+        self.maybe(q, 0.2, "watch_id", lambda: self.r.choice([1, 1, 2, 3, 7, -1, -2, LARGE, LEAST]))
+        for flag in ("fragment", "progress_notify"):
+            self.maybe(q, 0.2, flag, lambda: True)
         return {"create_request": q}
 
     def watch(self):
@@ -182,7 +187,7 @@ class Generator:
         if kind < 0.7:
             q = self.watch_create()
         elif kind < 0.88:
-            q = {"cancel_request": {"watch_id": self.r.choice([0, 1, 2, 3, 7, -1])}}
+            q = {"cancel_request": {"watch_id": self.r.choice([0, 0, 1, 1, 2, 3, 7, -1, -2, LARGE])}}
         else:
             q = {"progress_request": {}} if kind < 0.98 else {}
         return ("watch", self.r.randrange(STREAMS), q)
