@@ -333,7 +333,7 @@ class Run:
         request = resolved(request, self)
         create = request.get("create_request")
         start = create.get("start_revision", 0) if create is not None else 0
-        if 0 < start <= self.compacted + 1:      # at the border it depends on how far removal has come
+        if 0 < start <= self.compacted:          # at the border it depends on how far removal has come
             create["start_revision"] = start = self.compacted - 1
         if 0 < start <= self.revision:
             self.unsynced_until = time.monotonic() + UNSYNCED_S
