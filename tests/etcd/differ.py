@@ -140,7 +140,7 @@ class Bench:
 
 def service(step):
     """KV, Lease, Watch, Lock or Election."""
-    named = {"keepalive": "Lease", "watch": "Watch", "observe": "Election"}
+    named = {"keepalive": "Lease", "short_lease": "Lease", "watch": "Watch", "observe": "Election"}
     return named.get(step[0]) or step[1].split(".")[0]
 
 

@@ -239,6 +239,11 @@ class Run:
         if method == "KV.Compact" and request.get("revision", 0) <= self.revision:
             self.compacted = max(self.compacted, request.get("revision", 0))
 
+    def step_short_lease(self, request):
+        """Gone again before it could end: with nothing waited for in between."""
+        self.step_call("Lease.LeaseGrant", request)
+        self.step_call("Lease.LeaseRevoke", {"ID": request["ID"]})
+
     def rest(self):
         """Before a compaction: no watch must still begin in the past."""
         if self.waits or self.observes:
@@ -322,10 +327,11 @@ class Run:
         for request, streams in self.observes:
             prefix = request.get("name", b"") + b"/"
             rows = [kv for k, kv in self.live.items() if k.startswith(prefix)]
-            leader = min(rows, key=lambda kv: kv["create_revision"], default=None)
+            first = min((kv["create_revision"] for kv in rows), default=0)
+            leaders = [kv for kv in rows if kv["create_revision"] == first]      # of whom it follows one
             for stream in streams:
-                if leader is not None:
-                    stream.wait(lambda r: r and r[-1].get("kv") == leader, SOFT_S)
+                if leaders:
+                    stream.wait(lambda r: r and r[-1].get("kv") in leaders, SOFT_S)
 
     # ---- watches
 

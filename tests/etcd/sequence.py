@@ -6,6 +6,7 @@ A step is a tuple:
     ("wait", method, request)               Lock and Campaign: may be answered only after a later step
     ("watch", stream, request)              a message on one of the watch streams
     ("keepalive", request)
+    ("short_lease", request)                a lease that is granted and at once revoked
     ("observe", request)
 Numbers that depend on what came before are left open, so that a sequence can be cut and played again:
     Now(-2)             two revisions before the newest one
@@ -165,10 +166,9 @@ class Generator:
         return {"TTL": TTL if self.chance(0.9) else self.r.choice([9_000_000_000, 9_000_000_001, LARGE]), "ID": self.r.choice(LEASES)}
 
     def short_lease(self):
-        """A TTL below the least one; gone again before it could end."""
+        """A TTL below the least one."""
         lease = self.r.choice(LEASES)
-        return [("call", "Lease.LeaseGrant", {"TTL": self.r.choice([-1, 0, 1]), "ID": lease}),
-                ("call", "Lease.LeaseRevoke", {"ID": lease})]
+        return ("short_lease", {"TTL": self.r.choice([-1, 0, 1]), "ID": lease})
 
     def watch_create(self):
         q = {"key": self.key()}
@@ -229,19 +229,17 @@ class Generator:
             return ("call", "Lease.LeaseLeases", {})
         return ("keepalive", {"ID": self.lease()})
 
-    def steps(self):
-        """One step, or a few that belong together."""
+    def step(self):
         rows = [(22, lambda: ("call", "KV.Put", self.put())), (17, lambda: ("call", "KV.Range", self.range())),
                 (8, lambda: ("call", "KV.DeleteRange", self.delete())), (18, lambda: ("call", "KV.Txn", self.txn())),
                 (2, lambda: ("call", "KV.Compact", self.compact())),
                 (6, lambda: ("call", "Lease.LeaseGrant", self.grant())),
                 (3, lambda: ("call", "Lease.LeaseRevoke", {"ID": self.lease()})), (1, self.short_lease),
                 (4, self.lease_question), (8, self.watch), (4, self.lock), (5, self.election)]
-        made = self.r.choices([row[1] for row in rows], [row[0] for row in rows])[0]()
-        return made if isinstance(made, list) else [made]
+        return self.r.choices([row[1] for row in rows], [row[0] for row in rows])[0]()
 
     def sequence(self):
         length, out = self.r.randrange(30, 61), []
         while len(out) < length:
-            out += self.steps()
+            out.append(self.step())
         return out
