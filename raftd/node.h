@@ -8,6 +8,7 @@
  *   peers.h (TCP, Noise) --frames--> peer_msg.c --messages---------------^  |
  *   wal.h (writer thread) --durable----------------------------------------^  | effects
  *   feed.c (to stored) <--commit-- driver.c --messages--> peer_msg.c, peers.h <'
+ *   handover.c: gives the lead away when stored stays behind
  */
 #ifndef QUORATE_NODE_H
 #define QUORATE_NODE_H
@@ -22,6 +23,7 @@
 #include "proto/link_raft.h"
 #include "proto/peer.h"
 #include "raftd/core/raft.h"
+#include "raftd/handover.h"
 #include "raftd/peers.h"
 #include "raftd/snap.h"
 #include "raftd/wal.h"
@@ -45,6 +47,7 @@
 	C(COUNTER, peer_connects, "peer connections that came up") \
 	C(COUNTER, confirms, "rounds asked for by the lessor") \
 	C(COUNTER, lease_asks_forwarded, "keepalives and questions about leases sent on to the leader's node") \
+	C(COUNTER, handovers, "times the lead was given away because stored of this node stayed behind") \
 	C(COUNTER, fed_entries, "committed entries sent to stored") \
 	C(COUNTER, log_cuts, "times the log was cut behind a snapshot") \
 	C(COUNTER, snapshots_asked, "snapshots asked of stored") \
@@ -179,6 +182,7 @@ struct raftd {
 	struct read_slot reads[READ_SLOTS];
 	struct held held;
 	struct feed feed;
+	struct handover handover;
 	struct gateways gateways;
 	struct lessors lessor;
 	struct snap snap;

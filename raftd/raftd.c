@@ -248,6 +248,7 @@ static int raftd_start(struct daemon *d)
 	if (rc == ERR_OK)
 		rc = lessors_open(n);
 	snap_open(n);
+	handover_open(n);
 	raftd_tick_arm(n);
 	return rc;
 }
@@ -260,6 +261,7 @@ static void raftd_finish(struct raftd *n)
 	loop_hook_del(n->d->loop, &n->turn_end);
 	loop_io_del(n->d->loop, &n->wal_ready);
 	loop_timer_clear(n->d->loop, &n->tick);
+	handover_close(n);
 	snap_close(n);
 	peers_close(&n->peers);
 	wal_close(&n->wal);

@@ -170,6 +170,23 @@ def what_was_revoked_while_the_leader_s_stored_was_away_is_not_kept_alive():
             assert told == {7: 0, 8: 30, 9: 60}, told
 
 
+def a_leader_whose_stored_stands_still_hands_over():
+    """First to one whose stored stands still too: the third one answers."""
+    with Cluster() as c:
+        leader = c.wait_leader()
+        third = (leader + 2) % c.n
+        with c.rpc(third, timeout_s=60) as r:
+            r.call("lease_grant", 7, 60)
+            pids = [c.kill(node, "stored", signal.SIGSTOP) for node in (leader, (leader + 1) % c.n)]
+            try:
+                r.call("put", b"k", b"v", 7)
+                until(lambda: c.admin_json(third, "raftd", "status")["role"] == "LEADER", "the third one leads")
+                assert r.call("lease_keepalive", 7)[K_TTL] == 60
+            finally:
+                for pid in pids:
+                    os.kill(pid, signal.SIGCONT)
+
+
 def thousands_of_leases_survive_kills():
     many = scaled(10000, 1000)
     with Cluster() as c, c.rpc(0, timeout_s=60) as r:
@@ -250,4 +267,5 @@ tap([a_lease_is_granted_used_and_revoked_by_the_command, keys_go_when_their_keep
      so_they_do_when_leased_of_the_leader_is_killed, so_they_do_when_the_leader_s_node_is_killed,
      an_end_that_is_under_way_survives_the_death_of_everything, thousands_of_leases_survive_kills,
      what_was_revoked_while_the_leader_s_stored_was_away_is_not_kept_alive,
+     a_leader_whose_stored_stands_still_hands_over,
      a_leader_that_was_stopped_ends_nothing, bad_input_is_told_so])
