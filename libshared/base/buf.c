@@ -72,7 +72,7 @@ void *buf_reserve(struct buf *b, size_t n)
 	return b->data + b->len;
 }
 
-void buf_add(struct buf *b, const void *data, size_t n)
+void buf_add_growing(struct buf *b, const void *data, size_t n)
 {
 	void *to;
 
@@ -83,48 +83,6 @@ void buf_add(struct buf *b, const void *data, size_t n)
 		return;
 	memcpy(to, data, n);
 	b->len += n;
-}
-
-void buf_add_bytes(struct buf *b, struct bytes v)
-{
-	buf_add(b, v.data, v.len);
-}
-
-void buf_u8(struct buf *b, uint8_t v)
-{
-	buf_add(b, &v, 1);
-}
-
-void buf_u32(struct buf *b, uint32_t v)
-{
-	uint8_t p[4];
-
-	put_u32(p, v);
-	buf_add(b, p, sizeof p);
-}
-
-void buf_u64(struct buf *b, uint64_t v)
-{
-	uint8_t p[8];
-
-	put_u64(p, v);
-	buf_add(b, p, sizeof p);
-}
-
-void buf_u32be(struct buf *b, uint32_t v)
-{
-	uint8_t p[4];
-
-	put_u32be(p, v);
-	buf_add(b, p, sizeof p);
-}
-
-void buf_u64be(struct buf *b, uint64_t v)
-{
-	uint8_t p[8];
-
-	put_u64be(p, v);
-	buf_add(b, p, sizeof p);
 }
 
 void buf_varint(struct buf *b, uint64_t v)

@@ -45,13 +45,7 @@ void buf_free(struct buf *b);
 void buf_clear(struct buf *b);                    /* keeps the memory, forgets the error */
 void buf_shrink(struct buf *b, size_t keep_cap);  /* after buf_clear: gives memory above keep_cap back */
 void *buf_reserve(struct buf *b, size_t n);       /* room for n more bytes, or NULL (sticky) */
-void buf_add(struct buf *b, const void *data, size_t n);
-void buf_add_bytes(struct buf *b, struct bytes v);
-void buf_u8(struct buf *b, uint8_t v);
-void buf_u32(struct buf *b, uint32_t v);
-void buf_u64(struct buf *b, uint64_t v);
-void buf_u32be(struct buf *b, uint32_t v);
-void buf_u64be(struct buf *b, uint64_t v);
+void buf_add_growing(struct buf *b, const void *data, size_t n);        /* the rest of buf_add */
 void buf_varint(struct buf *b, uint64_t v);       /* LEB128 */
 void buf_str(struct buf *b, const char *s);       /* without the NUL */
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -124,6 +118,45 @@ static inline uint64_t get_u64(const uint8_t *p)
 
 	memcpy(&v, p, sizeof v);
 	return le64toh(v);
+}
+
+/* Messages are encoded by this, field by field: what there is room for costs no call. */
+static inline void buf_add(struct buf *b, const void *data, size_t n)
+{
+	if (n == 0 || b->err != 0 || n > b->cap - b->len || b->len + n > b->max) {
+		buf_add_growing(b, data, n);
+		return;
+	}
+	memcpy(b->data + b->len, data, n);
+	b->len += n;
+}
+static inline void buf_add_bytes(struct buf *b, struct bytes v)
+{
+	buf_add(b, v.data, v.len);
+}
+static inline void buf_u8(struct buf *b, uint8_t v)
+{
+	buf_add(b, &v, 1);
+}
+static inline void buf_u32(struct buf *b, uint32_t v)
+{
+	v = htole32(v);
+	buf_add(b, &v, sizeof v);
+}
+static inline void buf_u64(struct buf *b, uint64_t v)
+{
+	v = htole64(v);
+	buf_add(b, &v, sizeof v);
+}
+static inline void buf_u32be(struct buf *b, uint32_t v)
+{
+	v = htobe32(v);
+	buf_add(b, &v, sizeof v);
+}
+static inline void buf_u64be(struct buf *b, uint64_t v)
+{
+	v = htobe64(v);
+	buf_add(b, &v, sizeof v);
 }
 
 #endif
