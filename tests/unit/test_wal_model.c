@@ -185,17 +185,15 @@ static void collect(struct world *v)
 	v->first_seq = got.seq;
 }
 
-static void check_entry(struct world *v, const struct model *m, const struct wal_entry *e)
+/* Its kind alone is eight bits of the id: what was taken back and written anew may have the same. */
+static bool is_entry(const struct model *m, const struct wal_entry *e)
 {
 	static uint8_t want[16384];
 	uint64_t id = m->id[e->index % MODEL_MAX];
 	size_t n = payload(id, want);
 
-	(void)v;
-	EQ_INT(e->term, m->term[e->index % MODEL_MAX]);
-	EQ_INT(e->kind, (uint8_t)id);
-	EQ_INT(e->data.len, n);
-	EQ_MEM(e->data.data, want, n);
+	return e->term == m->term[e->index % MODEL_MAX] && e->kind == (uint8_t)id && e->data.len == n &&
+	       (n == 0 || memcmp(e->data.data, want, n) == 0);
 }
 
 static void check_range(struct world *v, const struct model *m, uint64_t from, uint64_t to)
@@ -206,7 +204,7 @@ static void check_range(struct world *v, const struct model *m, uint64_t from, u
 		OK(v->list.n > 0);
 		for (size_t i = 0; i < v->list.n; i++) {
 			EQ_INT(v->list.entries[i].index, from++);
-			check_entry(v, m, &v->list.entries[i]);
+			OK(is_entry(m, &v->list.entries[i]));
 		}
 	}
 }
@@ -256,8 +254,7 @@ static bool same(const struct model *m, const struct wal_recovered *rec, struct 
 	for (uint64_t i = m->first; i <= m->last; i++) {
 		if (wal_read(v->w, i, i, 1, 1, &v->list) != ERR_OK || v->list.n != 1)
 			return false;
-		if (v->list.entries[0].kind != (uint8_t)m->id[i % MODEL_MAX] ||
-		    v->list.entries[0].term != m->term[i % MODEL_MAX])
+		if (!is_entry(m, &v->list.entries[0]))
 			return false;
 	}
 	return true;
