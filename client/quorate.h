@@ -874,9 +874,12 @@ int quorate_stm_delete(struct quorate_stm *t, struct quorate_bytes key);
 
 /* ---- barriers ----------------------------------------------------------------------------- */
 
-/* While the key NAME is there, who meets it waits. With a lease it goes with that lease. */
+/*
+ * While the key NAME is there, who meets it waits. With a lease it goes with that lease. HELD: it is there already.
+ * LOST, UNSURE: an answer was lost, and it is not there: it was put and has been released, or was not put.
+ */
 int quorate_barrier_hold(struct quorate *q, struct quorate_bytes name, int64_t lease, int64_t timeout_ms,
-			 struct quorate_error *e);   /* HELD: it is there already */
+			 struct quorate_error *e);
 int quorate_barrier_release(struct quorate *q, struct quorate_bytes name, int64_t timeout_ms,
 			    struct quorate_error *e);
 int quorate_barrier_wait(struct quorate *q, struct quorate_bytes name, int64_t timeout_ms,

@@ -12,7 +12,8 @@ struct raftd;
 struct handover {
 	struct loop_timer timer;
 	uint64_t commit;          /* at the last look at which our store followed, or we did not lead */
-	mono_t followed;
+	mono_t patient_since;     /* that look, or the last try to hand over */
+	size_t tried;             /* members in their order since that look */
 };
 
 void handover_open(struct raftd *n);

@@ -23,7 +23,8 @@ struct wal_io {
 	int (*allocate)(void *ctx, int fd, uint64_t bytes);   /* -EOPNOTSUPP is no harm */
 	int (*fdatasync)(void *ctx, int fd);
 	int (*fsync)(void *ctx, int fd);
-	/* The next reads of it come from the disk; may do nothing. */
+	/* The next reads of it come from the disk; may do nothing. bytes 0: to the end. Only what is cached in one
+	 * piece within the range goes: the first and the last of it may stay. */
 	int (*drop_cache)(void *ctx, int fd, uint64_t offset, uint64_t bytes);
 	int (*rename)(void *ctx, const char *from, const char *to);
 	int (*unlink)(void *ctx, const char *path);

@@ -121,7 +121,8 @@ static int list_segments(struct recovery *r)
  * After a failed sync the page cache may show what the disk has not got, and the next sync says
  * nothing of it. That ends raftd at once, and one batch is in flight at a time: so only the last one
  * that is there can be such, or one behind it that a failed cut has left. The disk itself is read
- * for these, since all of a segment may be a second of reading.
+ * for these, since all of a segment may be a second of reading. But all of it is dropped from the cache:
+ * Linux drops whole folios only, so one that begins before the last batch would stay.
  */
 static int read_end_again(struct recovery *r, const struct wal_file *file)
 {
@@ -137,7 +138,7 @@ static int read_end_again(struct recovery *r, const struct wal_file *file)
 	end = file->header.batch_bytes < size - end ? end + file->header.batch_bytes : size;
 	if (last == end)
 		return 0;
-	(void)w->io->drop_cache(w->io->ctx, file->fd, last, end - last);
+	(void)w->io->drop_cache(w->io->ctx, file->fd, 0, 0);
 	return wal_read_full(w, file->fd, r->image + last, end - last, last);
 }
 

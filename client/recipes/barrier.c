@@ -55,7 +55,8 @@ static int hold_intend(struct holding *h, struct quorate_error *e)
 
 /*
  * Puts the barrier instead of NAME/hold. That key was put at `intent` only: a late copy of this finds it
- * gone, or put later. The mark tells whether an earlier copy did it.
+ * gone, or put later. The mark tells whether an earlier copy did it. If there is no barrier, and an earlier
+ * copy may have been done, it may have been released since: it is not put a second time.
  */
 static int hold_put(struct holding *h, bool *there, struct quorate_error *e)
 {
@@ -68,15 +69,19 @@ static int hold_put(struct holding *h, bool *there, struct quorate_error *e)
 	struct quorate_op op = quorate_op_txn(&txn);
 	const struct quorate_result *got;
 	struct quorate_result *r;
+	bool late = false;
 	int rc;
 
 	op.flags = QUORATE_IDEMPOTENT;
-	rc = recipe_call(h->q, NULL, &op, h->deadline, &r, e);
+	rc = recipe_write(h->q, NULL, &op, h->deadline, &r, &late, e);
 	if (rc != QUORATE_OK)
 		return rc;
 	got = r->succeeded ? NULL : r->results[0];
 	*there = got == NULL || got->n_kvs > 0;
-	if (got != NULL && got->n_kvs > 0 && (got->kvs[0].value.size != h->mark.size ||
+	if (!*there && late)
+		rc = recipe_fail(e, QUORATE_ERR_LOST, QUORATE_AGAIN_UNSURE,
+				 "an answer was lost: the barrier was released since, or not put");
+	else if (got != NULL && got->n_kvs > 0 && (got->kvs[0].value.size != h->mark.size ||
 		memcmp(got->kvs[0].value.data, h->mark.data, h->mark.size) != 0))
 		rc = hold_held(e);
 	quorate_result_free(r);

@@ -71,9 +71,47 @@ static void ask_answer(struct lessor *l, const struct lessor_ask *to, int error,
 	fx->answer.remaining_ms = remaining_ms;
 }
 
+static struct lessor_wait **ask_bucket(struct lessor *l, const struct lessor_ask *ask)
+{
+	return &l->asks[(ask->ctx ^ ask->gateway) % LESSOR_ASK_BUCKETS];
+}
+
+/*
+ * A gatewayd that hears nothing asks again every second, and a question may be held for five: it is the same
+ * question, and takes no more room than one. Its number is used once by one gatewayd, and each gatewayd
+ * has a number of its own.
+ */
+static bool ask_waits(struct lessor *l, const struct lessor_ask *ask)
+{
+	const struct lessor_wait *w = *ask_bucket(l, ask);
+
+	while (w != NULL && (w->ask.ctx != ask->ctx || w->ask.gateway != ask->gateway || w->ask.node != ask->node ||
+			     w->ask.kind != ask->kind || w->ask.id != ask->id))
+		w = w->hash_next;
+	return w != NULL;
+}
+
+static void ask_begin(struct lessor *l, const struct lessor_ask *ask)
+{
+	struct lessor_wait *w = mem_alloc(sizeof *w), **bucket = ask_bucket(l, ask);
+
+	w->ask = *ask;
+	w->hash_next = *bucket;
+	*bucket = w;
+	l->n_asks++;
+	wait_push(&l->fresh, w);
+}
+
 static void ask_end(struct lessor *l, struct lessor_wait *w)
 {
+	struct lessor_wait **at = ask_bucket(l, &w->ask);
+
 	CHECK(l->n_asks > 0);
+	while (*at != w) {
+		CHECK(*at != NULL);
+		at = &(*at)->hash_next;
+	}
+	*at = w->hash_next;
 	l->n_asks--;
 	mem_free(w);
 }
@@ -225,8 +263,6 @@ void lessor_wait_over(struct lessor *l, struct lessor_wait *w, mono_t now)
 
 void lessor_ask(struct lessor *l, const struct lessor_ask *ask, mono_t now)
 {
-	struct lessor_wait *w;
-
 	(void)now;
 	if (l->state == LESSOR_FOLLOWING) {
 		if (ask->node == 0 && l->leader != 0)
@@ -235,14 +271,12 @@ void lessor_ask(struct lessor *l, const struct lessor_ask *ask, mono_t now)
 			ask_answer(l, ask, l->leader != 0 ? ERR_LEADER_CHANGED : ERR_NO_LEADER, 0, 0);
 		return;
 	}
-	if (l->n_asks >= LIMIT_LEASE_ASKS) {
-		ask_answer(l, ask, ERR_TOO_MANY_REQUESTS, 0, 0);
+	if (ask_waits(l, ask))
 		return;
-	}
-	w = mem_alloc(sizeof *w);
-	w->ask = *ask;
-	l->n_asks++;
-	wait_push(&l->fresh, w);
+	if (l->n_asks >= LIMIT_LEASE_ASKS)
+		ask_answer(l, ask, ERR_TOO_MANY_REQUESTS, 0, 0);
+	else
+		ask_begin(l, ask);
 }
 
 void lessor_confirmed(struct lessor *l, uint64_t ctx, int error, uint64_t term, uint64_t index, mono_t now)

@@ -17,9 +17,11 @@ enum lease_place {
 	LEASE_WAKING                     /* that is proposed; in the order of mark_seq */
 };
 
+enum { LESSOR_ASK_BUCKETS = 4096 };
+
 /* A question that waits for something. */
 struct lessor_wait {
-	struct lessor_wait *next;
+	struct lessor_wait *next, *hash_next;
 	struct lessor_ask ask;
 	uint64_t index;                  /* of the round that confirmed it */
 	uint64_t granted;                /* while held: of the lease that does not end by it; 0: none */
@@ -71,6 +73,7 @@ struct lessor {
 	struct wait_queue fresh;         /* not in a round */
 	struct wait_queue asked;         /* in the round under way */
 	struct wait_queue held;          /* confirmed; the store has not come so far */
+	struct lessor_wait *asks[LESSOR_ASK_BUCKETS];    /* all of them, by their ctx; those at a lease too */
 	size_t n_asks;
 	uint64_t ctx;                    /* of the last round */
 	mono_t again_at;                 /* when the round under way is asked again */

@@ -144,11 +144,13 @@ def in_line(c, prefix, n):
 class Forgetful:
     """A gatewayd behind a proxy that breaks the connection at the Nth request of some methods: with `done` its
     answer is lost, else the request is. With `late` it is kept, as in a gatewayd that is stopped, until arrive().
+    `meanwhile` is called before the connection breaks.
     """
 
-    def __init__(self, port, methods, nth, done=False, late=False, at=0):
+    def __init__(self, port, methods, nth, done=False, late=False, at=0, meanwhile=None):
         self.port, self.methods, self.nth, self.done, self.late = port, methods, nth, done, late
         self.lock, self.count, self.struck, self.kept = threading.Lock(), 0, False, None
+        self.meanwhile = meanwhile
         self.listener = socket.create_server(("127.0.0.1", at))
         self.sockets = [self.listener]
         threading.Thread(target=self.accept, daemon=True).start()
@@ -212,6 +214,8 @@ class Forgetful:
                     if self.strikes(message, doomed, upwards):
                         if self.late:
                             self.keep(buffered[:n])
+                        if self.meanwhile:
+                            self.meanwhile()
                         raise OSError
                     to.sendall(buffered[:n])
                     buffered = buffered[n:]

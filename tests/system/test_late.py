@@ -264,6 +264,16 @@ def a_late_hold_or_release_moves_no_barrier():
         late(scenario)
 
 
+def a_hold_whose_answer_is_lost_is_not_made_again_once_it_was_released():
+    name = "/late/released"
+    with Player(shared.endpoints()) as other, \
+            Forgetful(shared.port(0), WRITES, 2, done=True, meanwhile=lambda: other.call("unhold", name)) as proxy, \
+            Player(proxy.endpoint()) as p:
+        said = p.fails("hold", name, -1)
+        assert proxy.struck and said[0] == LOST, said
+        assert content(name.encode()) == []
+
+
 def a_late_member_counts_in_no_group():
     for scenario in (double_barrier_left, double_barrier_of_others):
         late(scenario)
@@ -287,6 +297,7 @@ def what_was_done_is_not_said_to_be_lost():
 
 if __name__ == "__main__":
     tap([a_late_place_in_a_line_blocks_nobody, a_late_proclamation_is_not_heard, a_late_claim_takes_no_work,
-         a_late_hold_or_release_moves_no_barrier, a_late_member_counts_in_no_group,
+         a_late_hold_or_release_moves_no_barrier,
+         a_hold_whose_answer_is_lost_is_not_made_again_once_it_was_released, a_late_member_counts_in_no_group,
          a_late_position_is_not_taken_back, a_late_registration_lists_nobody, what_was_done_is_not_said_to_be_lost],
         always=(the_cluster_starts, the_cluster_stops))

@@ -2,6 +2,7 @@
 /* The lessor by itself: batches and their bounds, places of leases, what waits for what. */
 #include <stdlib.h>
 
+#include "base/check.h"
 #include "base/err.h"
 #include "leased/core/lessor.h"
 #include "tests/lib/tap.h"
@@ -102,7 +103,8 @@ static enum lessor_state state(void)
 
 static void keepalive(int64_t id)
 {
-	struct lessor_ask a = {0, 9, (uint64_t)id, LESSOR_KEEPALIVE, id};
+	static uint64_t question = 1000;
+	struct lessor_ask a = {0, 9, ++question, LESSOR_KEEPALIVE, id};
 
 	lessor_ask(lessor, &a, now);
 	tick(0);
@@ -309,7 +311,7 @@ TEST(so_many_questions_wait_and_no_more)
 		lessor_ask(lessor, &(struct lessor_ask){0, 9, i, LESSOR_TTL, 1}, now);
 	effects(false);
 	EQ_INT(answers, 0);
-	lessor_ask(lessor, &(struct lessor_ask){0, 9, 1, LESSOR_TTL, 1}, now);
+	lessor_ask(lessor, &(struct lessor_ask){0, 9, LIMIT_LEASE_ASKS, LESSOR_TTL, 1}, now);
 	effects(false);
 	EQ_INT(answers, 1);
 	EQ_INT(last.answer.error, ERR_TOO_MANY_REQUESTS);
@@ -497,6 +499,35 @@ TEST(a_store_that_is_always_behind_answers_all_the_same)
 	lessor_free(&lessor);
 }
 
+/* As gatewayd does every second: all of them have room, however long the store is away. */
+TEST(a_question_that_is_made_again_while_it_is_held_is_the_same)
+{
+	struct lessor_ask a = {0, 9, 7, LESSOR_KEEPALIVE, 1}, others[] = {
+		{2, 9, 7, LESSOR_KEEPALIVE, 1}, {0, 8, 7, LESSOR_KEEPALIVE, 1}, {0, 9, 8, LESSOR_KEEPALIVE, 1}};
+
+	begin();
+	row(1, 60, 0);
+	lead(4);
+	for (uint64_t i = 10; i < 14; i++) {
+		lessor_ask(lessor, &a, now);
+		tick(1000);
+		confirm(i);
+	}
+	EQ_INT(held(), 1);
+	for (size_t i = 0; i < ARRAY_LEN(others); i++)
+		lessor_ask(lessor, &others[i], now);
+	tick(0);
+	confirm(14);
+	EQ_INT(held(), 4);
+	progress(14, 4, number);
+	EQ_INT(answers, 4);
+	lessor_ask(lessor, &a, now);                      /* its answer was lost */
+	tick(0);
+	confirm(14);
+	EQ_INT(answers, 5);
+	lessor_free(&lessor);
+}
+
 TEST(a_question_is_held_for_so_long_and_refused_then)
 {
 	begin();
@@ -561,6 +592,7 @@ TESTS = {
 	T(a_lease_that_is_asked_for_does_not_end_while_the_answer_is_held),
 	T(a_lease_that_was_asked_for_while_stored_was_away_does_not_end_as_it_comes_back),
 	T(a_store_that_is_always_behind_answers_all_the_same),
+	T(a_question_that_is_made_again_while_it_is_held_is_the_same),
 	T(a_question_is_held_for_so_long_and_refused_then),
 	T(the_longest_ttl_overflows_nothing),
 };
