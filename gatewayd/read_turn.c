@@ -232,7 +232,7 @@ static void read_step_range(struct gateway *g, struct read *rd, struct step *s)
 	struct caller *k = rd->r.caller;
 	int err = ERR_OK;
 
-	if (j->phase < RANGE_READY) {
+	if (j->phase <= RANGE_READY) {        /* READY: it has waited for another answer's end */
 		conn_spare_take(&g->conns, &g->reads.spare);
 		err = range_job_prepare(j, s, &g->reads.spare);
 		read_bound_kept(g, rd);
