@@ -390,6 +390,37 @@ TEST(full_memory_costs_those_who_hold_the_most)
 	h2_peer_teardown(w, h);
 }
 
+/* Each less than a request may be, and whole after one step: only their number makes them too much. */
+TEST(answers_that_nobody_takes_do_not_fill_the_memory)
+{
+	enum { CALLS = 24 };
+	struct kv_range range = {.key = bytes_str("k00000")};
+	struct etcd_op op = {.range = &range};
+	struct etcd_txn txn = {.success = {&op, 1}};
+	struct h2_peer *h, *shut;
+	int32_t ids[CALLS];
+	int refused = 0;
+	struct world *w;
+
+	h2_peer_setup(&w, &h, H2_PEER_WINDOW);
+	h2_peer_fill(h, 1, 900 * KIB);
+	shut = h2_peer_new(w, 0);
+	w->g.reads.max_work = 4 * MIB;
+	for (int i = 0; i < CALLS; i++)
+		ids[i] = h2_peer_call(shut, KV "Txn", &etcd_txn_pb, &txn, NULL);
+	H2_UNTIL(shut, w->g.counters.reads_total.value >= CALLS && list_empty(&w->g.reads.slow));
+	for (int i = 0; i < 100; i++)
+		h2_peer_turn(shut);
+	OK(w->g.reads.work <= 2 * w->g.reads.max_work + MIB);
+	for (int i = 0; i < CALLS; i++)
+		refused += strcmp(h2_peer_of(shut, ids[i])->status, "8") == 0;
+	OK(refused > 0 && refused < CALLS);
+	h2_peer_free(shut);
+	world_turns(w, 3);
+	EQ_INT(w->g.reads.work, 0);
+	h2_peer_teardown(w, h);
+}
+
 static bool is_closed(struct h2_peer *h)
 {
 	for (int i = 0; i < 20 && !h->p.closed; i++)
@@ -543,6 +574,7 @@ TESTS = {
 	T(a_compaction_in_the_middle_of_an_answer_resets_only_its_stream),
 	T(a_window_that_stays_shut_ends_the_connection),
 	T(full_memory_costs_those_who_hold_the_most),
+	T(answers_that_nobody_takes_do_not_fill_the_memory),
 	T(newcomers_are_refused_in_words_when_all_sessions_are_in_use),
 	T(idle_sessions_make_room_the_longest_idle_first),
 	T(idle_sessions_that_have_not_taken_their_answer_go_last),
