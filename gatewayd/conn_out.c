@@ -188,6 +188,8 @@ static void conn_write(struct conn *c)
 	size_t n = c->out.len - c->out_pos;
 	ssize_t done;
 
+	if (n == 0 && c->out.cap > CONN_KEEP_BYTES)
+		conn_drop_written(c);         /* lent, and nothing came that may be written */
 	if (n == 0 || c->blocked)
 		return;
 	if (n > LIMIT_CONN_WRITE_BYTES)

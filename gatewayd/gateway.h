@@ -98,7 +98,7 @@ struct reads {
 	struct list fast, slow;                /* not begun; begun and too large for one step */
 	struct list spent;                     /* sorters to be freed a little at a time */
 	size_t n, bytes;                       /* all reads, and their parameters */
-	size_t work;                           /* memory of those under way */
+	size_t work, max_work;                 /* memory of those under way */
 	size_t kept, max_kept;                 /* of it: parts of answers that are kept between steps */
 	struct buf spare;                      /* for what one step keeps */
 	mono_t complain_at;

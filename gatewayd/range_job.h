@@ -61,7 +61,7 @@ int range_job_begin_in_txn(struct range_job *j, const struct kv_range *r, const 
 			   const struct mvcc_view *v, int64_t latest);
 
 /*
- * One step towards READY. What it keeps is in `spare` at first, and stays there if the job is whole after
+ * One step towards READY; if it is that already, only whether its revision is still there. What it keeps is in `spare` at first, and stays there if the job is whole after
  * this step: then the answer must be written before `spare` is used again. ERR_OK (look at the phase),
  * ERR_SORT_TOO_LARGE, ERR_COMPACTED (the revision was lost between two steps), ERR_CORRUPT.
  */

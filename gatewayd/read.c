@@ -34,6 +34,7 @@ void read_init(struct gateway *g)
 	list_init(&rs->spent);
 	buf_init(&rs->spare, 0);
 	rs->max_kept = LIMIT_GATEWAY_KEPT_BYTES;
+	rs->max_work = LIMIT_GATEWAY_WORK_BYTES;
 	loop_timer_init(&rs->retry, read_retry, g);
 }
 

@@ -15,6 +15,8 @@
 
 /* Answers of this size are handed over and not copied. */
 enum { READ_HAND_OVER_BYTES = 16384 };
+/* Reads that hold no more than this are never refused for what all of them hold. */
+enum { READ_SMALL_BYTES = 16384 };
 enum { READ_REAP_ROWS = 1000, READ_COMPLAIN_MS = 1000, READ_RETRY_MS = 10 };
 
 /* ---- memory ---- */
@@ -191,11 +193,29 @@ static void read_answer(struct gateway *g, struct read *rd)
 	k->ops->end(k, id, b, mark, ERR_TOO_MANY_REQUESTS);
 }
 
-/* `total` bytes are going to be written in pieces. False: another answer is just being written. */
+/*
+ * All reads under way hold too much, and this one its share. Twice too much: many small ones do. Who is being written
+ * goes on: it holds no more than before, and its client's pace is watched.
+ */
+static bool read_holds_too_much(struct gateway *g, struct read *rd)
+{
+	size_t max = g->reads.max_work;
+
+	read_count_work(g, rd);
+	if (rd->streaming || g->reads.work <= max)
+		return false;
+	return rd->work > (g->reads.work > 2 * max ? READ_SMALL_BYTES : LIMIT_REQUEST_BYTES);
+}
+
+/* `total` bytes are going to be written in pieces. False: it is refused, or another answer is just being written. */
 static bool read_stream(struct gateway *g, struct read *rd, size_t total)
 {
 	struct caller *k = rd->r.caller;
 
+	if (read_holds_too_much(g, rd)) {
+		read_fail(g, rd, ERR_TOO_MANY_REQUESTS);
+		return false;
+	}
 	if (!k->ops->stream_begin(k, rd->r.id, total)) {
 		read_park(rd);
 		return false;
@@ -208,8 +228,7 @@ static bool read_stream(struct gateway *g, struct read *rd, size_t total)
 /* Back into the line. */
 static void read_more(struct gateway *g, struct read *rd)
 {
-	read_count_work(g, rd);
-	if (g->reads.work > LIMIT_GATEWAY_WORK_BYTES && !rd->streaming && rd->work > LIMIT_REQUEST_BYTES) {
+	if (read_holds_too_much(g, rd)) {
 		read_fail(g, rd, ERR_TOO_MANY_REQUESTS);
 		return;
 	}
@@ -232,7 +251,7 @@ static void read_step_range(struct gateway *g, struct read *rd, struct step *s)
 	struct caller *k = rd->r.caller;
 	int err = ERR_OK;
 
-	if (j->phase < RANGE_READY) {
+	if (j->phase <= RANGE_READY) {        /* READY: it has waited for another answer's end */
 		conn_spare_take(&g->conns, &g->reads.spare);
 		err = range_job_prepare(j, s, &g->reads.spare);
 		read_bound_kept(g, rd);

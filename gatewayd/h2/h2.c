@@ -152,6 +152,8 @@ static void h2_timer(void *arg)
 
 /* ---- sessions without streams ---- */
 
+enum { H2_IDLE_LOOKS = 64 };
+
 void h2_idle(struct h2_conn *h)
 {
 	if (list_empty(&h->streams) && !h->refusing && !h->stopping && h->c->state == CONN_OPEN)
@@ -174,15 +176,30 @@ static void h2_retire(struct h2_conn *h)
 	conn_dismiss(c, "idle");
 }
 
+/* Of those that have been idle for long, one that has taken its last answers; the first, if none of them has. */
+static struct h2_conn *h2_longest_idle(const struct conn_set *s)
+{
+	struct list *l = s->idle_sessions.next;
+	struct h2_conn *first = NULL;
+
+	for (int i = 0; i < H2_IDLE_LOOKS && l != &s->idle_sessions; i++, l = l->next) {
+		struct h2_conn *h = container_of(l, struct h2_conn, in_idle);
+
+		if (conn_waiting(h->c) == 0)
+			return h;
+		first = first != NULL ? first : h;
+	}
+	return first;
+}
+
 bool h2_make_room(struct conn_set *s)
 {
-	struct list *l;
-
 	while (s->session_bytes - s->dying_session_bytes > s->max_session_bytes) {
-		l = list_first(&s->idle_sessions);
-		if (l == NULL)
+		struct h2_conn *h = h2_longest_idle(s);
+
+		if (h == NULL)
 			return false;
-		h2_retire(container_of(l, struct h2_conn, in_idle));
+		h2_retire(h);
 	}
 	return true;
 }

@@ -185,6 +185,49 @@ TEST(one_compaction_is_asked_for_at_a_time)
 	world_free(w);
 }
 
+/* ---- what reads see of a compaction ---- */
+
+/* It waits for another answer's end, with some of its own kept: nobody has been told a byte of it. */
+TEST(a_range_that_waits_for_its_turn_to_be_written_is_told_of_a_compaction)
+{
+	enum { KEYS = 400, VALUE = 4000 };
+	static const struct kv_range all = {.key = {(const uint8_t *)"", 1}, .range_end = {(const uint8_t *)"", 1}};
+	struct world *w = world_new(TIMEOUT);
+	struct kv_range before = all;
+	struct kv_range_result res;
+	char key[16], value[VALUE + 1];
+	struct rpc_reply r;
+	struct rpc_peer p;
+
+	memset(value, 'v', VALUE);
+	value[VALUE] = '\0';
+	for (int i = 0; i < KEYS; i++) {
+		(void)snprintf(key, sizeof key, "k%d", i);
+		small_store_put(&w->store, key, value);
+		w->n_log++;
+	}
+	world_progress(w);
+	world_join(w, &p);
+	before.revision = small_store_revision(&w->store) - 1;
+	world_send(&p, 1, "range", &kv_range_desc, &all);
+	world_send(&p, 2, "range", &kv_range_desc, &before);
+	rpc_peer_write(&p, 1u << 16);
+	while (w->g.counters.read_streams_total.value == 0 || !list_empty(&w->g.reads.slow) || w->g.reads.kept == 0)
+		world_turn(w);
+	small_store_compact(&w->store, before.revision + 1);
+	w->n_log++;
+	OK(world_reply(w, &p, &r));
+	EQ_INT(r.id, 1);
+	world_decode(&r, &kv_range_result_desc, &res);
+	EQ_INT(res.kvs.n, KEYS);
+	OK(world_reply(w, &p, &r));
+	EQ_INT(r.id, 2);
+	EQ_INT(r.error, ERR_COMPACTED);
+	EQ_INT(w->g.reads.kept + w->g.reads.work, 0);
+	rpc_peer_close(&p);
+	world_free(w);
+}
+
 TESTS = {
 	T(nothing_is_compacted_unless_asked_for),
 	T(by_time_the_revision_of_then_is_compacted),
@@ -196,6 +239,7 @@ TESTS = {
 	T(the_leaders_gateway_compacts),
 	T(no_other_gateway_does),
 	T(one_compaction_is_asked_for_at_a_time),
+	T(a_range_that_waits_for_its_turn_to_be_written_is_told_of_a_compaction),
 };
 
 TAP_MAIN

@@ -120,6 +120,34 @@ TEST(a_large_answer_comes_whole_through_a_small_window)
 	h2_peer_teardown(w, h);
 }
 
+/* A buffer that was lent for what may not be written goes back. */
+TEST(a_connection_whose_windows_are_shut_keeps_no_empty_buffer)
+{
+	struct h2_peer *h, *shut;
+	struct world *w;
+	struct buf lent;
+	size_t before;
+	int32_t id;
+
+	h2_peer_setup(&w, &h, H2_PEER_WINDOW);
+	h2_peer_fill(h, 100, 4000);
+	shut = h2_peer_new(w, 0);
+	id = h2_peer_get(shut, "k", "l", NULL);
+	H2_UNTIL(shut, w->g.conns.out_bytes > 0 && list_empty(&w->g.conns.dirty));
+	before = w->g.conns.out_bytes;
+	buf_init(&lent, 0);
+	OK(buf_reserve(&lent, CONN_SPARE_MIN) != NULL);
+	conn_spare_give(&w->g.conns, &lent);
+	(void)nghttp2_submit_window_update(shut->session, NGHTTP2_FLAG_NONE, 0, 1);       /* not the stream's */
+	for (int i = 0; i < 10; i++)
+		h2_peer_turn(shut);
+	EQ_INT(w->g.conns.out_bytes, before);
+	(void)nghttp2_submit_rst_stream(shut->session, NGHTTP2_FLAG_NONE, id, NGHTTP2_CANCEL);
+	H2_UNTIL(shut, w->g.conns.out_bytes == 0);
+	h2_peer_free(shut);
+	h2_peer_teardown(w, h);
+}
+
 /* Gets all the keys; true if the answer was longer than what is kept, so that a part of it was read twice. */
 static bool get_all(struct world *w, struct h2_peer *h, int n)
 {
@@ -362,6 +390,37 @@ TEST(full_memory_costs_those_who_hold_the_most)
 	h2_peer_teardown(w, h);
 }
 
+/* Each less than a request may be, and whole after one step: only their number makes them too much. */
+TEST(answers_that_nobody_takes_do_not_fill_the_memory)
+{
+	enum { CALLS = 24 };
+	struct kv_range range = {.key = bytes_str("k00000")};
+	struct etcd_op op = {.range = &range};
+	struct etcd_txn txn = {.success = {&op, 1}};
+	struct h2_peer *h, *shut;
+	int32_t ids[CALLS];
+	int refused = 0;
+	struct world *w;
+
+	h2_peer_setup(&w, &h, H2_PEER_WINDOW);
+	h2_peer_fill(h, 1, 900 * KIB);
+	shut = h2_peer_new(w, 0);
+	w->g.reads.max_work = 4 * MIB;
+	for (int i = 0; i < CALLS; i++)
+		ids[i] = h2_peer_call(shut, KV "Txn", &etcd_txn_pb, &txn, NULL);
+	H2_UNTIL(shut, w->g.counters.reads_total.value >= CALLS && list_empty(&w->g.reads.slow));
+	for (int i = 0; i < 100; i++)
+		h2_peer_turn(shut);
+	OK(w->g.reads.work <= 2 * w->g.reads.max_work + MIB);
+	for (int i = 0; i < CALLS; i++)
+		refused += strcmp(h2_peer_of(shut, ids[i])->status, "8") == 0;
+	OK(refused > 0 && refused < CALLS);
+	h2_peer_free(shut);
+	world_turns(w, 3);
+	EQ_INT(w->g.reads.work, 0);
+	h2_peer_teardown(w, h);
+}
+
 static bool is_closed(struct h2_peer *h)
 {
 	for (int i = 0; i < 20 && !h->p.closed; i++)
@@ -435,6 +494,36 @@ TEST(idle_sessions_make_room_the_longest_idle_first)
 	h2_peer_teardown(w, h);
 }
 
+/* Its stream has ended for the session, but the socket was full. */
+TEST(idle_sessions_that_have_not_taken_their_answer_go_last)
+{
+	struct h2_peer *h, *slow, *idle, *late;
+	struct kv_range_result r;
+	struct world *w;
+
+	h2_peer_setup(&w, &h, H2_PEER_WINDOW);
+	h2_peer_fill(h, 62, 4000);            /* more than a socket takes, and less than waits to be written */
+	slow = h2_peer_new(w, H2_PEER_WINDOW);
+	(void)nghttp2_submit_window_update(slow->session, NGHTTP2_FLAG_NONE, 0, H2_PEER_WINDOW);
+	idle = h2_peer_new(w, H2_PEER_WINDOW);
+	slow->deaf = true;
+	(void)h2_peer_get(slow, "k", "l", NULL);
+	H2_UNTIL(slow, w->g.n_requests == 0 && !list_empty(&w->g.conns.blocked));
+	h2_peer_wait(idle, h2_peer_put(idle, "x", bytes_str("y")));
+	h2_peer_wait(h, h2_peer_put(h, "x", bytes_str("y")));
+	w->g.conns.max_session_bytes = w->g.conns.session_bytes - 1;
+	late = h2_peer_new(w, H2_PEER_WINDOW);
+	h2_peer_turn(late);
+	OK(is_closed(idle) && !is_closed(late) && !is_closed(h));
+	slow->deaf = false;
+	h2_peer_next(slow, 1, &kv_range_result_pb, &r);
+	EQ_INT(r.kvs.n, 62);
+	h2_peer_free(slow);
+	h2_peer_free(idle);
+	h2_peer_free(late);
+	h2_peer_teardown(w, h);
+}
+
 TEST(a_stop_answers_what_is_under_way_and_ends_what_goes_on_for_ever)
 {
 	struct etcd_watch_create c = {.key = bytes_str("a")};
@@ -476,6 +565,7 @@ TESTS = {
 	T(who_wants_a_leader_is_told_that_there_is_none),
 	T(a_large_answer_comes_whole_through_a_small_window),
 	T(answers_around_what_is_kept_are_the_same),
+	T(a_connection_whose_windows_are_shut_keeps_no_empty_buffer),
 	T(buffers_of_large_answers_are_used_again_and_given_back),
 	T(when_too_much_is_kept_answers_are_read_again),
 	T(a_range_stream_is_the_range_in_pieces),
@@ -484,8 +574,10 @@ TESTS = {
 	T(a_compaction_in_the_middle_of_an_answer_resets_only_its_stream),
 	T(a_window_that_stays_shut_ends_the_connection),
 	T(full_memory_costs_those_who_hold_the_most),
+	T(answers_that_nobody_takes_do_not_fill_the_memory),
 	T(newcomers_are_refused_in_words_when_all_sessions_are_in_use),
 	T(idle_sessions_make_room_the_longest_idle_first),
+	T(idle_sessions_that_have_not_taken_their_answer_go_last),
 	T(a_stop_answers_what_is_under_way_and_ends_what_goes_on_for_ever),
 };
 TAP_MAIN

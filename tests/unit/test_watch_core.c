@@ -182,6 +182,36 @@ TEST(a_large_revision_is_cut_and_its_end_is_told_to_all)
 	core_free(c, l);
 }
 
+/* Who was sent the beginning by another watchd is told the end by this one, though there is no more for it. */
+TEST(a_watcher_that_comes_back_within_a_revision_is_told_its_end)
+{
+	struct watch_create m = {.stream = 2, .watch = 2, .key = bytes_str("k000003"), .next_rev = 2, .next_sub = 10,
+				 .untaken = 0};
+	struct watch_link *l;
+	struct watch_core *c = core_new(&l, 100);
+	const struct watch_out *out;
+	uint32_t got = 0;
+	size_t n, ends = 0;
+
+	watch_core_store(c, 1, -1);
+	EQ_INT(create(c, l, 1, 1, "k", "l", 2), ERR_OK);
+	watch_core_store(c, 2, -1);
+	EQ_INT(watch_link_create(c, l, &m, now), ERR_OK);
+	while (got < 5000) {
+		got += slice_of_deletes(c, 2, 5000);
+		n = watch_slice_out(c, &out);
+		for (size_t i = 0; i < n; i++) {
+			OK(out[i].stream == 1 || (out[i].n_events == 0 && out[i].next.rev == 3));
+			ends += out[i].stream == 2;
+		}
+		watch_slice_done(c);
+		watch_link_credit(c, l, 1, UINT64_MAX);
+		watch_link_credit(c, l, 2, UINT64_MAX);
+	}
+	EQ_INT(ends, 1);
+	core_free(c, l);
+}
+
 /* Wherever it stands: the store is not known yet, its client has no credit, it follows the newest. */
 TEST(a_watcher_of_the_future_is_told_no_progress_before_its_start)
 {
@@ -322,6 +352,7 @@ TEST(an_idle_watcher_takes_at_most_300_bytes)
 TESTS = {
 	T(the_index_finds_what_a_list_finds),
 	T(a_large_revision_is_cut_and_its_end_is_told_to_all),
+	T(a_watcher_that_comes_back_within_a_revision_is_told_its_end),
 	T(a_watcher_of_the_future_is_told_no_progress_before_its_start),
 	T(a_watch_that_fell_behind_over_a_compaction_is_ended),
 	T(one_too_many_is_refused_with_the_reason),

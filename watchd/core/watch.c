@@ -382,6 +382,15 @@ static int create_check(const struct watch_core *c, const struct watch_create *w
 	return c->n >= c->max_watches ? ERR_TOO_MANY_WATCHES : ERR_OK;
 }
 
+/*
+ * Another watchd has sent it the beginning of a revision, which its gatewayd may be keeping back. Each slice looks at all of
+ * these, so they are bounded, and places that a client has made up for the future are not among them.
+ */
+static bool watcher_resumes(const struct watch_core *c, const struct watcher *w)
+{
+	return w->next_sub != 0 && (!c->begun || w->next_rev <= c->revision) && c->n_cuts < LIMIT_WATCH_REFS;
+}
+
 static void watcher_new(struct watch_core *c, struct watch_stream *s, const struct watch_create *m,
 			mono_t now)
 {
@@ -403,6 +412,7 @@ static void watcher_new(struct watch_core *c, struct watch_stream *s, const stru
 	w->span = watch_index_get(&c->index, m->key, m->range_end);
 	w->span->n++;
 	table_add(s->link, w);
+	watcher_cut(c, w, watcher_resumes(c, w));
 	c->n++;
 	if (m->progress_notify) {
 		list_push(&c->timed, &w->timed);

@@ -93,7 +93,7 @@ static void group_block(struct watch_core *c, const struct watch_group *g)
 	}
 }
 
-static void watcher_cut(struct watch_core *c, struct watcher *w, bool cut)
+void watcher_cut(struct watch_core *c, struct watcher *w, bool cut)
 {
 	if (cut && !w->cut) {
 		c->cuts = watch_room_for(c->cuts, &c->cap_cuts, c->n_cuts + 1, sizeof *c->cuts);

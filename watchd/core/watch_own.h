@@ -174,6 +174,7 @@ void *watch_room_for(void *v, size_t *cap, size_t n, size_t size);
 
 /* watch_group.c */
 void watch_groups_deliver(struct watch_core *c, struct watch_pos next, mono_t now);
+void watcher_cut(struct watch_core *c, struct watcher *w, bool cut);   /* it has a part of a revision, or all of it */
 void watch_cuts_end(struct watch_core *c);     /* after all places have been set */
 
 #endif
