@@ -97,7 +97,8 @@ void grpc_free(struct gateway *g);
 
 /* The composed and converted methods. */
 method_fn grpc_txn, grpc_range_stream, grpc_leases, grpc_keepalive, grpc_watch, grpc_members, grpc_hash, grpc_alarm,
-	grpc_auth_status, grpc_authenticate, grpc_auth_none, grpc_health_check, grpc_health_all, grpc_health_watch, grpc_lock, grpc_unlock, grpc_campaign, grpc_proclaim, grpc_leader,
+	grpc_auth_status, grpc_authenticate, grpc_auth_none,
+	grpc_health_check, grpc_health_all, grpc_health_watch, grpc_lock, grpc_unlock, grpc_campaign, grpc_proclaim, grpc_leader,
 	grpc_observe, grpc_resign;
 void grpc_answer_txn(struct grpc_stream *s, const void *result);
 void grpc_answer_status(struct grpc_stream *s, const void *result);

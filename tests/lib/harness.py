@@ -5,6 +5,7 @@ Nothing of the host is needed but free ports on loopback. Everything a test star
 it (or of a supervisor that dies with it) and lives in a directory of its own that is removed.
 When a cluster has been used, its logs must hold no panic and no sanitizer's report.
 """
+import atexit
 import ctypes
 import json
 import os
@@ -234,6 +235,13 @@ class Cluster:
         self.extra = list(extra)
         self.up = None
         self.log = open(os.path.join(self.dir, "up.log"), "ab")
+        self.begun = False
+        atexit.register(self.unused)
+
+    def unused(self):
+        """Who only lists the cases leaves no directory behind."""
+        if not self.begun:
+            shutil.rmtree(self.dir, ignore_errors=True)
 
     def __enter__(self):
         try:
@@ -271,6 +279,7 @@ class Cluster:
         return [QUORATE, "up", "--nodes", str(self.n), "--dir", self.data(), "--base-port", str(self.base), *self.extra]
 
     def start(self, wait=True):
+        self.begun = True
         self.up = subprocess.Popen(self.up_command(), stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
                                    start_new_session=True, preexec_fn=die_with_parent, env=self.env)
         if wait:
