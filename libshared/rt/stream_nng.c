@@ -24,8 +24,9 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "rt/stream_in.h"
 
-enum { STREAM_READ_BYTES = 256 * 1024, STREAM_KEEP_BYTES = 1024 * 1024, STREAM_ACCEPT_RETRY_MS = 100 };
+enum { STREAM_KEEP_BYTES = 1024 * 1024, STREAM_ACCEPT_RETRY_MS = 100 };
 
 struct stream {
 	struct loop *loop;
@@ -36,8 +37,7 @@ struct stream {
 
 	nng_aio *read_aio;
 	struct loop_task read_task, resume_task, again_task;
-	uint8_t *in;
-	size_t in_len, in_cap, in_max;
+	struct stream_in in;
 
 	nng_aio *write_aio, *now_aio;
 	struct loop_task write_task, tell_task;
@@ -85,33 +85,15 @@ static void stream_read_done(void *arg)
 	loop_post(s->loop, &s->read_task);
 }
 
-static void stream_room(struct stream *s)
-{
-	size_t cap = s->in_cap;
-
-	if (s->in_len == 0 && cap > STREAM_KEEP_BYTES) {
-		mem_free(s->in);
-		s->in = NULL;
-		cap = 0;
-	}
-	if (cap == 0)
-		cap = s->in_max < STREAM_READ_BYTES ? s->in_max : STREAM_READ_BYTES;
-	else if (s->in_len == cap)
-		cap = cap > s->in_max / 2 ? s->in_max : 2 * cap;
-	if (s->in == NULL || cap != s->in_cap)
-		s->in = mem_grow(s->in, cap, 1);
-	s->in_cap = cap;
-}
-
 static void stream_read(void *arg)
 {
 	struct stream *s = arg;
 	nng_iov iov;
 
-	if (s->reading || s->paused || s->gone || s->in_len == s->in_max)
+	if (s->reading || s->paused || s->gone || stream_in_full(&s->in))
 		return;
-	stream_room(s);
-	iov = (nng_iov){s->in + s->in_len, s->in_cap - s->in_len};
+	stream_in_room(&s->in);
+	iov = (nng_iov){s->in.data + s->in.len, s->in.cap - s->in.len};
 	stream_nng(nng_aio_set_iov(s->read_aio, 1, &iov));
 	s->reading = true;
 	nng_stream_recv(s->nng, s->read_aio);
@@ -119,17 +101,11 @@ static void stream_read(void *arg)
 
 static void stream_show(struct stream *s)
 {
-	size_t used;
-
-	if (s->in_len == 0 || s->paused)
+	if (s->in.len == 0 || s->paused)
 		return;
 	s->in_callback = true;
-	used = s->ops->data(s->arg, bytes_of(s->in, s->in_len));
+	stream_in_show(&s->in, s->ops, s->arg);
 	s->in_callback = false;
-	CHECK(used <= s->in_len);
-	s->in_len -= used;
-	if (used > 0 && s->in_len > 0)
-		memmove(s->in, s->in + used, s->in_len);
 }
 
 static void stream_gone(struct stream *s, const char *reason)
@@ -159,8 +135,8 @@ static void stream_on_read(void *arg)
 		stream_gone(s, stream_reason(rv));
 		return;
 	}
-	s->in_len += nng_aio_count(s->read_aio);
-	CHECK(s->in_len <= s->in_cap);
+	s->in.len += nng_aio_count(s->read_aio);
+	CHECK(s->in.len <= s->in.cap);
 	stream_show(s);
 	/* Two system calls and nng's locks: not before what we have just read is answered. */
 	loop_defer(s->loop, &s->again_task);
@@ -332,7 +308,7 @@ void stream_start(struct stream *s, const struct stream_ops *ops, void *arg, siz
 	CHECK(s->ops == NULL && max_in > 0);
 	s->ops = ops;
 	s->arg = arg;
-	s->in_max = max_in;
+	s->in.max = max_in;
 	stream_read(s);
 }
 
@@ -358,7 +334,7 @@ void stream_close(struct stream **sp)
 	nng_stream_free(s->nng);
 	buf_free(&s->out);
 	buf_free(&s->flight);
-	mem_free(s->in);
+	mem_free(s->in.data);
 	mem_free(s);
 }
 

@@ -18,8 +18,9 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "rt/stream_in.h"
 
-enum { STREAM_READ_BYTES = 256 * 1024, STREAM_KEEP_BYTES = 1024 * 1024, STREAM_ACCEPT_RETRY_MS = 100 };
+enum { STREAM_KEEP_BYTES = 1024 * 1024, STREAM_ACCEPT_RETRY_MS = 100 };
 enum { STREAM_BACKLOG = 128 };
 
 struct stream {
@@ -33,8 +34,7 @@ struct stream {
 
 	struct loop_task resume_task, tell_task, gone_task;
 	const char *reason;         /* of gone_task */
-	uint8_t *in;
-	size_t in_len, in_cap, in_max;
+	struct stream_in in;
 	struct buf out;             /* gathers; before out_at it is written */
 	size_t out_at;
 };
@@ -61,7 +61,7 @@ struct stream_dialer {
 
 static bool stream_reads(const struct stream *s)
 {
-	return s->ops != NULL && !s->paused && !s->gone && s->in_len < s->in_max;
+	return s->ops != NULL && !s->paused && !s->gone && !stream_in_full(&s->in);
 }
 
 static void stream_events(struct stream *s)
@@ -73,37 +73,13 @@ static void stream_events(struct stream *s)
 		loop_io_set(s->loop, &s->io, in | out);
 }
 
-static void stream_room(struct stream *s)
-{
-	size_t cap = s->in_cap;
-
-	if (s->in_len == 0 && cap > STREAM_KEEP_BYTES) {
-		mem_free(s->in);
-		s->in = NULL;
-		cap = 0;
-	}
-	if (cap == 0)
-		cap = s->in_max < STREAM_READ_BYTES ? s->in_max : STREAM_READ_BYTES;
-	else if (s->in_len == cap)
-		cap = cap > s->in_max / 2 ? s->in_max : 2 * cap;
-	if (s->in == NULL || cap != s->in_cap)
-		s->in = mem_grow(s->in, cap, 1);
-	s->in_cap = cap;
-}
-
 static void stream_show(struct stream *s)
 {
-	size_t used;
-
-	if (s->in_len == 0 || s->paused)
+	if (s->in.len == 0 || s->paused)
 		return;
 	s->in_callback = true;
-	used = s->ops->data(s->arg, bytes_of(s->in, s->in_len));
+	stream_in_show(&s->in, s->ops, s->arg);
 	s->in_callback = false;
-	CHECK(used <= s->in_len);
-	s->in_len -= used;
-	if (used > 0 && s->in_len > 0)
-		memmove(s->in, s->in + used, s->in_len);
 }
 
 static void stream_gone(struct stream *s, const char *reason)
@@ -122,10 +98,10 @@ static void stream_read(struct stream *s)
 
 	if (!stream_reads(s))
 		return;
-	stream_room(s);
-	n = recv(s->fd, s->in + s->in_len, s->in_cap - s->in_len, 0);
+	stream_in_room(&s->in);
+	n = recv(s->fd, s->in.data + s->in.len, s->in.cap - s->in.len, 0);
 	if (n > 0) {
-		s->in_len += (size_t)n;
+		s->in.len += (size_t)n;
 		stream_show(s);
 	} else if (n == 0 || errno == ECONNRESET) {
 		stream_gone(s, "closed by the peer");
@@ -295,7 +271,7 @@ void stream_start(struct stream *s, const struct stream_ops *ops, void *arg, siz
 	CHECK(s->ops == NULL && max_in > 0);
 	s->ops = ops;
 	s->arg = arg;
-	s->in_max = max_in;
+	s->in.max = max_in;
 	stream_events(s);
 }
 
@@ -313,7 +289,7 @@ void stream_close(struct stream **sp)
 	loop_task_cancel(s->loop, &s->resume_task);
 	loop_task_cancel(s->loop, &s->gone_task);
 	buf_free(&s->out);
-	mem_free(s->in);
+	mem_free(s->in.data);
 	mem_free(s);
 }
 
