@@ -55,7 +55,7 @@ int hold_open(struct hold *h, struct ctl *ctl, int64_t ttl)
 {
 	int code;
 
-	*h = (struct hold){.ctl = ctl, .signals = -1};
+	*h = (struct hold){.ctl = ctl, .signals = -1, .also = -1};
 	code = hold_signals(h);
 	if (code == CTL_OK)
 		code = hold_connect(h, ttl);
@@ -115,11 +115,12 @@ bool hold_is_end(int sig)
 
 struct hold_news hold_wait(const struct hold *h, const struct hold_task *t, int timeout_ms)
 {
-	struct pollfd p[2] = {{.fd = h->signals, .events = POLLIN}, {.fd = t != NULL ? t->done : -1, .events = POLLIN}};
+	struct pollfd p[] = {{.fd = h->signals, .events = POLLIN}, {.fd = t != NULL ? t->done : -1, .events = POLLIN},
+			     {.fd = h->also, .events = POLLIN}};
 	struct signalfd_siginfo info;
 	struct hold_news news = {false, 0};
 
-	(void)poll(p, 2, timeout_ms);
+	(void)poll(p, 3, timeout_ms);
 	news.done = (p[1].revents & POLLIN) != 0;
 	if (read(h->signals, &info, sizeof info) == (ssize_t)sizeof info)
 		news.sig = (int)info.ssi_signo;

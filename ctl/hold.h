@@ -19,6 +19,7 @@ struct hold {
 	struct quorate_session *session;
 	sigset_t old;                  /* the signals that were blocked before */
 	int signals;                   /* a descriptor that they come from */
+	int also;                      /* hold_wait() ends when this descriptor is readable; -1: none */
 };
 
 /* ttl 0: no session. CTL_OK, or the exit code with the error printed and nothing left behind. */

@@ -2,15 +2,16 @@
 /*
  * `quorate lock`: a mutex for people and scripts. While a program runs under it, the lock is either
  * held or the program is told in time: its session counts from the moment a keepalive was sent, so
- * before somebody else can have the lock there is a quarter of the TTL left to end it.
+ * before somebody else can have the lock there is a quarter of the TTL left to end it. What we cannot
+ * do when we are killed or stopped, its guard does.
  */
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "ctl/commands.h"
+#include "ctl/guard.h"
 #include "ctl/hold.h"
 #include "ctl/job.h"
 #include "ctl/print.h"
@@ -32,7 +33,7 @@ static const struct flag lock_flags[] = {
 	FLAG(struct lock_options, STR, signal, "signal", 0, "TERM", "NAME",
 	     "what COMMAND is sent when the lock is being lost"),
 	FLAG(struct lock_options, BOOL, no_kill, "no-kill", 0, NULL, "",
-	     "leave it at that; without this COMMAND is killed when the lock is lost"),
+	     "leave it at that; without this COMMAND is killed before others can have the lock"),
 	FLAG(struct lock_options, I64, error_code, "error-code", 0, "1", "N",
 	     "exit code if the lock was not got, or was lost"),
 	FLAG_END
@@ -43,7 +44,9 @@ struct lock_run {
 	const struct lock_options *o;
 	struct quorate_lock *lock;
 	int signal;                    /* of o->signal */
-	int64_t spare_ms;              /* so long before the end COMMAND is told */
+	int64_t spare_ms;              /* so long before the end COMMAND is told, */
+	int64_t margin_ms;             /* and so long before it killed: a busy machine takes a moment for that */
+	struct job job;                /* COMMAND */
 };
 
 /* ---- getting it ---- */
@@ -122,139 +125,144 @@ static int lock_hold(struct lock_run *r)
 
 /* ---- a program under it ---- */
 
-extern char **environ;
-
-static bool lock_env_is(const char *entry, const char *name)
+static void lock_environment(const struct lock_run *r, struct buf *env)
 {
-	size_t n = strlen(name);
-
-	return strncmp(entry, name, n) == 0 && entry[n] == '=';
-}
-
-/* Ours first, then what there was but for the same names. NULL: no memory. */
-static char **lock_environment(const struct lock_run *r, struct buf *text)
-{
-	static const char *const names[] = {"QUORATE_LOCK_KEY", "QUORATE_LOCK_REV", "QUORATE_LOCK_LEASE"};
 	struct quorate_bytes key = quorate_lock_key(r->lock);
-	size_t n = 0, at = 0, ours[3];
-	char **env;
 
-	buf_init(text, 0);
-	ours[0] = text->len;
-	buf_printf(text, "%s=%.*s", names[0], (int)key.size, (const char *)key.data);
-	buf_u8(text, 0);
-	ours[1] = text->len;
-	buf_printf(text, "%s=%" PRId64, names[1], quorate_lock_token(r->lock));
-	buf_u8(text, 0);
-	ours[2] = text->len;
-	buf_printf(text, "%s=%" PRIx64, names[2], (uint64_t)quorate_session_lease(r->hold.session));
-	buf_u8(text, 0);
-	while (environ[n] != NULL)
-		n++;
-	env = calloc(n + 4, sizeof *env);
-	if (env == NULL || text->err != ERR_OK) {
-		free(env);
-		return NULL;
-	}
-	for (size_t i = 0; i < 3; i++)
-		env[at++] = (char *)text->data + ours[i];
-	for (size_t i = 0; i < n; i++)
-		if (!lock_env_is(environ[i], names[0]) && !lock_env_is(environ[i], names[1]) &&
-		    !lock_env_is(environ[i], names[2]))
-			env[at++] = environ[i];
-	return env;
+	buf_init(env, 0);
+	buf_printf(env, "QUORATE_LOCK_KEY=%.*s", (int)key.size, (const char *)key.data);
+	buf_u8(env, 0);
+	buf_printf(env, "QUORATE_LOCK_REV=%" PRId64, quorate_lock_token(r->lock));
+	buf_u8(env, 0);
+	buf_printf(env, "QUORATE_LOCK_LEASE=%" PRIx64, (uint64_t)quorate_session_lease(r->hold.session));
+	buf_u8(env, 0);
 }
 
-static int lock_start(struct lock_run *r, struct job *job)
+/* For so long the program may live if nothing is heard any more. */
+static int64_t lock_life_ms(const struct lock_run *r, int64_t left_ms)
+{
+	return left_ms > r->margin_ms ? left_ms - r->margin_ms : 0;
+}
+
+static int lock_start(struct lock_run *r)
 {
 	struct ctl *ctl = r->hold.ctl;
-	struct buf text;
-	char **env = lock_environment(r, &text);
-	int why = env != NULL ? job_start(job, ctl->rest, env, &r->hold.old) : ENOMEM;
+	mono_t now = guard_now();
+	int64_t life = lock_life_ms(r, quorate_session_left_ms(r->hold.session));
+	struct buf env;
+	int why;
 
-	free(env);
-	buf_free(&text);
+	lock_environment(r, &env);
+	why = env.err != ERR_OK ? ENOMEM :
+	      job_start(&r->job, &env, r->o->no_kill ? MONO_NEVER : mono_add_ms(now, life));
+	buf_free(&env);
 	return why == 0 ? CTL_OK : ctl_fail(ctl, job_start_code(why), "cannot run %s: %s", ctl->rest[0],
 					    strerror(why));
 }
 
 struct lock_watch {
 	struct hold_task task;         /* waits for the lock to be lost */
-	bool lost, told, killed;
-	mono_t kill_at;                /* if it is lost */
+	bool lost, must, told, killed;
+	mono_t kill_at;                /* the program; its guard does if we do not */
 };
 
-/* What must be done about a lock that is lost, or soon will be? Returns for how long it can wait. */
-static int lock_guard(struct lock_run *r, struct lock_watch *w, const struct job *job)
+/*
+ * What must be done about a lock that is lost, or soon will be? Returns for how long it can wait. The
+ * clock is read before what is left is asked for: whoever stands still in between has less.
+ */
+static int lock_look(struct lock_run *r, struct lock_watch *w)
 {
-	int64_t left = quorate_session_left_ms(r->hold.session), wait;
+	bool must = w->lost || r->job.unguarded, may_kill = !r->o->no_kill;
+	mono_t now = guard_now();
+	int64_t left = quorate_session_left_ms(r->hold.session), life = lock_life_ms(r, left), wait;
 
 	/* We have stood still until it was too late: a program that stood still too does not move again. */
-	if (!w->told && left <= 0 && !r->o->no_kill) {
-		job_signal(job, SIGKILL);
+	if (!w->told && life <= 0 && may_kill) {
+		job_signal(&r->job, SIGKILL);
 		w->told = w->killed = true;
-		w->kill_at = mono_now();
 	}
-	if (!w->told && (w->lost || left <= r->spare_ms)) {
-		job_signal(job, r->signal);
-		job_signal(job, SIGCONT);
+	if (!w->told && (must || left <= r->spare_ms)) {
+		job_signal(&r->job, r->signal);
+		job_signal(&r->job, SIGCONT);
 		w->told = true;
-		w->kill_at = mono_add_ms(mono_now(), left <= r->spare_ms ? left : r->spare_ms);
 	}
-	if (!w->told) {
-		wait = left - r->spare_ms;
-	} else {
-		/* The keepalives may have been answered after all: then there is no hurry. */
-		if (!w->lost && left > r->spare_ms)
-			w->kill_at = mono_add_ms(mono_now(), left);
-		wait = mono_sub_ms(w->kill_at, mono_now());
-		if (wait <= 0 && !r->o->no_kill && !w->killed) {
-			job_signal(job, SIGKILL);
-			w->killed = true;
-		}
+	/* While it is not lost the keepalives may be answered after all: then there is no hurry. */
+	if (!must)
+		w->kill_at = mono_add_ms(now, life);
+	else if (!w->must)
+		w->kill_at = mono_min(w->kill_at, mono_add_ms(now, life < r->spare_ms ? life : r->spare_ms));
+	w->must = must;
+	wait = w->told ? mono_sub_ms(w->kill_at, now) : left - r->spare_ms;
+	if (w->told && wait <= 0 && may_kill && !w->killed) {
+		job_signal(&r->job, SIGKILL);
+		w->killed = true;
 	}
-	return wait <= 0 ? (w->killed || r->o->no_kill ? -1 : 10) : wait > 60000 ? 60000 : (int)wait;
+	if (may_kill)
+		job_kill_at(&r->job, w->kill_at);
+	/* So often at least that the guard's time is never nearly over. */
+	wait = wait > r->spare_ms ? r->spare_ms : wait;
+	return wait <= 0 ? -1 : wait > 60000 ? 60000 : (int)wait;
 }
 
 /* What a terminal sends goes to the program's group alone while that has the terminal. */
 static void lock_signal(struct job *job, int sig)
 {
 	if (sig == SIGCONT)
-		job->waits = true;       /* for lock_guard(), which looks first whether it may */
+		job->waits = true;       /* for lock_look(), which looks first whether it may */
 	else if (hold_is_end(sig))
 		job_signal(job, sig);
 }
 
+static void lock_wait(struct lock_run *r, struct lock_watch *w, int wait_ms)
+{
+	struct hold_news news;
+
+	r->hold.also = job_descriptor(&r->job);
+	news = hold_wait(&r->hold, w->lost ? NULL : &w->task, wait_ms);
+	w->lost = w->lost || news.done;
+	lock_signal(&r->job, news.sig);
+}
+
+/* `code`: what it would be if all had gone well. */
+static int lock_verdict(struct lock_run *r, const struct lock_watch *w, int code)
+{
+	struct ctl *ctl = r->hold.ctl;
+	int error_code = (int)r->o->error_code;
+
+	if (w->lost)
+		return lock_say_lost(r, &w->task.e);
+	if (r->job.unguarded)
+		return ctl_fail(ctl, error_code, "the guard of %s was killed: %s was told as if the lock were being lost",
+				ctl->rest[0], ctl->rest[0]);
+	if (w->told)
+		return ctl_fail(ctl, error_code, "the lock was about to be lost: %s was told", ctl->rest[0]);
+	if (r->job.late)
+		return ctl_fail(ctl, error_code, "the lock was about to be lost while quorate stood still: %s was killed",
+				ctl->rest[0]);
+	return code;
+}
+
 static int lock_program(struct lock_run *r)
 {
-	struct lock_watch w = {.task = {.run = lock_lost, .arg = r}};
-	struct job job;
+	struct lock_watch w = {.task = {.run = lock_lost, .arg = r}, .kill_at = MONO_NEVER};
 	int code = hold_task_start(&r->hold, &w.task), ended = CTL_OK;
 	bool running;
 
 	if (code != CTL_OK)
 		return code;
 	(void)fflush(r->hold.ctl->out);
-	code = lock_start(r, &job);
+	code = lock_start(r);
 	running = code == CTL_OK;
 	while (running) {
-		int wait_ms = lock_guard(r, &w, &job);
-		struct hold_news news;
+		int wait_ms = lock_look(r, &w);
 
-		if (job.waits)
-			job_continue(&job);
-		news = hold_wait(&r->hold, w.lost ? NULL : &w.task, wait_ms);
-		w.lost = w.lost || news.done;
-		lock_signal(&job, news.sig);
-		running = !job_ended(&job, w.lost || w.killed, &ended);
+		if (r->job.waits)
+			job_continue(&r->job);
+		lock_wait(r, &w, wait_ms);
+		running = !job_ended(&r->job, w.lost || w.killed || r->job.unguarded, &ended);
 	}
 	(void)hold_task_end(&r->hold, &w.task, !w.lost);
-	if (w.lost)
-		return lock_say_lost(r, &w.task.e);
-	if (w.told)
-		return ctl_fail(r->hold.ctl, (int)r->o->error_code, "the lock was about to be lost: %s was told",
-				r->hold.ctl->rest[0]);
-	return code != CTL_OK ? code : ended;
+	return lock_verdict(r, &w, code != CTL_OK ? code : ended);
 }
 
 /* ---- the command ---- */
@@ -285,7 +293,21 @@ static int lock_check(struct ctl *ctl, struct lock_run *r, int argc, char **argv
 	if (r->signal == 0)
 		return ctl_bad_args(ctl, &ctl_lock, "--signal is one of TERM, INT, HUP, QUIT, USR1, USR2, KILL, STOP");
 	r->spare_ms = r->o->ttl * 1000 / 4;
+	r->margin_ms = r->o->ttl * 1000 / 20;
 	return CTL_OK;
+}
+
+/* The guard is forked while there is no thread of the library's. */
+static int lock_open(struct lock_run *r, struct ctl *ctl)
+{
+	int why = ctl->n_rest > 0 ? job_open(&r->job, ctl->rest, !r->o->no_kill) : 0, code;
+
+	if (why != 0)
+		return ctl_fail(ctl, CTL_ERROR, "cannot start a guard for %s: %s", ctl->rest[0], strerror(why));
+	code = hold_open(&r->hold, ctl, r->o->ttl);
+	if (code != CTL_OK && ctl->n_rest > 0)
+		job_close(&r->job);
+	return code;
 }
 
 static int lock_run(struct ctl *ctl, const void *options, int argc, char **argv)
@@ -293,18 +315,20 @@ static int lock_run(struct ctl *ctl, const void *options, int argc, char **argv)
 	struct lock_run r = {.o = options};
 	struct quorate_error e;
 	int code = lock_check(ctl, &r, argc, argv);
+	bool got;
 
 	if (code == CTL_OK && print_of(ctl, &code) != NULL)
-		code = hold_open(&r.hold, ctl, r.o->ttl);
+		code = lock_open(&r, ctl);
 	if (code != CTL_OK)
 		return code;
 	code = lock_get(&r, argv[0]);
-	if (code == CTL_OK) {
+	got = code == CTL_OK;
+	if (got)
 		code = ctl->n_rest > 0 ? lock_program(&r) : lock_hold(&r);
-		if (quorate_lock_token(r.lock) != 0 &&
-		    quorate_lock_release(r.lock, 0, &e) != QUORATE_OK && code == CTL_OK)
-			code = e.code == QUORATE_ERR_LOST ? lock_say_lost(&r, &e) : hold_fail(&r.hold, &e);
-	}
+	if (ctl->n_rest > 0)
+		job_close(&r.job);
+	if (got && quorate_lock_token(r.lock) != 0 && quorate_lock_release(r.lock, 0, &e) != QUORATE_OK && code == CTL_OK)
+		code = e.code == QUORATE_ERR_LOST ? lock_say_lost(&r, &e) : hold_fail(&r.hold, &e);
 	quorate_lock_close(r.lock);
 	hold_close(&r.hold);
 	return code;
@@ -317,6 +341,7 @@ const struct ctl_command ctl_lock = {
 		"COMMAND finds QUORATE_LOCK_KEY, QUORATE_LOCK_REV (the fencing token: it grows from holder to\n"
 		"holder) and QUORATE_LOCK_LEASE in its environment. Signals are passed on to it. When the lock is\n"
 		"being lost it is sent --signal, a quarter of the TTL before anybody else can have the lock, and\n"
-		"killed with all of its process group when the time is over. Flags stand before COMMAND.\n",
+		"killed with all of its process group when the time is almost over. It is killed too when quorate\n"
+		"is, or is stopped for so long. Flags stand before COMMAND.\n",
 	.flags = lock_flags, .program_is_second = true, .options_size = sizeof(struct lock_options),
 	.run = lock_run};
