@@ -4,13 +4,14 @@
  * test_library.py. It uses a bit of everything, and says "done" if all was as the header says.
  *
  *	outside ENDPOINTS             once through
- *	outside ENDPOINTS SECONDS     puts, and watches what it puts, while daemons die; then the same
+ *	outside ENDPOINTS attacked    puts, and watches what it puts; daemons may die from the line "attack" on until its
+ *	                              standard input is closed; then the same
  */
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <unistd.h>
 
 #include <quorate.h>
 
@@ -182,20 +183,28 @@ static void put_one(struct busy *b)
 	b->begun++;
 }
 
-static void busy(struct quorate *q, int seconds)
+/* Waits for the queue, and while it is open for the standard input, whose end closes it. */
+static void wait_for(struct pollfd p[2])
+{
+	check(poll(p, 2, 30000) >= 1, "something comes in time");
+	if (p[1].revents != 0)
+		p[1].fd = -1;
+}
+
+static void busy(struct quorate *q, int attacked)
 {
 	struct quorate_watch_options o = QUORATE_WATCH_OPTIONS_INIT;
 	struct busy b;
 	struct quorate_watch *w;
 	struct quorate_result *r;
-	struct pollfd p;
-	time_t end = time(NULL) + seconds;
+	struct pollfd p[2];
 
 	memset(&b, 0, sizeof b);
 	b.q = q;
 	MUST(quorate_queue_open(q, &b.queue, &e));
-	p.fd = quorate_queue_fd(b.queue);
-	p.events = POLLIN;
+	p[0].fd = quorate_queue_fd(b.queue);
+	p[1].fd = attacked ? STDIN_FILENO : -1;
+	p[0].events = p[1].events = POLLIN;
 	MUST(quorate_delete(q, "busy", &e));
 	MUST(quorate_get(q, "busy", &r, &e));
 	o.key = quorate_str("busy");
@@ -205,10 +214,14 @@ static void busy(struct quorate *q, int seconds)
 	o.ready = news;
 	o.arg = &b;
 	MUST(quorate_watch_open(q, &o, &w, &e));
-	while (b.begun < 1000 || time(NULL) < end || b.done < b.begun || b.seen + b.unsure < b.done) {
-		while (b.begun - b.done < 64 && (b.begun < 1000 || time(NULL) < end))
+	if (attacked) {
+		puts("attack");
+		fflush(stdout);
+	}
+	while (b.begun < 1000 || p[1].fd >= 0 || b.done < b.begun || b.seen + b.unsure < b.done) {
+		while (b.begun - b.done < 64 && (b.begun < 1000 || p[1].fd >= 0))
 			put_one(&b);
-		check(poll(&p, 1, 30000) == 1, "something comes in time");
+		wait_for(p);
 		(void)quorate_dispatch(b.queue, 0, 0);
 	}
 	check(b.seen <= b.done, "no event comes twice");
@@ -232,7 +245,7 @@ int main(int argc, char **argv)
 	MUST(quorate_open(&o, &q, &e));
 	MUST(quorate_namespace(q, quorate_str("outside/"), &mine, &e));
 	snprintf(first, sizeof first, "%.*s", (int)strcspn(argv[1], ","), argv[1]);
-	busy(mine, argc > 2 ? atoi(argv[2]) : 0);
+	busy(mine, argc > 2 && strcmp(argv[2], "attacked") == 0);
 	simple_calls(mine);
 	every_kind(mine, q, first);
 	a_session(mine);
