@@ -99,12 +99,15 @@ static void link_log_waiting(struct link_dialer *d, const char *reason)
 	log_info("waiting for %s path=%s reason=%s", daemon_name(d->end.s.peer), d->end.s.path, reason);
 }
 
+/* In small steps: a peer that took so long to start is found within a quarter of that, not in twice the time. */
 static void link_retry(struct link_dialer *d)
 {
 	const struct link_times *t = &d->end.s.times;
 	unsigned half = d->delay_ms / 2, wait = half + (unsigned)(link_random(d) % (d->delay_ms - half + 1));
 
-	d->delay_ms = d->delay_ms > t->retry_max_ms / 2 ? t->retry_max_ms : 2 * d->delay_ms;
+	d->delay_ms += d->delay_ms < 4 ? 1 : d->delay_ms / 4;
+	if (d->delay_ms > t->retry_max_ms)
+		d->delay_ms = t->retry_max_ms;
 	loop_timer_set(d->end.s.loop, &d->retry, mono_add_ms(loop_now(d->end.s.loop), wait));
 }
 
