@@ -112,8 +112,8 @@ static void raftd_open_log(struct raftd *n, struct wal_recovered *rec)
 		fatal("see docs/failure-modes.md, raftd", "cannot open the log in %s: %s: %s", dir,
 		      err_text(rc), rec->why);
 	log_info("log opened dir=%s created=%d term=%" PRIu64 " first=%" PRIu64 " last=%" PRIu64
-		 " cut_bytes=%" PRIu64, dir, rec->created, rec->hard.term, rec->first_index,
-		 rec->last_index, rec->cut_bytes);
+		 " cut_bytes=%" PRIu64 " unread=%zu", dir, rec->created, rec->hard.term,
+		 rec->first_index, rec->last_index, rec->cut_bytes, rec->unread);
 	raftd_mark_log(mark, config->data_dir);
 	mem_free(mark);
 	mem_free(dir);

@@ -18,6 +18,7 @@ static void report_log(struct raftd *n, struct admin_reply *r)
 	admin_u64(r, "durable", ws.durable_index);
 	admin_u64(r, "segments", ws.segments);
 	admin_u64(r, "bytes", ws.bytes);
+	admin_u64(r, "unread", ws.unread);
 	admin_u64(r, "batches", ws.batches);
 	admin_u64(r, "sync_p50_us", ws.sync_p50_us);
 	admin_u64(r, "sync_p99_us", ws.sync_p99_us);

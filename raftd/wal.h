@@ -66,6 +66,7 @@ struct wal_recovered {
 	const struct wal_term_run *runs;   /* borrowed until the next call of any wal_ function */
 	size_t nruns;
 	uint64_t cut_bytes;             /* size of the torn batch that was cut off, 0 = none */
+	size_t unread;                  /* older segments of which summaries were believed */
 	bool created;
 	/* wal_open failed: file, offset, what is wrong, what to do */
 	char why[512];
@@ -182,6 +183,7 @@ struct wal_status {
 	uint64_t sync_p50_us, sync_p99_us, sync_max_us;   /* write + sync; newest 8,192 or more */
 	uint64_t cached_entries, cached_bytes;
 	uint64_t index_points;          /* sparse index rows in memory */
+	uint64_t unread;                /* segments that the start believed and nobody has read yet */
 	enum wal_spare spare;
 	char spare_error[128];          /* also a failed removal of cut segments; "" = none */
 };

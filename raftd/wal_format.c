@@ -270,12 +270,15 @@ bool wal_walk_next(struct wal_walk *w, struct wal_record *r, uint32_t *at, uint3
 	return true;
 }
 
-void wal_name(char name[WAL_NAME_MAX], uint64_t segment, bool tmp)
+static const char *const name_ends[] = {[WAL_NAME_SEGMENT] = ".seg", [WAL_NAME_TMP] = ".tmp",
+					[WAL_NAME_SUMMARY] = ".sum"};
+
+void wal_name(char name[WAL_NAME_MAX], uint64_t segment, enum wal_name_type type)
 {
-	(void)snprintf(name, WAL_NAME_MAX, "%016" PRIx64 ".%s", segment, tmp ? "tmp" : "seg");
+	(void)snprintf(name, WAL_NAME_MAX, "%016" PRIx64 "%s", segment, name_ends[type]);
 }
 
-bool wal_name_parse(const char *name, uint64_t *segment, bool *tmp)
+bool wal_name_parse(const char *name, uint64_t *segment, enum wal_name_type *type)
 {
 	uint64_t n = 0;
 
@@ -289,6 +292,10 @@ bool wal_name_parse(const char *name, uint64_t *segment, bool *tmp)
 		n = n << 4 | (uint64_t)(d - digits);
 	}
 	*segment = n;
-	*tmp = strcmp(name + 16, ".tmp") == 0;
-	return n > 0 && (*tmp || strcmp(name + 16, ".seg") == 0);
+	for (size_t i = 0; n > 0 && i < ARRAY_LEN(name_ends); i++) {
+		*type = (enum wal_name_type)i;
+		if (strcmp(name + 16, name_ends[i]) == 0)
+			return true;
+	}
+	return false;
 }

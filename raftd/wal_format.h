@@ -112,9 +112,11 @@ struct wal_walk {
 struct wal_walk wal_walk_of(const uint8_t *data, const struct wal_batch *b);
 bool wal_walk_next(struct wal_walk *w, struct wal_record *r, uint32_t *at, uint32_t *before);
 
-/* File names: 16 hex digits and .seg, or .tmp while it is being made. */
+/* File names: 16 hex digits and .seg, .tmp while it is being made, .sum for its summary. */
+enum wal_name_type { WAL_NAME_SEGMENT, WAL_NAME_TMP, WAL_NAME_SUMMARY };
+
 #define WAL_NAME_MAX 32u
-void wal_name(char name[WAL_NAME_MAX], uint64_t segment, bool tmp);
-bool wal_name_parse(const char *name, uint64_t *segment, bool *tmp);
+void wal_name(char name[WAL_NAME_MAX], uint64_t segment, enum wal_name_type type);
+bool wal_name_parse(const char *name, uint64_t *segment, enum wal_name_type *type);
 
 #endif

@@ -21,7 +21,9 @@
 #include "raftd/wal_format.h"
 #include "raftd/wal_io.h"
 #include "raftd/wal_points.h"
+#include "raftd/wal_scan.h"
 #include "raftd/wal_state.h"
+#include "raftd/wal_sum.h"
 
 struct wal_why {
 	char text[512];
@@ -95,6 +97,7 @@ struct wal_tail {
 	uint64_t number;         /* of the next batch */
 	uint64_t point_offset;   /* of the last point in this segment */
 	bool jump;               /* the next entry must become a jump point */
+	struct wal_sum sum;      /* of this segment so far */
 	struct wal_why why;
 };
 
@@ -114,13 +117,31 @@ struct wal_shared {
 	/* spare */
 	enum wal_spare spare;
 	struct wal_file spare_file;   /* when READY */
+	struct wal_file spare_found;  /* by its summary at the start: to be looked at, then READY */
 	uint64_t spare_next;     /* number of the next segment to be made */
 	bool rolling;            /* the last spare was taken, its first batch is not durable yet */
 	struct wal_why spare_why;
+	struct wal_sum sealed;   /* by the writer, and its summary is still to be written: */
+	bool sealed_any;
+	size_t unread;        /* segments that the start believed and nobody has read yet */
 	/* removal: segments [oldest, keep) */
 	uint64_t oldest, keep;
 	bool remove_stuck;       /* it failed; the next cut tries again */
 	struct wal_why remove_why;
+};
+
+/* What the start believed of sealed segments, to be read when there is time. The preparer's. */
+struct wal_believed {
+	uint64_t number;
+	uint32_t end, crc;
+};
+
+struct wal_check {
+	struct wal_believed *v;
+	size_t n, next;
+	struct wal_file file;    /* of v[next], if it is being read */
+	struct wal_scan scan;
+	struct wal_why why;
 };
 
 struct wal_segment {
@@ -151,6 +172,9 @@ struct wal {
 	struct wal_why why;
 	struct wal_ops ops_back; /* swapped with news.ops */
 	struct wal_tail tail;
+	struct wal_check check;
+	bool boot_known;
+	uint8_t boot[WAL_BOOT_BYTES];
 	struct wal_shared sh;
 };
 
@@ -163,10 +187,31 @@ int wal_segment_make(const struct wal *w, uint64_t number, struct wal_file *file
 		     struct wal_why *why);
 int wal_segment_open(const struct wal *w, uint64_t number, struct wal_file *file,
 		     struct wal_why *why);
+/* Says where and what to do; ERR_CORRUPT. The next start will read that segment. */
+int wal_damaged(const struct wal *w, struct wal_why *why, uint64_t number, uint64_t offset,
+		const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 int wal_segment_remove(const struct wal *w, uint64_t first, uint64_t end, struct wal_why *why);
 void wal_file_close(const struct wal *w, struct wal_file *file);
 /* 0, -errno, or -ENODATA */
 int wal_read_full(const struct wal *w, int fd, uint8_t *to, size_t n, uint64_t offset);
+
+/* wal_known.c: summaries on disk. */
+bool wal_known_read(const struct wal *w, const struct wal_file *file, struct wal_sum *s);
+void wal_known_write(const struct wal *w, struct wal_sum *s);   /* sets s->boot */
+void wal_known_write_unused(const struct wal *w, const struct wal_header *h,
+			    const struct wal_stamp *stamp);
+int wal_known_remove(const struct wal *w, uint64_t number);     /* 0, also if there is none; -errno */
+
+/* wal_check.c: what the start believed. ERR_OK; else why: it is damaged or cannot be read. */
+struct wal_reader {
+	const struct wal *w;
+	int fd;
+};
+
+struct wal_source wal_source_of(struct wal_reader *r);
+int wal_check_unused(const struct wal *w, const struct wal_file *file, struct wal_why *why);
+int wal_check_slice(struct wal *w, uint64_t oldest);
+void wal_check_free(struct wal *w);
 
 /* wal_writer.c: batches. ERR_OK, or ERR_IO with tail.why: nothing may be written any more. */
 void wal_pack_init(struct wal_pack *p, uint32_t batch_max);
@@ -176,13 +221,15 @@ int wal_tail_begin(struct wal *w, const struct wal_segment_head *head, struct wa
 int wal_tail_write(struct wal *w, struct wal_pack *p, struct wal_ops *ops);
 void wal_tail_index(struct wal_tail *t, const uint8_t *data, const struct wal_batch *b,
 		    struct wal_ops *ops);
+void wal_tail_seal(struct wal_tail *t, const struct wal_stamp *stamp);
 bool wal_flight_take(struct wal_shared *sh);
 /* Writes `flight`, publishes, and takes the next one if there was a kick meanwhile. */
 int wal_flight_write(struct wal *w);
 
 /* wal_spare.c: the next segment, and removal of old ones. */
 int wal_spare_take(struct wal *w, struct wal_file *file);   /* for the writer; waits */
-void wal_spare_used(struct wal *w);   /* its first batch is durable */
+/* Its first batch is durable, which seals the segment before. */
+void wal_spare_used(struct wal *w, struct wal_sum *sealed);
 void wal_spare_work(struct wal *w);   /* synchronous mode: what the preparer would do */
 void *wal_spare_main(void *wal);
 

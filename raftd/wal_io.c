@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -43,6 +44,20 @@ static int64_t io_pread(void *ctx, int fd, void *to, size_t n, uint64_t offset)
 		got = pread(fd, to, n, (off_t)offset);
 	while (got < 0 && errno == EINTR);
 	return got < 0 ? -errno : got;
+}
+
+/* As long as it takes, this descriptor is one that goes past the cache: at the start nobody else uses it. */
+static int64_t io_pread_disk(void *ctx, int fd, void *to, size_t n, uint64_t offset)
+{
+	int flags = fcntl(fd, F_GETFL);
+	int64_t got;
+
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_DIRECT) < 0)
+		return -EOPNOTSUPP;
+	got = io_pread(ctx, fd, to, n, offset);
+	if (fcntl(fd, F_SETFL, flags) < 0)
+		return -errno;
+	return got == -EINVAL ? -EOPNOTSUPP : got;
 }
 
 static int64_t io_pwrite(void *ctx, int fd, const void *from, size_t n, uint64_t offset)
@@ -83,6 +98,48 @@ static int io_drop_cache(void *ctx, int fd, uint64_t offset, uint64_t bytes)
 {
 	(void)ctx;
 	return -posix_fadvise(fd, (off_t)offset, (off_t)bytes, POSIX_FADV_DONTNEED);
+}
+
+static int64_t nanoseconds(struct timespec t)
+{
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static int io_stamp(void *ctx, int fd, struct wal_stamp *stamp)
+{
+	struct stat st;
+
+	(void)ctx;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	*stamp = (struct wal_stamp){.inode = st.st_ino, .size = (uint64_t)st.st_size,
+				    .modified_ns = nanoseconds(st.st_mtim),
+				    .changed_ns = nanoseconds(st.st_ctim)};
+	return 0;
+}
+
+/* 32 hex digits with hyphens between them. */
+static int io_boot(void *ctx, uint8_t boot[WAL_BOOT_BYTES])
+{
+	const char *digits = "0123456789abcdef", *d;
+	char text[64];
+	size_t n = 0;
+	ssize_t got;
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+
+	(void)ctx;
+	if (fd < 0)
+		return -errno;
+	got = read(fd, text, sizeof text);
+	(void)close(fd);
+	for (ssize_t i = 0; i < got && n < 2 * WAL_BOOT_BYTES; i++) {
+		d = memchr(digits, text[i], 16);
+		if (d == NULL)
+			continue;
+		boot[n / 2] = (uint8_t)(boot[n / 2] << 4 | (d - digits));
+		n++;
+	}
+	return n == 2 * WAL_BOOT_BYTES ? 0 : -ENODATA;
 }
 
 static int io_rename(void *ctx, const char *from, const char *to)
@@ -142,6 +199,6 @@ static int io_lock(void *ctx, const char *path)
 const struct wal_io wal_io_posix = {
 	.open = io_open, .close = io_close, .size = io_size, .pread = io_pread, .pwrite = io_pwrite,
 	.allocate = io_allocate, .fdatasync = io_fdatasync, .fsync = io_fsync,
-	.drop_cache = io_drop_cache, .rename = io_rename, .unlink = io_unlink,
-	.sync_dir = io_sync_dir,
+	.pread_disk = io_pread_disk, .drop_cache = io_drop_cache, .stamp = io_stamp, .boot = io_boot,
+	.rename = io_rename, .unlink = io_unlink, .sync_dir = io_sync_dir,
 	.list = io_list, .lock = io_lock};

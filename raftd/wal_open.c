@@ -72,6 +72,8 @@ static void release(struct wal *w)
 		(void)close(w->event_fd);
 	wal_file_close(w, &w->tail.file);
 	wal_file_close(w, &w->cold);
+	wal_check_free(w);
+	wal_sum_free(&w->tail.sum);
 	wal_shared_free(w);
 	wal_cache_free(&w->cache);
 	wal_points_free(&w->points);
@@ -105,7 +107,8 @@ int wal_open(const char *dir, const struct wal_options *options, struct wal **ou
 	w->io = options->io ? options->io : &wal_io_posix;
 	w->dir = mem_strdup(dir);
 	w->batch_max = WAL_PAGE;   /* until the options are known to be good */
-	w->lock_fd = w->event_fd = w->tail.file.fd = w->cold.fd = -1;
+	w->lock_fd = w->event_fd = w->tail.file.fd = w->cold.fd = w->check.file.fd = -1;
+	w->boot_known = w->io->boot(w->io->ctx, w->boot) >= 0;
 	wal_state_init(&w->state);
 	wal_points_init(&w->points, LIMIT_WAL_POINTS);
 	if (strlen(dir) + WAL_NAME_MAX >= WAL_PATH_MAX)

@@ -146,22 +146,17 @@ static int cold_load(struct wal *w, struct wal_list *out, const struct wal_point
 	rc = wal_read_full(w, w->cold.fd, out->cold, n, p->offset);
 	if (rc == 0)
 		return ERR_OK;
-	wal_name(name, p->segment, false);
+	wal_name(name, p->segment, WAL_NAME_SEGMENT);
 	wal_why_set(&w->why, "%s/%s offset %" PRIu32 ": reading failed: %s", w->dir, name,
 		    p->offset, strerror(-rc));
+	(void)wal_known_remove(w, p->segment);   /* the next start reads it and fails */
 	return ERR_IO;
 }
 
 static int cold_damaged(struct wal *w, const struct wal_point *p, const struct stretch *s)
 {
-	char name[WAL_NAME_MAX];
-
-	wal_name(name, p->segment, false);
-	wal_why_set(&w->why,
-		    "%s/%s offset %zu: entry %" PRIu64 " of the log is damaged; what to do: see "
-		    "docs/log-format.md, \"When the log is damaged\"", w->dir, name,
-		    s->base + s->at, s->next);
-	return ERR_CORRUPT;
+	return wal_damaged(w, &w->why, p->segment, s->base + s->at,
+			   "entry %" PRIu64 " of the log is damaged", s->next);
 }
 
 /* Enough for what is asked, or for one entry: it lies within twice the spacing of its point. */

@@ -25,6 +25,22 @@ void wal_why_set(struct wal_why *why, const char *fmt, ...)
 	va_end(ap);
 }
 
+int wal_damaged(const struct wal *w, struct wal_why *why, uint64_t number, uint64_t offset,
+		const char *fmt, ...)
+{
+	char text[256], name[WAL_NAME_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	wal_name(name, number, WAL_NAME_SEGMENT);
+	wal_why_set(why, "%s/%s offset %" PRIu64 ": %s; what to do: see docs/log-format.md, \"When the log "
+		    "is damaged\"", w->dir, name, offset, text);
+	(void)wal_known_remove(w, number);   /* the next start sees it too */
+	return ERR_CORRUPT;
+}
+
 void wal_path(const struct wal *w, char *path, size_t cap, const char *name)
 {
 	int n = snprintf(path, cap, "%s/%s", w->dir, name);
@@ -32,11 +48,12 @@ void wal_path(const struct wal *w, char *path, size_t cap, const char *name)
 	CHECK(n > 0 && (size_t)n < cap);
 }
 
-static void segment_path(const struct wal *w, char path[WAL_PATH_MAX], uint64_t number, bool tmp)
+static void segment_path(const struct wal *w, char path[WAL_PATH_MAX], uint64_t number,
+			 enum wal_name_type type)
 {
 	char name[WAL_NAME_MAX];
 
-	wal_name(name, number, tmp);
+	wal_name(name, number, type);
 	wal_path(w, path, WAL_PATH_MAX, name);
 }
 
@@ -124,11 +141,12 @@ int wal_segment_make(const struct wal *w, uint64_t number, struct wal_file *file
 		     struct wal_why *why)
 {
 	char tmp[WAL_PATH_MAX], path[WAL_PATH_MAX];
+	struct wal_stamp stamp;
 	const char *step = "open";
 	int rc;
 
-	segment_path(w, tmp, number, true);
-	segment_path(w, path, number, false);
+	segment_path(w, tmp, number, WAL_NAME_TMP);
+	segment_path(w, path, number, WAL_NAME_SEGMENT);
 	wal_header_init(w, number, &file->header);
 	file->fd = rc = w->io->open(w->io->ctx, tmp, true);
 	if (rc >= 0)
@@ -144,8 +162,11 @@ int wal_segment_make(const struct wal *w, uint64_t number, struct wal_file *file
 		return ERR_IO;
 	}
 	rc = w->io->sync_dir(w->io->ctx, w->dir);
-	if (rc == 0)
+	if (rc == 0) {
+		if (w->io->stamp(w->io->ctx, file->fd, &stamp) >= 0)
+			wal_known_write_unused(w, &file->header, &stamp);
 		return ERR_OK;
+	}
 	wal_why_set(why, "cannot sync directory %s: %s", w->dir, strerror(-rc));
 	wal_file_close(w, file);
 	if (rc != -EMFILE && rc != -ENFILE)
@@ -205,7 +226,7 @@ int wal_segment_open(const struct wal *w, uint64_t number, struct wal_file *file
 	int64_t size;
 	int rc;
 
-	segment_path(w, path, number, false);
+	segment_path(w, path, number, WAL_NAME_SEGMENT);
 	file->fd = rc = w->io->open(w->io->ctx, path, false);
 	if (rc >= 0)
 		rc = wal_read_full(w, file->fd, page, sizeof page, 0);
@@ -238,9 +259,10 @@ int wal_segment_remove(const struct wal *w, uint64_t first, uint64_t end, struct
 	char path[WAL_PATH_MAX];
 	int rc = 0;
 
-	segment_path(w, path, first, false);
+	segment_path(w, path, first, WAL_NAME_SEGMENT);
 	for (uint64_t number = first; rc == 0 && number < end; number++) {
-		segment_path(w, path, number, false);
+		(void)wal_known_remove(w, number);   /* if one stays, the next start removes it */
+		segment_path(w, path, number, WAL_NAME_SEGMENT);
 		rc = w->io->unlink(w->io->ctx, path);
 		if (rc == -ENOENT)
 			rc = 0;

@@ -29,7 +29,8 @@ static bool removal_wanted(const struct wal_shared *sh)
 
 static bool work_wanted(const struct wal_shared *sh)
 {
-	return (sh->spare == WAL_SPARE_NONE && !sh->rolling) || removal_wanted(sh);
+	return (sh->spare == WAL_SPARE_NONE && !sh->rolling) || removal_wanted(sh) ||
+	       sh->sealed_any || sh->unread > 0;
 }
 
 static void spare_set(struct wal_shared *sh, enum wal_spare to, const char *reason)
@@ -49,21 +50,31 @@ static void spare_set(struct wal_shared *sh, enum wal_spare to, const char *reas
 static int make_one(struct wal *w)
 {
 	struct wal_shared *sh = &w->sh;
-	struct wal_file file = {.fd = -1};
+	struct wal_file file = sh->spare_found;
 	struct wal_why why = {""};
 	uint64_t number = sh->spare_next, count = number - sh->oldest;
 	int rc = ERR_IO;
 
 	sh->spare = WAL_SPARE_MAKING;
+	sh->spare_found.fd = -1;
 	pthread_mutex_unlock(&sh->lock);
-	if (count >= LIMIT_WAL_SEGMENTS)
+	if (file.fd >= 0)
+		rc = wal_check_unused(w, &file, &why);
+	else if (count >= LIMIT_WAL_SEGMENTS)
 		wal_why_set(&why, "the log has %" PRIu64 " segments, the most there may be", count);
 	else
 		rc = wal_segment_make(w, number, &file, &why);
 	pthread_mutex_lock(&sh->lock);
 	if (rc == ERR_OK)
 		sh->spare_file = file;
-	spare_set(sh, rc == ERR_OK ? WAL_SPARE_READY : WAL_SPARE_FAILED, why.text);
+	else
+		wal_file_close(w, &file);
+	if (rc == ERR_CORRUPT) {     /* that ends us: no alarm of a full disk */
+		sh->spare = WAL_SPARE_FAILED;
+		sh->spare_why = why;
+	} else {
+		spare_set(sh, rc == ERR_OK ? WAL_SPARE_READY : WAL_SPARE_FAILED, why.text);
+	}
 	return rc;
 }
 
@@ -83,6 +94,59 @@ static void remove_some(struct wal *w)
 	sh->remove_stuck = rc != ERR_OK;   /* until the next cut: the oldest goes first, or none */
 	if (rc == ERR_OK)
 		sh->oldest = end;
+}
+
+/* As make_one. */
+static void write_sealed(struct wal *w)
+{
+	struct wal_shared *sh = &w->sh;
+	struct wal_sum sealed = {.rows = NULL};
+	bool there = sh->sealed.segment >= sh->keep;
+
+	wal_sum_move(&sealed, &sh->sealed);
+	sh->sealed_any = false;
+	pthread_mutex_unlock(&sh->lock);
+	if (there)               /* it was not cut meanwhile */
+		wal_known_write(w, &sealed);
+	wal_sum_free(&sealed);
+	pthread_mutex_lock(&sh->lock);
+}
+
+static int check_some(struct wal *w)
+{
+	struct wal_shared *sh = &w->sh;
+	uint64_t oldest = sh->keep;
+	int rc;
+
+	pthread_mutex_unlock(&sh->lock);
+	rc = wal_check_slice(w, oldest);
+	pthread_mutex_lock(&sh->lock);
+	sh->unread = w->check.n - w->check.next;
+	return rc;
+}
+
+/*
+ * One piece of work, the most urgent first. ERR_OK, or what ends us: ERR_INTERNAL, the directory's state
+ * is not known; ERR_CORRUPT, ERR_IO: what the start believed of the log is not so.
+ */
+static int work(struct wal *w, struct wal_why *why)
+{
+	struct wal_shared *sh = &w->sh;
+	int rc = ERR_OK;
+
+	if (sh->sealed_any) {
+		write_sealed(w);
+	} else if (removal_wanted(sh)) {
+		remove_some(w);
+	} else if (sh->spare == WAL_SPARE_NONE && !sh->rolling) {
+		rc = make_one(w);
+		*why = sh->spare_why;
+		rc = rc == ERR_INTERNAL || rc == ERR_CORRUPT ? rc : ERR_OK;
+	} else if (sh->unread > 0) {
+		rc = check_some(w);
+		*why = w->check.why;
+	}
+	return rc;
 }
 
 static struct timespec retry_time(void)
@@ -126,10 +190,14 @@ void *wal_spare_main(void *arg)
 	lower_priority();
 	pthread_mutex_lock(&sh->lock);
 	for (wait_for_work(sh); !sh->stop_spare; wait_for_work(sh)) {
-		if (removal_wanted(sh))
-			remove_some(w);
-		else if (sh->spare != WAL_SPARE_READY && make_one(w) == ERR_INTERNAL)
-			fatal("check the disk and the kernel's log", "%s", sh->spare_why.text);
+		struct wal_why why;
+		int rc = work(w, &why);
+
+		if (rc == ERR_INTERNAL)
+			fatal("check the disk and the kernel's log", "%s", why.text);
+		if (rc != ERR_OK)
+			fatal("see docs/failure-modes.md, raftd", "the log is damaged: %s: %s", err_text(rc),
+			      why.text);
 	}
 	pthread_mutex_unlock(&sh->lock);
 	return NULL;
@@ -138,14 +206,16 @@ void *wal_spare_main(void *arg)
 void wal_spare_work(struct wal *w)
 {
 	struct wal_shared *sh = &w->sh;
+	struct wal_why why;
 
 	CHECK(!w->threads);
 	pthread_mutex_lock(&sh->lock);
-	if (removal_wanted(sh))
-		remove_some(w);
-	if (sh->spare != WAL_SPARE_READY && make_one(w) == ERR_INTERNAL) {
-		w->dead = true;
-		w->why = sh->spare_why;
+	if (sh->spare == WAL_SPARE_FAILED)
+		sh->spare = WAL_SPARE_NONE;
+	while (!w->dead && work_wanted(sh)) {
+		w->dead = work(w, &why) != ERR_OK;
+		if (w->dead)
+			w->why = why;
 	}
 	pthread_mutex_unlock(&sh->lock);
 }
@@ -197,12 +267,14 @@ int wal_spare_take(struct wal *w, struct wal_file *file)
 }
 
 /* Only now may the next one be made: a crash never leaves two files without a first batch. */
-void wal_spare_used(struct wal *w)
+void wal_spare_used(struct wal *w, struct wal_sum *sealed)
 {
 	struct wal_shared *sh = &w->sh;
 
 	pthread_mutex_lock(&sh->lock);
 	sh->rolling = false;
+	sh->sealed_any = sealed->state == WAL_SUM_SEALED;
+	wal_sum_move(&sh->sealed, sealed);   /* one that still waits has lost its turn */
 	pthread_cond_signal(&sh->prepare);
 	pthread_mutex_unlock(&sh->lock);
 }

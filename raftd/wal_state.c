@@ -49,7 +49,7 @@ const char *wal_state_hard(struct wal_state *s, struct wal_hard_state hard)
 	return NULL;
 }
 
-const char *wal_state_entry(struct wal_state *s, uint64_t index, uint64_t term)
+const char *wal_state_entries(struct wal_state *s, uint64_t index, uint64_t last, uint64_t term)
 {
 	uint64_t last_term = wal_state_term(s, s->last);
 
@@ -66,8 +66,13 @@ const char *wal_state_entry(struct wal_state *s, uint64_t index, uint64_t term)
 		}
 		s->runs[s->nruns++] = (struct wal_term_run){index, term};
 	}
-	s->last = index;
+	s->last = last;
 	return NULL;
+}
+
+const char *wal_state_entry(struct wal_state *s, uint64_t index, uint64_t term)
+{
+	return wal_state_entries(s, index, index, term);
 }
 
 const char *wal_state_truncate(struct wal_state *s, uint64_t from, uint64_t prev_term)

@@ -29,9 +29,11 @@ uint64_t wal_state_term(const struct wal_state *s, uint64_t index);
 /* Each changes the state and gives NULL, or changes nothing and says what forbids it. */
 const char *wal_state_hard(struct wal_state *s, struct wal_hard_state hard);
 const char *wal_state_entry(struct wal_state *s, uint64_t index, uint64_t term);
+/* index to last */
+const char *wal_state_entries(struct wal_state *s, uint64_t index, uint64_t last, uint64_t term);
 const char *wal_state_truncate(struct wal_state *s, uint64_t from, uint64_t prev_term);
 const char *wal_state_reset(struct wal_state *s, uint64_t index, uint64_t term);
-/* any of the four */
+/* any of the four, one entry */
 const char *wal_state_apply(struct wal_state *s, const struct wal_record *r);
 
 /* forgets entries below first <= last + 1 */

@@ -68,6 +68,7 @@ static void status_shared(struct wal *w, struct wal_status *st)
 	st->sync_p99_us = wal_hist_quantile(&sh->hist, 99);
 	st->sync_max_us = hist_max(&sh->hist);
 	st->spare = sh->spare;
+	st->unread = sh->unread;
 	(void)snprintf(st->spare_error, sizeof st->spare_error, "%.*s",
 		       (int)sizeof st->spare_error - 1,
 		       sh->spare_why.text[0] ? sh->spare_why.text : sh->remove_why.text);

@@ -72,7 +72,7 @@ void wal_shared_init(struct wal *w)
 	init_conds(sh);
 	wal_pack_init(&sh->gather, w->batch_max);
 	wal_pack_init(&sh->flight, w->batch_max);
-	sh->spare_file.fd = -1;
+	sh->spare_file.fd = sh->spare_found.fd = -1;
 }
 
 void wal_shared_free(struct wal *w)
@@ -83,6 +83,8 @@ void wal_shared_free(struct wal *w)
 	wal_pack_free(&sh->flight);
 	wal_ops_free(&sh->news.ops);
 	wal_file_close(w, &sh->spare_file);
+	wal_file_close(w, &sh->spare_found);
+	wal_sum_free(&sh->sealed);
 	(void)pthread_cond_destroy(&sh->work);
 	(void)pthread_cond_destroy(&sh->idle);
 	(void)pthread_cond_destroy(&sh->prepare);

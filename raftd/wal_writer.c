@@ -53,9 +53,11 @@ void wal_tail_index(struct wal_tail *t, const uint8_t *data, const struct wal_ba
 		struct wal_op op = {.point = {r.index, t->file.header.segment, offset, before,
 					      t->jump}};
 
+		wal_sum_record(&t->sum, &r);
 		if (r.type == WAL_ENTRY &&
 		    (t->jump || offset - t->point_offset >= WAL_POINT_SPACING)) {
 			op.type = WAL_OP_POINT;
+			wal_sum_point(&t->sum, r.index, offset, before, t->jump);
 			t->point_offset = offset;
 			t->jump = false;
 		} else if (r.type == WAL_TRUNCATE || r.type == WAL_RESET) {
@@ -69,12 +71,21 @@ void wal_tail_index(struct wal_tail *t, const uint8_t *data, const struct wal_ba
 	}
 }
 
+void wal_tail_seal(struct wal_tail *t, const struct wal_stamp *stamp)
+{
+	t->sum.state = WAL_SUM_SEALED;
+	t->sum.stamp = *stamp;
+	t->sum.end = t->offset;
+	t->sum.crc = t->chain;
+	t->sum.next_number = t->number;
+}
+
 static int tail_failed(struct wal *w, const char *step, int rc)
 {
 	struct wal_tail *t = &w->tail;
 	char name[WAL_NAME_MAX];
 
-	wal_name(name, t->file.header.segment, false);
+	wal_name(name, t->file.header.segment, WAL_NAME_SEGMENT);
 	wal_why_set(&t->why, "%s/%s offset %" PRIu32 ": %s of the log failed: %s", w->dir, name,
 		    t->offset, step,
 		    rc < 0 ? strerror(-rc) : "the write came out short");
@@ -113,6 +124,7 @@ int wal_tail_begin(struct wal *w, const struct wal_segment_head *head, struct wa
 	struct wal_tail *t = &w->tail;
 	const struct wal_header *h = &t->file.header;
 	uint8_t page[WAL_PAGE];
+	int rc = wal_known_remove(w, h->segment);
 	size_t record = wal_record_bytes(WAL_SEGMENT_HEAD_PAYLOAD);
 	struct wal_batch b = {.records = 1, .bytes = WAL_BATCH_HEAD + (uint32_t)record};
 	struct wal_op op = {.type = WAL_OP_SEGMENT, .size = (uint32_t)h->segment_bytes,
@@ -122,6 +134,9 @@ int wal_tail_begin(struct wal *w, const struct wal_segment_head *head, struct wa
 	t->offset = WAL_PAGE;
 	t->chain = h->seed;
 	t->jump = true;
+	if (rc < 0)              /* or a start would take it for unused */
+		return tail_failed(w, "the removal of a summary", rc);
+	wal_sum_begin(&t->sum, h, head, t->number);
 	wal_segment_head_put(page + WAL_BATCH_HEAD, head);
 	wal_ops_add(ops, &op);
 	return write_sealed(w, page, &b, ops);
@@ -130,7 +145,9 @@ int wal_tail_begin(struct wal *w, const struct wal_segment_head *head, struct wa
 static int roll(struct wal *w, struct wal_segment_head head, struct wal_ops *ops)
 {
 	struct wal_tail *t = &w->tail;
+	struct wal_sum sealed = {.rows = NULL};
 	struct wal_file next;
+	struct wal_stamp stamp;
 	int rc = wal_spare_take(w, &next);
 
 	if (rc != ERR_OK)
@@ -138,11 +155,16 @@ static int roll(struct wal *w, struct wal_segment_head head, struct wal_ops *ops
 	CHECK(next.header.segment == t->file.header.segment + 1);
 	head.prev_end = t->offset;
 	head.prev_crc = t->chain;
+	if (w->io->stamp(w->io->ctx, t->file.fd, &stamp) >= 0) {
+		wal_tail_seal(t, &stamp);
+		wal_sum_move(&sealed, &t->sum);
+	}
 	wal_file_close(w, &t->file);
 	t->file = next;
 	rc = wal_tail_begin(w, &head, ops);
 	if (rc == ERR_OK)
-		wal_spare_used(w);
+		wal_spare_used(w, &sealed);
+	wal_sum_free(&sealed);
 	return rc;
 }
 

@@ -1,21 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Fuzzes the recovery of the raft log (raftd/wal_scan.h, raftd/wal_recover.c) over the image of a
- * segment. The first byte says how the image is made of the rest:
- *   0  the bytes as they are, behind a good header
+ * segment, and the summary of one (raftd/wal_sum.h). The first byte says what is made of the rest:
+ *   0  modulo 3: the bytes as they are, behind a good header
  *   1  chunks of the bytes become batches with good checksums, so that their records are believed
  *   2  an honest log, of which the bytes then damage the last batch or what is before it
+ *   0xf0 and above: a summary, if odd with a good checksum
  * Whatever it is: the log opens or is refused; what opens can be read, appended to, opened again.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
+#include "base/crc32c.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "raftd/wal.h"
 #include "raftd/wal_scan.h"
+#include "raftd/wal_sum.h"
 #include "tests/lib/wal_disk.h"
+#include "tests/lib/wal_image.h"
 
 #define IMAGE 32768u
 #define FILE_NAME "0000000000000001.seg"
@@ -128,6 +132,22 @@ static uint64_t make_honest(struct image *im, struct bytes in)
 	return last;
 }
 
+/* The same to the same place, whatever is read at once. */
+static void check_pieces(struct image *im, const struct wal_scan *whole, enum wal_found found)
+{
+	struct wal_scan s;
+	enum wal_found got;
+
+	wal_image_scan(&s, im->bytes, &im->header, 0);
+	s.chunk = WAL_PAGE;
+	while ((got = wal_scan_next(&s)) == WAL_FOUND_BATCH)
+		;
+	CHECK(got == found && s.at.offset == whole->at.offset && s.at.chain == whole->at.chain);
+	CHECK(got != WAL_FOUND_TORN || s.torn_end == whole->torn_end);
+	CHECK(got != WAL_FOUND_CORRUPT || (s.bad == whole->bad && strcmp(s.why, whole->why) == 0));
+	wal_scan_close(&s);
+}
+
 /* Only scans: a torn end, once zeroed, is a clean one at the same place. */
 static void check_scan(struct image *im)
 {
@@ -135,9 +155,9 @@ static void check_scan(struct image *im)
 	enum wal_found found;
 	uint32_t batches = 0;
 
-	wal_scan_open(&s, im->bytes, &im->header, 0);
+	wal_image_scan(&s, im->bytes, &im->header, 0);
 	while ((found = wal_scan_next(&s)) == WAL_FOUND_BATCH) {
-		struct wal_walk walk = wal_walk_of(im->bytes + s.batch.offset, &s.batch);
+		struct wal_walk walk = wal_walk_of(s.data, &s.batch);
 		struct wal_record r;
 		uint32_t at, before, n = 0;
 
@@ -146,16 +166,19 @@ static void check_scan(struct image *im)
 		CHECK(n == s.batch.records && ++batches < IMAGE / WAL_PAGE);
 	}
 	CHECK(found != WAL_FOUND_CORRUPT || s.why[0] != 0);
+	check_pieces(im, &s, found);
 	if (found == WAL_FOUND_TORN) {
-		uint32_t end = s.offset;
+		uint32_t end = s.at.offset;
 		uint8_t saved[IMAGE];
 
 		CHECK(s.torn_end > end && s.torn_end <= IMAGE);
 		memcpy(saved, im->bytes, IMAGE);
 		memset(im->bytes + end, 0, s.torn_end - end);
-		CHECK(wal_scan_next(&s) == WAL_FOUND_END && s.offset == end);
+		wal_scan_again(&s, s.at);
+		CHECK(wal_scan_next(&s) == WAL_FOUND_END && s.at.offset == end);
 		memcpy(im->bytes, saved, IMAGE);
 	}
+	wal_scan_close(&s);
 }
 
 static struct wal_options options_of(struct wal_disk *d)
@@ -259,6 +282,26 @@ static void damage_honest(struct image *im, uint64_t last, struct bytes in)
 		CHECK(rc == ERR_CORRUPT || rec.last_index == last - 1);
 }
 
+/* The bytes of a summary, as they are or with a good checksum: what is read is written alike. */
+static void check_summary(struct bytes in, bool seal)
+{
+	struct wal_sum s;
+	struct buf bytes, again;
+
+	buf_init(&bytes, 0);
+	buf_init(&again, 0);
+	buf_add_bytes(&bytes, in);
+	if (seal && in.len >= 16)
+		put_u32(bytes.data + 12, crc32c(crc32c(0, bytes.data, 12), bytes.data + 16, in.len - 16));
+	if (wal_sum_decode(buf_bytes(&bytes), &s) == ERR_OK) {
+		wal_sum_encode(&s, &again);
+		CHECK(again.len == bytes.len && s.n <= s.cap);
+	}
+	wal_sum_free(&s);
+	buf_free(&bytes);
+	buf_free(&again);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct image im;
@@ -269,6 +312,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	log_set_level(LOG_ERROR);
 	in = bytes_of(data + 1, size - 1);
+	if (data[0] >= 0xf0) {
+		check_summary(in, data[0] % 2);
+		return 0;
+	}
 	image_init(&im);
 	if (data[0] % 3 == 2) {
 		damage_honest(&im, make_honest(&im, in), in);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tests/lib/wal_disk.h"
+#include "tests/lib/wal_disk_int.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -10,46 +10,7 @@
 #include "base/mem.h"
 #include "tests/lib/tap.h"
 
-#define SECTOR 512u
 #define FOLIO 16384u
-#define NAMES 1024u
-#define FDS 64u
-
-struct node {
-	uint8_t *now, *medium;
-	size_t size, cap;         /* cap: a multiple of SECTOR, both images */
-	size_t medium_size;
-	bool *dirty;              /* per sector */
-	int links;                /* names in either directory, and descriptors */
-};
-
-struct dir {
-	char name[NAMES][64];
-	struct node *node[NAMES];
-};
-
-enum change_type { CHANGE_ADD, CHANGE_RENAME, CHANGE_REMOVE };
-
-struct change {
-	enum change_type type;
-	char name[64], to[64];
-	struct node *node;
-};
-
-struct wal_disk {
-	struct wal_io io;
-	uint64_t random;
-	struct dir now, medium;
-	struct change changes[NAMES];   /* of the directory, unsynced */
-	size_t nchanges;
-	struct node *fds[FDS];
-	bool locked;
-	bool dead, dying;
-	uint64_t die_after;
-	uint64_t count[WAL_DISK_OPS], fail_at[WAL_DISK_OPS];
-	int fail_error[WAL_DISK_OPS];
-	bool fail_forever[WAL_DISK_OPS];
-};
 
 static void node_put(struct node *n)
 {
@@ -61,7 +22,7 @@ static void node_put(struct node *n)
 	free(n);
 }
 
-static void node_grow(struct node *n, size_t size)
+void wal_disk_grow(struct node *n, size_t size)
 {
 	size_t cap = (size + SECTOR - 1) / SECTOR * SECTOR, old = n->cap;
 
@@ -78,7 +39,7 @@ static void node_grow(struct node *n, size_t size)
 	n->cap = cap;
 }
 
-static size_t dir_find(const struct dir *d, const char *name)
+size_t wal_disk_find(const struct dir *d, const char *name)
 {
 	for (size_t i = 0; i < NAMES; i++)
 		if (d->node[i] != NULL && strcmp(d->name[i], name) == 0)
@@ -88,7 +49,7 @@ static size_t dir_find(const struct dir *d, const char *name)
 
 static void dir_remove(struct dir *d, const char *name)
 {
-	size_t i = dir_find(d, name);
+	size_t i = wal_disk_find(d, name);
 
 	if (i == NAMES)
 		return;
@@ -111,7 +72,7 @@ static void dir_add(struct dir *d, const char *name, struct node *n)
 
 static void dir_apply(struct dir *d, const struct change *c)
 {
-	size_t i = dir_find(d, c->name);
+	size_t i = wal_disk_find(d, c->name);
 
 	if (c->type == CHANGE_ADD)
 		dir_add(d, c->name, c->node);
@@ -190,8 +151,9 @@ static int give_fd(struct wal_disk *d, struct node *n)
 static int disk_open(void *ctx, const char *path, bool create)
 {
 	struct wal_disk *d = ctx;
-	size_t i = dir_find(&d->now, base(path));
+	size_t i = wal_disk_find(&d->now, base(path));
 	int rc = enter(d, WAL_DISK_OPEN, create);
+	struct node *n;
 
 	if (rc < 0 || d->dead)
 		return rc < 0 ? rc : -EIO;
@@ -200,7 +162,9 @@ static int disk_open(void *ctx, const char *path, bool create)
 	if (i != NAMES)
 		return -EEXIST;
 	change(d, CHANGE_ADD, base(path), "", mem_alloc(sizeof(struct node)));
-	return give_fd(d, d->now.node[dir_find(&d->now, base(path))]);
+	n = d->now.node[wal_disk_find(&d->now, base(path))];
+	n->inode = ++d->inodes;
+	return give_fd(d, n);
 }
 
 static int disk_close(void *ctx, int fd)
@@ -251,7 +215,8 @@ static int64_t disk_pwrite(void *ctx, int fd, const void *from, size_t n, uint64
 		n = (size_t)(tap_rand(&d->random) % (n / 4096 + 1)) * 4096;
 	if (n == 0)
 		return d->dead ? -EIO : 0;
-	node_grow(f, (size_t)offset + n);
+	wal_disk_grow(f, (size_t)offset + n);
+	f->version++;
 	memcpy(f->now + offset, from, n);
 	for (size_t s = (size_t)offset / SECTOR; s <= (offset + n - 1) / SECTOR; s++)
 		f->dirty[s] = true;
@@ -265,7 +230,8 @@ static int disk_allocate(void *ctx, int fd, uint64_t bytes)
 
 	if (rc < 0 || d->dead)
 		return rc < 0 ? rc : -EIO;
-	node_grow(node_of(d, fd), (size_t)bytes);
+	node_of(d, fd)->version++;
+	wal_disk_grow(node_of(d, fd), (size_t)bytes);
 	return 0;
 }
 
@@ -326,6 +292,45 @@ static int disk_drop_cache(void *ctx, int fd, uint64_t offset, uint64_t bytes)
 	return 0;
 }
 
+/* Past the cache. What is dirty goes to the medium first, as it does in Linux. */
+static int64_t disk_pread_disk(void *ctx, int fd, void *to, size_t n, uint64_t offset)
+{
+	struct wal_disk *d = ctx;
+	struct node *f = node_of(d, fd);
+	int rc = enter(d, WAL_DISK_PREAD, false);
+
+	CHECK(offset % 4096 == 0 && n % 4096 == 0 && (uintptr_t)to % 4096 == 0);
+	if (rc < 0)
+		return rc;
+	if (offset >= f->size)
+		return 0;
+	if (n > f->size - offset)
+		n = f->size - (size_t)offset;
+	for (size_t s = (size_t)offset / SECTOR; s < (offset + n) / SECTOR; s++)
+		if (f->dirty[s])
+			memcpy(f->medium + s * SECTOR, f->now + s * SECTOR, SECTOR);
+	memcpy(to, f->medium + offset, n);
+	return (int64_t)n;
+}
+
+static int disk_stamp(void *ctx, int fd, struct wal_stamp *stamp)
+{
+	const struct node *n = node_of(ctx, fd);
+
+	*stamp = (struct wal_stamp){.inode = n->inode, .size = n->size, .modified_ns = (int64_t)n->version,
+				    .changed_ns = (int64_t)n->version};
+	return 0;
+}
+
+static int disk_boot(void *ctx, uint8_t boot[WAL_BOOT_BYTES])
+{
+	const struct wal_disk *d = ctx;
+
+	memset(boot, 0, WAL_BOOT_BYTES);
+	memcpy(boot, &d->boot, sizeof d->boot);
+	return 0;
+}
+
 static int disk_rename(void *ctx, const char *from, const char *to)
 {
 	struct wal_disk *d = ctx;
@@ -333,7 +338,7 @@ static int disk_rename(void *ctx, const char *from, const char *to)
 
 	if (rc < 0 || d->dead)
 		return rc < 0 ? rc : -EIO;
-	if (dir_find(&d->now, base(from)) == NAMES)
+	if (wal_disk_find(&d->now, base(from)) == NAMES)
 		return -ENOENT;
 	change(d, CHANGE_RENAME, base(from), base(to), NULL);
 	return 0;
@@ -346,7 +351,7 @@ static int disk_unlink(void *ctx, const char *path)
 
 	if (rc < 0 || d->dead)
 		return rc < 0 ? rc : -EIO;
-	if (dir_find(&d->now, base(path)) == NAMES)
+	if (wal_disk_find(&d->now, base(path)) == NAMES)
 		return -ENOENT;
 	change(d, CHANGE_REMOVE, base(path), "", NULL);
 	return 0;
@@ -399,7 +404,8 @@ struct wal_disk *wal_disk_new(uint64_t seed)
 		.ctx = d, .open = disk_open, .close = disk_close, .size = disk_size,
 		.pread = disk_pread,
 		.pwrite = disk_pwrite, .allocate = disk_allocate, .fdatasync = disk_fdatasync,
-		.fsync = disk_fsync, .drop_cache = disk_drop_cache, .rename = disk_rename,
+		.fsync = disk_fsync, .pread_disk = disk_pread_disk, .drop_cache = disk_drop_cache,
+		.stamp = disk_stamp, .boot = disk_boot, .rename = disk_rename,
 		.unlink = disk_unlink, .sync_dir = disk_sync_dir, .list = disk_list,
 		.lock = disk_lock};
 	return d;
@@ -436,6 +442,7 @@ static void node_crash(struct wal_disk *d, struct node *n)
 void wal_disk_crash(struct wal_disk *d)
 {
 	wal_disk_kill(d);
+	d->boot++;
 	sync_changes(d, (size_t)(tap_rand(&d->random) % (d->nchanges + 1)));
 	for (size_t i = 0; i < NAMES; i++)
 		if (d->now.node[i] != NULL)
@@ -452,12 +459,14 @@ static struct node *node_copy(const struct node *n)
 {
 	struct node *c = mem_alloc(sizeof *c);
 
-	node_grow(c, n->medium_size);
+	wal_disk_grow(c, n->medium_size);
 	if (c->cap > 0) {
 		memcpy(c->now, n->medium, c->cap);
 		memcpy(c->medium, n->medium, c->cap);
 	}
 	c->medium_size = c->size;
+	c->inode = n->inode;
+	c->version = n->version;
 	return c;
 }
 
@@ -465,11 +474,13 @@ struct wal_disk *wal_disk_clone(const struct wal_disk *d)
 {
 	struct wal_disk *c = wal_disk_new(d->random);
 
+	c->boot = d->boot + 1;
+	c->inodes = d->inodes;
 	for (size_t i = 0; i < NAMES; i++) {
 		if (d->medium.node[i] == NULL)
 			continue;
 		dir_add(&c->medium, d->medium.name[i], node_copy(d->medium.node[i]));
-		dir_add(&c->now, d->medium.name[i], c->medium.node[dir_find(&c->medium,
+		dir_add(&c->now, d->medium.name[i], c->medium.node[wal_disk_find(&c->medium,
 			d->medium.name[i])]);
 	}
 	return c;
@@ -506,64 +517,4 @@ void wal_disk_fail(struct wal_disk *d, enum wal_disk_op op, uint64_t nth, int er
 uint64_t wal_disk_count(const struct wal_disk *d, enum wal_disk_op op)
 {
 	return d->count[op];
-}
-
-uint8_t *wal_disk_bytes(struct wal_disk *d, const char *name, size_t *size)
-{
-	size_t i = dir_find(&d->now, name);
-
-	if (i == NAMES)
-		return NULL;
-	*size = d->now.node[i]->size;
-	return d->now.node[i]->now;
-}
-
-void wal_disk_flush(struct wal_disk *d, const char *name)
-{
-	size_t i = dir_find(&d->now, name);
-
-	CHECK(i < NAMES);
-	memcpy(d->now.node[i]->medium, d->now.node[i]->now, d->now.node[i]->cap);
-}
-
-void wal_disk_resize(struct wal_disk *d, const char *name, size_t size)
-{
-	size_t i = dir_find(&d->now, name);
-
-	CHECK(i < NAMES);
-	node_grow(d->now.node[i], size);
-	d->now.node[i]->size = d->now.node[i]->medium_size = size;
-}
-
-size_t wal_disk_files(const struct wal_disk *d)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < NAMES; i++)
-		n += d->now.node[i] != NULL;
-	return n;
-}
-
-bool wal_disk_name(const struct wal_disk *d, size_t i, char *name, size_t cap)
-{
-	for (size_t k = 0; k < NAMES; k++) {
-		if (d->now.node[k] == NULL || i-- > 0)
-			continue;
-		return snprintf(name, cap, "%s", d->now.name[k]) < (int)cap;
-	}
-	return false;
-}
-
-bool wal_disk_dead(const struct wal_disk *d)
-{
-	return d->dead;
-}
-
-int wal_disk_open_fds(const struct wal_disk *d)
-{
-	int n = 0;
-
-	for (size_t i = 0; i < FDS; i++)
-		n += d->fds[i] != NULL;
-	return n;
 }

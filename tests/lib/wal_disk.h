@@ -24,7 +24,7 @@ enum wal_disk_op {
 
 struct wal_disk *wal_disk_new(uint64_t seed);
 void wal_disk_free(struct wal_disk *d);
-/* of the medium, as after a clean power-off */
+/* of the medium, as after a clean power-off: another boot */
 struct wal_disk *wal_disk_clone(const struct wal_disk *d);
 const struct wal_io *wal_disk_io(struct wal_disk *d);
 
@@ -43,7 +43,9 @@ uint64_t wal_disk_count(const struct wal_disk *d, enum wal_disk_op op);
 
 /* A file's bytes for a test to damage, on the medium and in the cache; NULL if there is none. */
 uint8_t *wal_disk_bytes(struct wal_disk *d, const char *name, size_t *size);
-void wal_disk_flush(struct wal_disk *d, const char *name);   /* after changing bytes */
+/* After changing bytes: as if somebody had written to the file; as if the medium had changed them. */
+void wal_disk_flush(struct wal_disk *d, const char *name);
+void wal_disk_rot(struct wal_disk *d, const char *name);
 void wal_disk_resize(struct wal_disk *d, const char *name, size_t size);
 size_t wal_disk_files(const struct wal_disk *d);
 bool wal_disk_name(const struct wal_disk *d, size_t i, char *name, size_t cap);

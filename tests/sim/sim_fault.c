@@ -110,7 +110,10 @@ static void rot(struct sim_node *n, uint64_t x)
 		return;
 	(void)written(page, (size_t)((x >> 24) % written(page, 0, &byte)), &byte);
 	page[byte] ^= (uint8_t)(1u << (x >> 60 & 7));
-	wal_disk_flush(n->disk, name);
+	if (x >> 59 & 1)         /* somebody wrote to the file, or nobody did */
+		wal_disk_flush(n->disk, name);
+	else
+		wal_disk_rot(n->disk, name);
 	n->rotten = true;
 	sim_trace(s, n, "bit rot in %s at %zu", name, at + byte);
 	sim_start_later(n, SIM_RAFTD, 20);

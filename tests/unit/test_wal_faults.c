@@ -6,6 +6,7 @@
 #include "raftd/wal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -19,6 +20,7 @@
 #include "base/check.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "raftd/wal_format.h"
 #include "raftd/wal_io.h"
 #include "tests/lib/tap.h"
 
@@ -451,6 +453,90 @@ TEST(a_truncation_in_flight_is_seen_by_readers)
 	wal_close(&w);
 }
 
+/* A disk that changes bytes by itself changes no time. */
+static int still_stamp(void *ctx, int fd, struct wal_stamp *stamp)
+{
+	int rc = wal_io_posix.stamp(ctx, fd, stamp);
+
+	stamp->modified_ns = stamp->changed_ns = 0;
+	return rc;
+}
+
+/* Whoever waits here for the end of its process gets it, or SIGALRM. */
+static _Noreturn void open_and_wait(const struct wal_options *o)
+{
+	struct wal_recovered rec;
+	struct wal *w;
+
+	(void)alarm(TAP_PATIENCE_MS / 1000);
+	if (wal_open(tap_dir(), o, &w, &rec) != ERR_OK)
+		_exit(1);
+	for (;;)
+		(void)pause();
+}
+
+static void flip_byte(const char *name, off_t at)
+{
+	char path[600];
+	uint8_t b = 0;
+	int fd;
+
+	(void)snprintf(path, sizeof path, "%s/%s", tap_dir(), name);
+	fd = open(path, O_RDWR);
+	OK(fd >= 0 && pread(fd, &b, 1, at) == 1);
+	b ^= 1;
+	OK(pwrite(fd, &b, 1, at) == 1 && close(fd) == 0);
+}
+
+static void is_the_end_of_a_running_log(const struct wal_options *o, const char *name, off_t at)
+{
+	struct wal_recovered rec;
+	struct wal *w;
+	int status;
+	pid_t pid;
+
+	flip_byte(name, at);
+	fflush(stdout);
+	pid = fork();
+	OK(pid >= 0);
+	if (pid == 0)
+		open_and_wait(o);
+	OK(waitpid(pid, &status, 0) == pid);
+	OK(WIFEXITED(status));
+	EQ_INT(WEXITSTATUS(status), EXIT_FATAL);
+	EQ_INT(wal_open(tap_dir(), o, &w, &rec), ERR_CORRUPT);
+	OK(strstr(rec.why, name) != NULL && strstr(rec.why, "offset") != NULL);
+	flip_byte(name, at);
+	EQ_INT(wal_open(tap_dir(), o, &w, &rec), ERR_OK);
+	wal_close(&w);
+}
+
+TEST(damage_in_what_a_start_believed_is_the_end)
+{
+	const struct timespec pause = {.tv_nsec = 1000000};
+	struct wal_io io = wal_io_posix;
+	struct wal_options o = small_log(NULL);
+	struct wal_recovered rec;
+	struct wal_status st;
+	char spare[WAL_NAME_MAX];
+	struct wal *w;
+
+	io.stamp = still_stamp;
+	o.io = &io;
+	EQ_INT(wal_open(tap_dir(), &o, &w, &rec), ERR_OK);
+	write_entries(w, 1, 80, -1);
+	wal_close(&w);
+	EQ_INT(wal_open(tap_dir(), &o, &w, &rec), ERR_OK);
+	OK(rec.unread > 3);
+	for (wal_status(w, &st); st.unread > 0 || st.spare != WAL_SPARE_READY; wal_status(w, &st))
+		(void)nanosleep(&pause, NULL);
+	wal_name(spare, st.segment_number + 1, WAL_NAME_SEGMENT);
+	wal_close(&w);
+	is_the_end_of_a_running_log(&o, "0000000000000002.seg", 9000);
+	is_the_end_of_a_running_log(&o, "0000000000000001.seg", SMALL - 5);
+	is_the_end_of_a_running_log(&o, spare, SMALL - 5);
+}
+
 /* Before the first entry is acknowledged nothing is lost: wal_open says what failed. */
 TEST(a_log_that_cannot_be_begun_says_why)
 {
@@ -486,6 +572,7 @@ TESTS = {
 	T(a_full_disk_is_an_alarm_that_goes_when_there_is_space),
 	T(a_segment_is_used_before_the_next_is_made),
 	T(a_truncation_in_flight_is_seen_by_readers),
+	T(damage_in_what_a_start_believed_is_the_end),
 	T(a_log_that_cannot_be_begun_says_why),
 };
 TAP_MAIN

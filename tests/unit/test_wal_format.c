@@ -227,19 +227,22 @@ TEST(names_are_read_strictly)
 {
 	char name[WAL_NAME_MAX];
 	uint64_t n;
-	bool tmp;
+	enum wal_name_type type;
 
-	wal_name(name, 0xab, false);
+	wal_name(name, 0xab, WAL_NAME_SEGMENT);
 	EQ_STR(name, "00000000000000ab.seg");
-	OK(wal_name_parse(name, &n, &tmp) && n == 0xab && !tmp);
-	wal_name(name, UINT64_MAX, true);
-	OK(wal_name_parse(name, &n, &tmp) && n == UINT64_MAX && tmp);
-	OK(!wal_name_parse("00000000000000AB.seg", &n, &tmp));
-	OK(!wal_name_parse("0000000000000000.seg", &n, &tmp));
-	OK(!wal_name_parse("00000000000000ab.sex", &n, &tmp));
-	OK(!wal_name_parse("0000000000000ab.seg", &n, &tmp));
-	OK(!wal_name_parse("lock", &n, &tmp));
-	OK(!wal_name_parse("", &n, &tmp));
+	OK(wal_name_parse(name, &n, &type) && n == 0xab && type == WAL_NAME_SEGMENT);
+	wal_name(name, UINT64_MAX, WAL_NAME_TMP);
+	OK(wal_name_parse(name, &n, &type) && n == UINT64_MAX && type == WAL_NAME_TMP);
+	wal_name(name, 1, WAL_NAME_SUMMARY);
+	EQ_STR(name, "0000000000000001.sum");
+	OK(wal_name_parse(name, &n, &type) && n == 1 && type == WAL_NAME_SUMMARY);
+	OK(!wal_name_parse("00000000000000AB.seg", &n, &type));
+	OK(!wal_name_parse("0000000000000000.seg", &n, &type));
+	OK(!wal_name_parse("00000000000000ab.sex", &n, &type));
+	OK(!wal_name_parse("0000000000000ab.seg", &n, &type));
+	OK(!wal_name_parse("lock", &n, &type));
+	OK(!wal_name_parse("", &n, &type));
 }
 
 TESTS = {

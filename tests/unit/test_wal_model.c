@@ -308,7 +308,7 @@ static void crash(struct world *v)
 		else
 			wal_disk_kill(v->disk);
 	}
-	v->o.segment_bytes = below(v, 8) == 0 ? 131072 : 65536;
+	v->o.segment_bytes = below(v, 8) == 0 ? 131072 : below(v, 30) == 0 ? 1u << 20 : 65536;
 	v->o.cache_bytes = 1 + (size_t)below(v, 100000);
 	reopen(v);
 }

@@ -144,6 +144,7 @@ TEST(a_failed_sync_loses_nothing_synced) { nth_fails(WAL_DISK_FDATASYNC, EIO); }
 TEST(a_failed_sync_of_a_new_segment_loses_nothing_synced) { nth_fails(WAL_DISK_FSYNC, EIO); }
 TEST(a_failed_allocation_loses_nothing_synced) { nth_fails(WAL_DISK_ALLOCATE, ENOSPC); }
 TEST(a_failed_rename_loses_nothing_synced) { nth_fails(WAL_DISK_RENAME, EIO); }
+TEST(a_failed_removal_loses_nothing_synced) { nth_fails(WAL_DISK_UNLINK, EIO); }
 TEST(a_failed_sync_of_the_directory_loses_nothing_synced) { nth_fails(WAL_DISK_SYNC_DIR, EIO); }
 
 TESTS = {
@@ -156,6 +157,7 @@ TESTS = {
 	T(a_failed_sync_of_a_new_segment_loses_nothing_synced),
 	T(a_failed_allocation_loses_nothing_synced),
 	T(a_failed_rename_loses_nothing_synced),
+	T(a_failed_removal_loses_nothing_synced),
 	T(a_failed_sync_of_the_directory_loses_nothing_synced),
 };
 TAP_MAIN

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "raftd/wal_scan.h"
@@ -405,65 +406,6 @@ TEST(a_torn_end_of_an_older_segment_is_corruption)
 	wal_disk_free(d);
 }
 
-/* One page: an entry that has the batch's number for its index. */
-static uint32_t page_of(uint8_t *image, const struct wal_header *h, struct wal_batch b)
-{
-	uint8_t *at = image + b.offset;
-
-	b.bytes = WAL_BATCH_HEAD + WAL_RECORD_HEAD;
-	b.records = 1;
-	wal_record_put(at + WAL_BATCH_HEAD, &(struct wal_record){.type = WAL_ENTRY,
-		.index = b.number, .term = 1});
-	return wal_batch_seal(at, &b, h->seed);
-}
-
-/* As a writer with two batches in flight would leave it: neither says that the other is durable. */
-TEST(a_batch_behind_a_broken_one_is_never_dropped)
-{
-	uint8_t *image = mem_alloc(SMALL);
-	struct wal_header h = {.segment = 1, .salt = 1, .segment_bytes = SMALL,
-			       .batch_bytes = 16384};
-	struct wal_scan s;
-	uint32_t before;
-
-	wal_header_encode(image, &h);
-	before = page_of(image, &h, (struct wal_batch){.number = 1, .offset = 4096,
-						       .before = h.seed});
-	(void)page_of(image, &h, (struct wal_batch){.number = 2, .offset = 8192, .before = before});
-	wal_scan_open(&s, image, &h, 0);
-	EQ_INT(wal_scan_next(&s), WAL_FOUND_BATCH);
-	EQ_INT(wal_scan_next(&s), WAL_FOUND_BATCH);
-	EQ_INT(wal_scan_next(&s), WAL_FOUND_END);
-	memset(image + 2 * WAL_PAGE - WAL_SECTOR, 0, WAL_SECTOR);
-	wal_scan_open(&s, image, &h, 0);
-	EQ_INT(wal_scan_next(&s), WAL_FOUND_CORRUPT);
-	EQ_INT(s.bad, WAL_PAGE);
-	free(image);
-}
-
-/* Valid in themselves, of this segment and this place, but not the ones that belong there. */
-TEST(a_batch_of_another_history_is_corruption)
-{
-	uint8_t *image = mem_alloc(SMALL);
-	struct wal_header h = {.segment = 1, .salt = 1, .segment_bytes = SMALL,
-			       .batch_bytes = 16384};
-	struct wal_scan s;
-	uint32_t before;
-
-	wal_header_encode(image, &h);
-	before = page_of(image, &h, (struct wal_batch){.number = 1, .offset = 4096,
-						       .before = h.seed});
-	for (uint32_t wrong = 0; wrong < 3; wrong++) {
-		(void)page_of(image, &h, (struct wal_batch){.number = 2 + (wrong == 1),
-							    .offset = 8192,
-							    .before = before ^ (wrong == 2)});
-		wal_scan_open(&s, image, &h, 1);
-		EQ_INT(wal_scan_next(&s), WAL_FOUND_BATCH);
-		EQ_INT(wal_scan_next(&s), wrong ? WAL_FOUND_CORRUPT : WAL_FOUND_BATCH);
-	}
-	free(image);
-}
-
 /* Whole batches at the end of a segment are gone: only the next segment's head knows. */
 TEST(a_lost_end_of_an_older_segment_is_corruption)
 {
@@ -529,8 +471,6 @@ TESTS = {
 	T(a_torn_first_batch_of_a_new_segment_is_undone),
 	T(a_flipped_bit_in_an_older_segment_is_corruption),
 	T(a_torn_end_of_an_older_segment_is_corruption),
-	T(a_batch_behind_a_broken_one_is_never_dropped),
-	T(a_batch_of_another_history_is_corruption),
 	T(a_lost_end_of_an_older_segment_is_corruption),
 	T(a_missing_or_swapped_segment_is_corruption),
 	T(a_log_whose_segments_are_gone_is_not_begun_anew),
