@@ -91,8 +91,9 @@ static void raftd_open_log(struct raftd *n, struct wal_recovered *rec)
 	char *dir = config->log_dir[0] ? mem_strdup(config->log_dir)
 				       : config_path(config->data_dir, "raft");
 	char *mark = config_path(config->data_dir, "raft.made");
+	bool had = raftd_had_log(mark);
 	struct wal_options o = {.cluster_id = config->cluster_id, .node_id = config->node_id,
-				.create = !raftd_had_log(mark),
+				.create = !had,
 				.segment_bytes = config->segment_mb * MIB,
 				.cache_bytes = config->cache_mb * MIB};
 	int rc;
@@ -114,7 +115,8 @@ static void raftd_open_log(struct raftd *n, struct wal_recovered *rec)
 	log_info("log opened dir=%s created=%d term=%" PRIu64 " first=%" PRIu64 " last=%" PRIu64
 		 " cut_bytes=%" PRIu64 " unread=%zu", dir, rec->created, rec->hard.term,
 		 rec->first_index, rec->last_index, rec->cut_bytes, rec->unread);
-	raftd_mark_log(mark, config->data_dir);
+	if (!had || rec->hard.term == 0)    /* else it was durable before that term was */
+		raftd_mark_log(mark, config->data_dir);
 	mem_free(mark);
 	mem_free(dir);
 }
