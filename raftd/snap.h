@@ -55,6 +55,7 @@ struct snap_recv {
 	uint64_t have;
 	bool complete;                   /* all is there: stored is to become it */
 	bool asked;                      /* stored has been told so on this link */
+	uint64_t left;                   /* newest index of files that a raftd before us has left; 0: none */
 	mono_t heard, not_before, asked_at;
 	uint32_t turn;                   /* whom to ask next */
 	mono_t complained;

@@ -49,7 +49,7 @@ static void recv_close_file(struct snap_recv *r)
 }
 
 /* Files of transfers that were given up. `keep` may be NULL. */
-static void recv_clean(const struct raftd *n, const struct snapshot_id *keep)
+static void recv_clean(struct raftd *n, const struct snapshot_id *keep)
 {
 	char *path = snapname_dir(n->d->config->data_dir);
 	DIR *dir = opendir(path);
@@ -66,6 +66,7 @@ static void recv_clean(const struct raftd *n, const struct snapshot_id *keep)
 	if (dir != NULL)
 		(void)closedir(dir);
 	mem_free(path);
+	n->snap.recv.left = 0;
 }
 
 static void recv_drop(struct raftd *n)
@@ -315,6 +316,8 @@ void snap_recv_tick(struct raftd *n)
 
 	if (r->fd >= 0 && n->feed.applied >= r->id.index)
 		recv_drop(n);            /* the log was faster */
+	if (r->left != 0 && n->feed.applied >= r->left)
+		recv_clean(n, r->fd >= 0 || r->complete ? &r->id : NULL);
 	recv_install(n);
 	if (!n->feed.behind || n->feed.link == NULL || r->complete ||
 	    (r->fd >= 0 && mono_sub_ms(now, r->heard) < RECV_SILENT_MS))
@@ -332,10 +335,25 @@ void snap_recv_stop(struct raftd *n, uint64_t peer)
 		n->snap.recv.from = 0;
 }
 
-/* A transfer that was under way when we stopped is gone on with when it is offered again. */
+/*
+ * A transfer that was under way when we stopped is gone on with when it is offered again. If the log
+ * leads there meanwhile nobody offers it any more, and its file would stay: hence `left`.
+ */
 void snap_recv_open(struct raftd *n)
 {
+	char *path = snapname_dir(n->d->config->data_dir);
+	DIR *dir = opendir(path);
+	const struct dirent *e;
+	struct snapshot_id id;
+
 	n->snap.recv.fd = -1;
+	n->snap.recv.left = 0;
+	while (dir != NULL && (e = readdir(dir)) != NULL)
+		if (snapname_parse_incoming(e->d_name, &id) && id.index > n->snap.recv.left)
+			n->snap.recv.left = id.index;
+	if (dir != NULL)
+		(void)closedir(dir);
+	mem_free(path);
 }
 
 void snap_recv_close(struct raftd *n)

@@ -82,6 +82,7 @@ static void snapshots_look(struct stored *s)
 	n->any = snap_list(s->d->config->data_dir, s->d->config->cluster_id, list) > 0;
 	if (n->any)
 		n->newest = list[0];
+	n->wanted = n->wanted && (!n->any || n->newest.index < n->wanted_index);
 	snap_remove_others(s->d->config->data_dir, n->any ? &n->newest : NULL);
 }
 
@@ -160,7 +161,6 @@ static void on_end(void *arg, uint32_t events)
 		snapshots_look(s);
 		counter_inc(&s->counters.snapshots_made);
 		counter_set(&s->counters.snapshot_ms, mono_sub_ms(mono_now(), n->began));
-		n->wanted = n->wanted && (!n->any || n->newest.index < n->wanted_index);
 		snapshots_tell(s);
 	}
 	if (rc == ERR_OK)

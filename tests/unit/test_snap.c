@@ -424,6 +424,23 @@ TEST(a_transfer_that_the_log_has_overtaken_leaves_nothing)
 	end();
 }
 
+/* raftd was started anew in the middle of a transfer, and nobody offers it again. */
+TEST(what_a_raftd_before_has_left_goes_when_the_store_is_beyond_it)
+{
+	begin();
+	SAYS(0, 0, PEER_SNAPSHOT_AGAIN, 0);
+	SAYS(0, 1000, PEER_SNAPSHOT_NEXT, 1000);
+	snap_recv_close(fake.n);
+	snap_recv_open(fake.n);
+	fake.n->feed.applied = 899;
+	snap_recv_state(fake.n, 899);
+	snap_recv_tick(fake.n);
+	OK(incoming_is(1000));
+	fake.n->feed.applied = 900;
+	UNTIL(!incoming_exists());
+	end();
+}
+
 TEST(one_transfer_at_a_time_and_a_newer_one_replaces_its_own)
 {
 	struct peer_snapshot other;
@@ -532,6 +549,7 @@ TESTS = {
 	T(lies_about_lengths_and_places_close_the_connection),
 	T(what_is_not_needed_is_not_taken),
 	T(a_transfer_that_the_log_has_overtaken_leaves_nothing),
+	T(what_a_raftd_before_has_left_goes_when_the_store_is_beyond_it),
 	T(one_transfer_at_a_time_and_a_newer_one_replaces_its_own),
 	T(a_file_that_stored_finds_bad_is_thrown_away),
 	T(a_file_whose_install_was_interrupted_is_kept),

@@ -384,6 +384,7 @@ TEST(an_install_goes_before_a_copy)
 	install(w, &id);
 	UNTIL(w, w->raftd.ups == 2 && w->raftd.states >= 2);
 	EQ_INT(w->raftd.state.applied, 31);
+	OK(!stored_of(w)->snapshots.wanted);         /* what was installed will do: no copy of it is made */
 	world_close(w);
 }
 
