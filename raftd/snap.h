@@ -57,6 +57,7 @@ struct snap_recv {
 	bool asked;                      /* stored has been told so on this link */
 	uint64_t left;                   /* newest index of files that a raftd before us has left; 0: none */
 	mono_t heard, not_before, asked_at;
+	uint32_t tries;                  /* to install it, that an error of the disk has ended */
 	uint32_t turn;                   /* whom to ask next */
 	mono_t complained;
 };

@@ -23,7 +23,7 @@
 
 enum {
 	RECV_SILENT_MS = 5000, RECV_AGAIN_MS = 5000, RECV_COMPLAIN_MS = 10000,
-	RECV_WRITEOUT_BYTES = 1024 * 1024
+	RECV_WRITEOUT_BYTES = 1024 * 1024, RECV_IO_TRIES = 3
 };
 
 static void recv_answer(struct raftd *n, uint64_t to, const struct peer_snapshot *m,
@@ -123,6 +123,7 @@ static void recv_complete(struct raftd *n)
 		 r->id.index, r->id.bytes);
 	recv_close_file(r);
 	r->complete = true;
+	r->tries = 0;
 	r->asked = false;
 	r->asked_at = loop_now(n->d->loop);
 	counter_inc(&n->counters.snapshots_received);
@@ -153,8 +154,8 @@ int snap_recv_installed(struct raftd *n, const struct apply_installed *m)
 		return ERR_OK;
 	r->asked = false;
 	r->asked_at = later;
-	/* Not the file's fault: the helper was killed, or the disk did not work just now. */
-	if (m->error == ERR_CLOSED || m->error == ERR_IO || m->error == ERR_NO_MEMORY)
+	/* Not the file's fault: the helper was killed, or the disk did not work just now. If it never does, it is. */
+	if (m->error == ERR_CLOSED || m->error == ERR_NO_MEMORY || (m->error == ERR_IO && ++r->tries < RECV_IO_TRIES))
 		return ERR_OK;
 	log_error("the snapshot that came in cannot be used index=%" PRIu64 " from=%" PRIu64 " error=\"%s\"", r->id.index,
 		  r->from, err_text((int)m->error));

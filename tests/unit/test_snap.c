@@ -513,6 +513,26 @@ TEST(a_file_whose_install_was_interrupted_is_kept)
 	end();
 }
 
+/* A bad sector below it, perhaps: the next one lies elsewhere. */
+TEST(a_file_that_cannot_be_read_is_not_tried_for_ever)
+{
+	struct apply_installed m = {900, 0xabcdef01, ERR_IO};
+	unsigned tries = 0;
+
+	begin();
+	receive_all();
+	while (incoming_exists() && tries < 10) {
+		fake.n->snap.recv.asked_at = (mono_t){0};
+		snap_recv_tick(fake.n);
+		OK(fake.n->snap.recv.asked);
+		EQ_INT(snap_recv_installed(fake.n, &m), ERR_OK);
+		tries++;
+	}
+	OK(tries > 1 && tries < 10);
+	SAYS(0, 0, PEER_SNAPSHOT_FAILED, 0);
+	end();
+}
+
 TEST(a_store_with_a_gap_to_its_log_asks_the_others)
 {
 	begin();
@@ -553,6 +573,7 @@ TESTS = {
 	T(one_transfer_at_a_time_and_a_newer_one_replaces_its_own),
 	T(a_file_that_stored_finds_bad_is_thrown_away),
 	T(a_file_whose_install_was_interrupted_is_kept),
+	T(a_file_that_cannot_be_read_is_not_tried_for_ever),
 	T(a_store_with_a_gap_to_its_log_asks_the_others),
 };
 TAP_MAIN
