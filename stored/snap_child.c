@@ -174,7 +174,7 @@ bool snap_child_main(int argc, char **argv, int *code)
 	install = strcmp(argv[2], "install") == 0;
 	check = strcmp(argv[2], "check") == 0;
 	j = (struct snap_job){.data_dir = argv[3], .cluster_id = v[1], .node_id = v[2], .generation = v[3],
-			      .map_bytes = v[4], .bytes_per_s = v[5]};
+			      .map_bytes = v[4], .bytes_per_s = v[5], .helper = true};
 	id = (struct snapshot_id){v[6], v[7], v[8], v[9]};
 	log_open("stored.snapshot");
 	rights_begin();

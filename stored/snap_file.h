@@ -48,6 +48,7 @@ struct snap_job {
 	uint64_t generation;             /* to copy, or to be made */
 	uint64_t map_bytes;
 	uint64_t bytes_per_s;            /* 0: as fast as it goes */
+	bool helper;                     /* in a process of its own: its exit code says what it has met */
 };
 
 /* A durable snapshot of that generation, which others go on using. Errors of okv.h, ERR_NO_SPACE, ERR_IO. */

@@ -124,7 +124,7 @@ static void check_later(struct stored *s)
 /* Rows that a damaged page hides would be served as absent: nobody is to be served by this file. */
 static void check_done(struct stored *s, int rc)
 {
-	if (rc == ERR_CORRUPT || rc == EXIT_FATAL)   /* fatal: LMDB has met a page that cannot be */
+	if (rc == ERR_CORRUPT)
 		store_damaged(&s->store);
 	if (rc == ERR_OK) {
 		counter_inc(&s->counters.checks);

@@ -255,6 +255,23 @@ TEST(a_copy_ends_with_its_parent)
 	OK(kill(pid, 0) != 0);
 }
 
+/* The helper had no memory, or could not be started: that tells nothing of the store. */
+TEST(a_check_that_could_not_be_made_damages_nothing)
+{
+	struct world *w = world_open(1024);
+	char *script = mem_strdup(snap_store_path("helper"));
+	FILE *f = fopen(script, "w");
+
+	OK(f != NULL && fputs("#!/bin/sh\nexit 111\n", f) >= 0 && fclose(f) == 0 && chmod(script, 0700) == 0);
+	stored_of(w)->snapshots.program = script;
+	snapshots_check(stored_of(w));
+	UNTIL(w, !stored_of(w)->snapshots.check_wanted);
+	EQ_INT(stored_of(w)->counters.checks.value, 0);
+	fill(w, 1);
+	world_close(w);
+	mem_free(script);
+}
+
 /* ---- installing */
 
 static struct snapshot_id incoming(void)
@@ -393,6 +410,7 @@ TESTS = {
 	T(entries_are_applied_while_a_copy_is_made),
 	T(a_killed_copy_leaves_nothing_and_is_made_again),
 	T(a_copy_ends_with_its_parent),
+	T(a_check_that_could_not_be_made_damages_nothing),
 	T(a_store_becomes_a_snapshot_and_everybody_begins_anew),
 	T(a_damaged_file_is_refused_and_the_store_stays),
 	T(what_is_no_news_is_refused),
