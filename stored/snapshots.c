@@ -42,15 +42,19 @@ void snapshots_tell(struct stored *s)
 		(void)link_send(s->raftd, MSG_NO_apply_state, &apply_state_desc, &m);
 }
 
-static void install_refused(struct stored *s, int error)
+static void refuse(struct stored *s, const struct snapshot_id *id, int error)
 {
-	struct snapshots *n = &s->snapshots;
-	struct apply_installed m = {n->incoming.index, n->incoming.crc, (uint64_t)error};
+	struct apply_installed m = {id->index, id->crc, (uint64_t)error};
 
-	n->installing = false;
 	stored_tell_raftd(s);
 	if (s->raftd != NULL)
 		(void)link_send(s->raftd, MSG_NO_apply_installed, &apply_installed_desc, &m);
+}
+
+static void install_refused(struct stored *s, int error)
+{
+	s->snapshots.installing = false;
+	refuse(s, &s->snapshots.incoming, error);
 }
 
 static void snapshots_failed(struct stored *s, int error)
@@ -266,13 +270,17 @@ int snapshots_install(struct stored *s, const struct snapshot_id *id)
 
 	if (id == NULL || id->index == 0 || id->crc > UINT32_MAX)
 		return ERR_MALFORMED;
-	if (n->installing)               /* said again on a new link */
-		return ERR_OK;
-	n->incoming = *id;
-	if (id->index <= s->store.committed.applied) {
-		install_refused(s, ERR_EXISTS);
+	if (n->installing) {
+		/* Said again on a new link; or another one, of a raftd that was started anew: it is asked for again. */
+		if (id->index != n->incoming.index || id->crc != n->incoming.crc)
+			refuse(s, id, ERR_CLOSED);
 		return ERR_OK;
 	}
+	if (id->index <= s->store.committed.applied) {
+		refuse(s, id, ERR_EXISTS);
+		return ERR_OK;
+	}
+	n->incoming = *id;
 	n->installing = true;
 	/* A copy of what is about to be replaced, or a look at it, is worth nothing; its end begins the install. */
 	if (n->work == SNAP_WORK_COPY || n->work == SNAP_WORK_CHECK)

@@ -255,15 +255,21 @@ TEST(a_copy_ends_with_its_parent)
 	OK(kill(pid, 0) != 0);
 }
 
+static void use_helper(struct world *w, char *script, const char *does)
+{
+	FILE *f = fopen(script, "w");
+
+	OK(f != NULL && fprintf(f, "#!/bin/sh\n%s\n", does) > 0 && fclose(f) == 0 && chmod(script, 0700) == 0);
+	stored_of(w)->snapshots.program = script;
+}
+
 /* The helper had no memory, or could not be started: that tells nothing of the store. */
 TEST(a_check_that_could_not_be_made_damages_nothing)
 {
 	struct world *w = world_open(1024);
 	char *script = mem_strdup(snap_store_path("helper"));
-	FILE *f = fopen(script, "w");
 
-	OK(f != NULL && fputs("#!/bin/sh\nexit 111\n", f) >= 0 && fclose(f) == 0 && chmod(script, 0700) == 0);
-	stored_of(w)->snapshots.program = script;
+	use_helper(w, script, "exit 111");
 	snapshots_check(stored_of(w));
 	UNTIL(w, !stored_of(w)->snapshots.check_wanted);
 	EQ_INT(stored_of(w)->counters.checks.value, 0);
@@ -405,6 +411,31 @@ TEST(an_install_goes_before_a_copy)
 	world_close(w);
 }
 
+/* raftd was started anew in the middle, and has got another one meanwhile: it waits for an answer for that. */
+TEST(a_second_install_is_answered_while_the_first_is_under_way)
+{
+	struct world *w = world_open(1024);
+	char *script = mem_strdup(snap_store_path("helper"));
+	struct snapshot_id first = {31, 3, 1000, 5}, second = {40, 3, 1000, 6};
+
+	use_helper(w, script, "exec sleep 1000");
+	install(w, &first);
+	UNTIL(w, stored_of(w)->snapshots.work == SNAP_WORK_INSTALL);
+	install(w, &first);                          /* the same again: it is waited for */
+	install(w, &second);
+	UNTIL(w, w->raftd.refusals == 1);
+	EQ_INT(w->raftd.refusal.index, 40);
+	EQ_INT(w->raftd.refusal.error, ERR_CLOSED);  /* to be asked for again */
+	OK(kill(stored_of(w)->snapshots.pid, SIGKILL) == 0);
+	UNTIL(w, w->raftd.refusals == 2);
+	EQ_INT(w->raftd.refusal.index, 31);
+	install(w, &second);
+	UNTIL(w, stored_of(w)->snapshots.work == SNAP_WORK_INSTALL);
+	EQ_INT(stored_of(w)->snapshots.incoming.index, 40);
+	world_close(w);
+	mem_free(script);
+}
+
 TESTS = {
 	T(raftd_is_told_of_a_durable_snapshot),
 	T(entries_are_applied_while_a_copy_is_made),
@@ -416,6 +447,7 @@ TESTS = {
 	T(what_is_no_news_is_refused),
 	T(raftd_is_told_of_an_install_that_the_log_has_overtaken),
 	T(an_install_goes_before_a_copy),
+	T(a_second_install_is_answered_while_the_first_is_under_way),
 };
 
 int main(int argc, char **argv)
