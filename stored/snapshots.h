@@ -9,6 +9,7 @@
  *   IDLE -- nothing else to do, ---> CHECK ----- good: again after store_check_s ---------> IDLE
  *           it is time                damage: stored ends, the next start begins a new store
  *           failed, killed or too slow: IDLE, and after a back-off again (a copy), or raftd is told
+ *   IDLE -- files no longer used --> CLEAN ---> IDLE: before all else, since a full disk needs the room
  */
 #ifndef QUORATE_SNAPSHOTS_H
 #define QUORATE_SNAPSHOTS_H
@@ -35,6 +36,7 @@ struct snapshots {
 	struct loop_timer deadline, retry;
 	struct loop_timer check;         /* runs: the store need not be looked at yet */
 	bool check_wanted;
+	bool clean_wanted;               /* there are stores or snapshots that are no longer used */
 	mono_t began;
 	unsigned back_off_ms;
 };

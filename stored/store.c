@@ -239,7 +239,6 @@ void store_open(struct store *s, const struct store_setup *setup)
 	store_make_dir(s, setup);
 	if (!store_go_on(s, setup, boot_id, &s->begun))
 		store_begin_anew(s, setup, boot_id);
-	generation_remove_others(s->dir, s->generation.generation);
 	s->env = mvcc_env_over(s->db);
 	s->committed = *apply_state(s->apply);
 	if (s->begun != NULL)
@@ -264,7 +263,6 @@ void store_switch(struct store *s, uint64_t generation)
 	if (rc != ERR_OK)
 		store_fatal(rc, "open the store made from a snapshot");
 	store_write_state(s, "go on with the store made from a snapshot");
-	generation_remove_others(s->dir, generation);
 	s->env = mvcc_env_over(s->db);
 	s->committed = *apply_state(s->apply);
 	s->begun = "a snapshot of another node was installed";

@@ -235,7 +235,7 @@ TEST(a_killed_copy_leaves_nothing_and_is_made_again)
 	UNTIL(w, access(snap_store_path("snap/new/data.mdb"), F_OK) == 0);
 	OK(kill(stored_of(w)->snapshots.pid, SIGKILL) == 0);
 	UNTIL(w, stored_of(w)->counters.snapshots_failed.value == 1);
-	OK(access(snap_store_path("snap/new"), F_OK) != 0);
+	UNTIL(w, access(snap_store_path("snap/new"), F_OK) != 0);
 	EQ_INT(snap_list(tap_dir(), 5, list), 0);
 	EQ_INT(w->raftd.snapshot.index, 0);
 	UNTIL(w, w->raftd.snapshot.index == 3);
@@ -330,6 +330,7 @@ TEST(a_store_becomes_a_snapshot_and_everybody_begins_anew)
 	OK(w->gateway.peer.resume > generation);
 	EQ_STR(snap_store_value(&stored_of(w)->store, "a"), "other");
 	EQ_INT(snap_list(tap_dir(), 5, list), 1);
+	UNTIL(w, access(snap_store_path("store/gen-1"), F_OK) != 0);
 	w->index = 31;
 	w->raftd.applied = 31;
 	feed(w, &(struct command){.gateway = 200});          /* and it goes on from there */
@@ -354,7 +355,7 @@ TEST(a_damaged_file_is_refused_and_the_store_stays)
 	EQ_INT(w->raftd.refusal.index, id.index);
 	EQ_INT(w->raftd.ups, 1);
 	EQ_INT(stored_of(w)->store.committed.applied, 2);
-	OK(access(snap_store_path("store/gen-2"), F_OK) != 0);
+	UNTIL(w, access(snap_store_path("store/gen-2"), F_OK) != 0);
 	fill(w, 1);
 	world_close(w);
 	mem_free(path);
@@ -411,6 +412,41 @@ TEST(an_install_goes_before_a_copy)
 	world_close(w);
 }
 
+/* A disk that takes its time to give back gigabytes must not stop the applies. */
+TEST(what_is_no_longer_used_is_removed_by_the_helper_and_never_waited_for)
+{
+	char *script = mem_strdup(snap_store_path("helper"));
+	struct snapshot_id id;
+	struct world *w;
+	FILE *f;
+
+	(void)mkdir(snap_store_path("store"), 0700);
+	OK(mkdir(snap_store_path("store/gen-7"), 0700) == 0);
+	f = fopen(snap_store_path("store/gen-7/data.mdb"), "w");
+	OK(f != NULL && fclose(f) == 0);
+	w = world_open(1024);                        /* at the start */
+	EQ_INT(stored_of(w)->store.generation.generation, 8);
+	UNTIL(w, access(snap_store_path("store/gen-7"), F_OK) != 0);
+	UNTIL(w, stored_of(w)->snapshots.work == SNAP_WORK_NONE);
+	fill(w, 1);
+	id = incoming();
+	use_helper(w, script, "[ $2 = clean ] && exec sleep 1000; exec /proc/$PPID/exe \"$@\"");
+	install(w, &id);
+	UNTIL(w, w->raftd.ups == 2 && w->raftd.states >= 2);
+	UNTIL(w, stored_of(w)->snapshots.work == SNAP_WORK_CLEAN);
+	OK(access(snap_store_path("store/gen-8/data.mdb"), F_OK) == 0);
+	w->index = w->raftd.applied = 31;
+	feed(w, &(struct command){.gateway = 200});
+	OK(kill(stored_of(w)->snapshots.pid, SIGKILL) == 0);
+	UNTIL(w, stored_of(w)->snapshots.work == SNAP_WORK_NONE);
+	world_close(w);
+	w = world_open(1024);                        /* at the next start, if not before */
+	UNTIL(w, access(snap_store_path("store/gen-8"), F_OK) != 0);
+	EQ_STR(snap_store_value(&stored_of(w)->store, "a"), "other");
+	world_close(w);
+	mem_free(script);
+}
+
 /* raftd was started anew in the middle, and has got another one meanwhile: it waits for an answer for that. */
 TEST(a_second_install_is_answered_while_the_first_is_under_way)
 {
@@ -447,6 +483,7 @@ TESTS = {
 	T(what_is_no_news_is_refused),
 	T(raftd_is_told_of_an_install_that_the_log_has_overtaken),
 	T(an_install_goes_before_a_copy),
+	T(what_is_no_longer_used_is_removed_by_the_helper_and_never_waited_for),
 	T(a_second_install_is_answered_while_the_first_is_under_way),
 };
 
