@@ -114,6 +114,7 @@ static void install_done(struct stored *s)
 		install_refused(s, ERR_EXISTS);      /* else raftd waits for it, and takes no other */
 		return;
 	}
+	apply_queue_clear(&s->rest);             /* its link ends as well */
 	store_switch(&s->store, n->generation);
 	n->clean_wanted = true;
 	counter_inc(&s->counters.snapshots_installed);
