@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/err.h"
@@ -342,7 +343,10 @@ void snapshots_close(struct stored *s)
 		return;
 	(void)kill(n->pid, SIGKILL);
 	loop_io_del(s->d->loop, &n->io);
-	(void)snap_child_end(n->pid, n->end);
+	if (n->work == SNAP_WORK_CLEAN)
+		(void)close(n->end);     /* amid a large file it ends when that is gone: not waited for */
+	else
+		(void)snap_child_end(n->pid, n->end);
 	n->work = SNAP_WORK_NONE;
 }
 
