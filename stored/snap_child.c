@@ -93,7 +93,17 @@ int snap_child_begin(const char *program, enum snap_work work, const struct snap
 	return rc;
 }
 
-int snap_child_end(pid_t pid, int end)
+bool snap_child_begun(int end, bool *begun)
+{
+	uint8_t byte;
+
+	if (*begun || read(end, &byte, 1) != 1)
+		return false;
+	*begun = true;
+	return true;
+}
+
+int snap_child_end(pid_t pid, int end, bool begun)
 {
 	int status = 0;
 
@@ -102,8 +112,8 @@ int snap_child_end(pid_t pid, int end)
 		if (errno != EINTR)
 			return ERR_INTERNAL;
 	if (WIFSIGNALED(status))
-		return WTERMSIG(status) == SIGSEGV || WTERMSIG(status) == SIGBUS ? ERR_CORRUPT : ERR_CLOSED;
-	return WEXITSTATUS(status);
+		return begun && (WTERMSIG(status) == SIGSEGV || WTERMSIG(status) == SIGBUS) ? ERR_CORRUPT : ERR_CLOSED;
+	return WEXITSTATUS(status) == EXIT_FATAL ? ERR_CLOSED : WEXITSTATUS(status);
 }
 
 /* ---- the child's half ---- */
@@ -198,7 +208,7 @@ bool snap_child_main(int argc, char **argv, int *code)
 	id = (struct snapshot_id){v[6], v[7], v[8], v[9]};
 	log_open("stored.snapshot");
 	rights_begin();
-	if (child_settle(v[0]))
+	if (child_settle(v[0]) && write(CHILD_END_FD, "", 1) == 1)
 		*code = child_do(argv[2], &j, &id);
 	return true;
 }

@@ -160,9 +160,11 @@ static void on_end(void *arg, uint32_t events)
 	int rc;
 
 	(void)events;
+	if (snap_child_begun(n->end, &n->begun))
+		return;
 	loop_timer_clear(s->d->loop, &n->deadline);
 	loop_io_del(s->d->loop, &n->io);
-	rc = snap_child_end(n->pid, n->end);
+	rc = snap_child_end(n->pid, n->end, n->begun);
 	if (n->work == SNAP_WORK_CHECK || n->work == SNAP_WORK_CLEAN) {
 		if (n->work == SNAP_WORK_CHECK)
 			check_done(s, rc);
@@ -215,6 +217,7 @@ static void work_begin(struct stored *s, enum snap_work work)
 	struct snapshot_id id = n->incoming;
 
 	n->work = work;
+	n->begun = false;
 	n->began = mono_now();
 	if (work == SNAP_WORK_INSTALL) {
 		if (generation_highest(s->store.dir, &n->generation) != ERR_OK)
@@ -346,7 +349,7 @@ void snapshots_close(struct stored *s)
 	if (n->work == SNAP_WORK_CLEAN)
 		(void)close(n->end);     /* amid a large file it ends when that is gone: not waited for */
 	else
-		(void)snap_child_end(n->pid, n->end);
+		(void)snap_child_end(n->pid, n->end, n->begun);
 	n->work = SNAP_WORK_NONE;
 }
 

@@ -31,6 +31,7 @@ struct snapshots {
 	enum snap_work work;
 	pid_t pid;
 	int end;
+	bool begun;                      /* it has begun its work */
 	uint64_t generation;             /* of the store that INSTALL makes */
 	struct loop_io io;
 	struct loop_timer deadline, retry;

@@ -272,6 +272,9 @@ TEST(a_check_that_could_not_be_made_damages_nothing)
 	use_helper(w, script, "exit 111");
 	snapshots_check(stored_of(w));
 	UNTIL(w, !stored_of(w)->snapshots.check_wanted);
+	use_helper(w, script, "kill -SEGV $$");      /* so ends who has no memory to be started in */
+	snapshots_check(stored_of(w));
+	UNTIL(w, !stored_of(w)->snapshots.check_wanted);
 	EQ_INT(stored_of(w)->counters.checks.value, 0);
 	fill(w, 1);
 	world_close(w);
