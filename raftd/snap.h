@@ -6,6 +6,7 @@
  *
  *   stored --apply_state--> feed.c --> snap_cut.c --apply_snapshot--> stored
  *   core, or peer_snapshot_want --> snap_send.c --peer_snapshot--> snap_recv.c of the other node
+ *                                     snap_recv.c --pieces--> snap_write.c, a thread --> the file
  *                                     snap_recv.c --apply_install--> its stored
  *
  * The store is never ahead of what its node can prove: stored becomes a snapshot that is durable
@@ -21,6 +22,7 @@
 #include "base/limits.h"
 #include "proto/link_apply.h"
 #include "proto/peer.h"
+#include "raftd/snap_write.h"
 #include "rt/loop.h"
 
 struct raftd;
@@ -51,11 +53,16 @@ struct snap_send {
 struct snap_recv {
 	struct snapshot_id id;
 	uint64_t from;
-	int fd;                          /* -1: nothing is coming in */
-	uint64_t have;
+	bool coming;                     /* a file is being received: the writer has it */
+	uint64_t have, taken;            /* bytes that are written, and with those that wait for it */
+	uint32_t lens[LIMIT_SNAPSHOT_CHUNKS], first, pending;   /* of these */
+	struct snap_writer *writer;      /* NULL until it is needed */
+	snap_write_fn *write;            /* NULL but in tests */
 	bool complete;                   /* all is there: stored is to become it */
 	bool asked;                      /* stored has been told so on this link */
+	uint64_t left;                   /* newest index of files that a raftd before us has left; 0: none */
 	mono_t heard, not_before, asked_at;
+	uint32_t tries;                  /* to install it, that an error of the disk has ended */
 	uint32_t turn;                   /* whom to ask next */
 	mono_t complained;
 };

@@ -161,7 +161,7 @@ static void report_sends(const struct snap *s, struct admin_reply *r)
 void snap_report(const struct raftd *n, struct admin_reply *r)
 {
 	const struct snap *s = &n->snap;
-	bool coming = s->recv.fd >= 0 || s->recv.complete;
+	bool coming = s->recv.coming || s->recv.complete;
 
 	admin_begin(r, "snapshot");
 	admin_u64(r, "index", s->newest.index);

@@ -52,7 +52,7 @@ static void on_turn_end(void *arg)
 {
 	struct stored *s = arg;
 
-	stored_commit(s);
+	stored_apply_rest(s);
 	if (hashes_step(s))
 		loop_again(s->d->loop);
 	if (stored_list_leases(s))
@@ -102,6 +102,7 @@ void stored_stop(struct daemon *d)
 {
 	struct stored *s = d->state;
 
+	apply_queue_clear(&s->rest);
 	stored_commit(s);
 	s->stopping = true;
 	snapshots_close(s);

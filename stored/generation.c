@@ -343,18 +343,33 @@ static void generation_remove(const char *store_dir, uint64_t generation)
 	buf_free(&path);
 }
 
-void generation_remove_others(const char *store_dir, uint64_t keep)
+/* How many there are besides `keep`. */
+static size_t generation_others(const char *store_dir, uint64_t keep, bool remove)
 {
 	DIR *dir = opendir(store_dir);
 	const struct dirent *e;
+	size_t n = 0;
 
-	if (dir == NULL)
-		return;
-	while ((e = readdir(dir)) != NULL) {
+	while (dir != NULL && (e = readdir(dir)) != NULL) {
 		uint64_t number = generation_number(e->d_name);
 
-		if (number != 0 && number != keep)
+		if (number == 0 || number == keep)
+			continue;
+		n++;
+		if (remove)
 			generation_remove(store_dir, number);
 	}
-	(void)closedir(dir);
+	if (dir != NULL)
+		(void)closedir(dir);
+	return n;
+}
+
+bool generation_has_others(const char *store_dir, uint64_t keep)
+{
+	return generation_others(store_dir, keep, false) > 0;
+}
+
+void generation_remove_others(const char *store_dir, uint64_t keep)
+{
+	(void)generation_others(store_dir, keep, true);
 }

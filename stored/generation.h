@@ -49,7 +49,9 @@ int generation_boot_id(const char *path, char id[GENERATION_BOOT_ID_MAX + 1]);
 int generation_highest(const char *store_dir, uint64_t *highest);
 /* Makes the directory, without content if it was there. ERR_IO. */
 int generation_make(const char *store_dir, uint64_t generation);
-/* Removes the directories of all others. A failure is logged: it costs room, nothing else. */
+/* There are directories of others. */
+bool generation_has_others(const char *store_dir, uint64_t keep);
+/* Removes them, which takes a disk a while. A failure is logged: it costs room, nothing else. */
 void generation_remove_others(const char *store_dir, uint64_t keep);
 /* There is a file of it. */
 bool generation_exists(const char *store_dir, uint64_t generation);

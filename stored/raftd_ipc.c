@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Entries from raftd. All that a turn of the loop brings goes into one transaction, within limits;
- * at its end it is committed, and only then is anybody told.
+ * at its end it is committed, and only then is anybody told. What a turn has no time for waits for the
+ * next (apply_queue.h): nobody's link is silent for longer than a few commands take.
  */
 #include <inttypes.h>
 
@@ -36,6 +37,7 @@ static int apply_up(void *arg, struct link *l, const struct link_hello *peer)
 	if (s->raftd != NULL && s->raftd != l)
 		link_drop(s->raftd, "a new raftd has come");
 	s->raftd = NULL;
+	apply_queue_clear(&s->rest);     /* it is sent again */
 	stored_commit(s);                /* what an earlier link has brought */
 	s->told = s->store.committed.applied;
 	s->raftd = l;
@@ -52,13 +54,15 @@ static void apply_down(void *arg, struct link *l, const char *reason)
 	if (s->raftd != l)
 		return;
 	s->raftd = NULL;
+	apply_queue_clear(&s->rest);
 	log_warn("raftd has gone: nothing is applied until it is back reason=\"%s\"", reason);
 }
 
-static bool txn_is_full(const struct stored *s)
+/* Its time is the turn's: what is applied in one turn is no longer under way than one transaction may be. */
+static bool txn_is_full(struct stored *s)
 {
-	return s->txn_bytes >= LIMIT_APPLY_TXN_BYTES || s->txn_entries >= LIMIT_APPLY_TXN_ENTRIES ||
-	       mono_sub_us(mono_now(), s->txn_began) >= LIMIT_APPLY_TXN_US;
+	s->turn_over = mono_sub_us(mono_now(), s->turn_began) >= LIMIT_APPLY_TXN_US;
+	return s->turn_over || s->txn_bytes >= LIMIT_APPLY_TXN_BYTES || s->txn_entries >= LIMIT_APPLY_TXN_ENTRIES;
 }
 
 static void apply_one(struct stored *s, const struct log_entry *e)
@@ -67,6 +71,9 @@ static void apply_one(struct stored *s, const struct log_entry *e)
 
 	if (!s->store.open) {
 		s->txn_began = mono_now();
+		if (!s->turn_applies)
+			s->turn_began = s->txn_began;
+		s->turn_applies = true;
 		s->txn_bytes = s->txn_entries = 0;
 	}
 	store_apply(&s->store, e, &r);
@@ -97,29 +104,66 @@ static void tell_skipped(struct stored *s, uint64_t last)
 	(void)link_send(s->raftd, MSG_NO_apply_done, &apply_done_desc, &m);
 }
 
-static int apply_entries(struct stored *s, const struct apply_batch *m)
+static void run_go(struct stored *s, struct apply_run *run)
 {
-	uint64_t before = apply_state(s->store.apply)->applied;
+	for (; run->at < run->n && !s->turn_over; run->at++) {
+		const struct log_entry *e = &run->v[run->at];
 
-	s->commit = m->commit;
-	s->untold_batches++;
-	for (size_t i = 0; i < m->entries.n; i++) {
-		const struct log_entry *e = &m->entries.v[i];
-		uint64_t applied = apply_state(s->store.apply)->applied;
+		s->untold_bytes += e->payload.len + APPLY_ENTRY_ROOM;
+		if (e->index <= apply_state(s->store.apply)->applied) {
+			counter_inc(&s->counters.entries_skipped);
+			continue;
+		}
+		apply_one(s, e);
+		run->applied = true;
+	}
+	if (run->n > 0 && run->at == run->n && !run->applied)
+		tell_skipped(s, run->v[run->n - 1].index);
+}
 
-		if (e->index > applied + 1) {
-			log_error("raftd left entries out applied=%" PRIu64 " next=%" PRIu64, applied, e->index);
+/* Each follows the one before, or was applied long ago. */
+static int run_check(struct stored *s, const struct apply_run *run)
+{
+	uint64_t last = apply_queue_first(&s->rest) != NULL ? s->rest.last_index : apply_state(s->store.apply)->applied;
+
+	for (size_t i = 0; i < run->n; i++) {
+		if (run->v[i].index > last + 1) {
+			log_error("raftd left entries out applied=%" PRIu64 " next=%" PRIu64, last, run->v[i].index);
 			return ERR_MALFORMED;
 		}
-		s->untold_bytes += e->payload.len + APPLY_ENTRY_ROOM;
-		if (e->index <= applied)
-			counter_inc(&s->counters.entries_skipped);
-		else
-			apply_one(s, e);
+		if (run->v[i].index > last)
+			last = run->v[i].index;
 	}
-	if (m->entries.n > 0 && apply_state(s->store.apply)->applied == before)
-		tell_skipped(s, m->entries.v[m->entries.n - 1].index);
 	return ERR_OK;
+}
+
+static int apply_entries(struct stored *s, const struct apply_batch *m)
+{
+	struct apply_run run = {.v = m->entries.v, .n = m->entries.n};
+	int rc = run_check(s, &run);
+
+	if (rc != ERR_OK)
+		return rc;
+	s->commit = m->commit;
+	s->untold_batches++;
+	if (apply_queue_first(&s->rest) == NULL)
+		run_go(s, &run);
+	return run.at < run.n ? apply_queue_add(&s->rest, &run) : ERR_OK;
+}
+
+void stored_apply_rest(struct stored *s)
+{
+	struct apply_run *run;
+
+	while (!s->turn_over && (run = apply_queue_first(&s->rest)) != NULL) {
+		run_go(s, run);
+		if (run->at == run->n)
+			apply_queue_pop(&s->rest);
+	}
+	stored_commit(s);
+	s->turn_applies = s->turn_over = false;
+	if (apply_queue_first(&s->rest) != NULL)
+		loop_again(s->d->loop);
 }
 
 static int apply_msg(void *arg, struct link *l, const struct msg_in *in)

@@ -20,7 +20,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/mono.h"
+#include "rt/config.h"
 #include "rt/rights.h"
+#include "stored/generation.h"
 
 enum { CHILD_NUMBERS = 10, CHILD_NICE = 19, CHILD_END_FD = 3, CHILD_IO_IDLE = 3 << 13 };
 
@@ -67,7 +69,7 @@ static int child_spawn(const char *program, char *const *argv, int end, pid_t *p
 int snap_child_begin(const char *program, enum snap_work work, const struct snap_job *j,
 		     const struct snapshot_id *id, pid_t *pid, int *end)
 {
-	static const char *const words[] = {"", "copy", "install", "check"};
+	static const char *const words[] = {"", "copy", "install", "check", "clean"};
 	char name[] = "stored", child[] = "--child", numbers[CHILD_NUMBERS][24];
 	char *word = mem_strdup(words[work]), *dir = mem_strdup(j->data_dir);
 	char *argv[5 + CHILD_NUMBERS] = {name, child, word, dir};
@@ -91,7 +93,17 @@ int snap_child_begin(const char *program, enum snap_work work, const struct snap
 	return rc;
 }
 
-int snap_child_end(pid_t pid, int end)
+bool snap_child_begun(int end, bool *begun)
+{
+	uint8_t byte;
+
+	if (*begun || read(end, &byte, 1) != 1)
+		return false;
+	*begun = true;
+	return true;
+}
+
+int snap_child_end(pid_t pid, int end, bool begun)
 {
 	int status = 0;
 
@@ -100,8 +112,8 @@ int snap_child_end(pid_t pid, int end)
 		if (errno != EINTR)
 			return ERR_INTERNAL;
 	if (WIFSIGNALED(status))
-		return WTERMSIG(status) == SIGSEGV || WTERMSIG(status) == SIGBUS ? ERR_CORRUPT : ERR_CLOSED;
-	return WEXITSTATUS(status);
+		return begun && (WTERMSIG(status) == SIGSEGV || WTERMSIG(status) == SIGBUS) ? ERR_CORRUPT : ERR_CLOSED;
+	return WEXITSTATUS(status) == EXIT_FATAL ? ERR_CLOSED : WEXITSTATUS(status);
 }
 
 /* ---- the child's half ---- */
@@ -156,12 +168,32 @@ static int child_work(bool install, const struct snap_job *j, const struct snaps
 	return rc;
 }
 
+/* Each file may have gigabytes, which a disk does not give back at once. */
+static int child_clean(const struct snap_job *j, const struct snapshot_id *keep)
+{
+	struct snap_info newest = {.index = keep->index, .data_crc = (uint32_t)keep->crc};
+	char *store = config_path(j->data_dir, "store");
+
+	snap_remove_others(j->data_dir, keep->index != 0 ? &newest : NULL);
+	generation_remove_others(store, j->generation);
+	mem_free(store);
+	return ERR_OK;
+}
+
+static int child_do(const char *word, const struct snap_job *j, const struct snapshot_id *id)
+{
+	if (strcmp(word, "check") == 0)
+		return child_check(j);
+	if (strcmp(word, "clean") == 0)
+		return child_clean(j, id);
+	return child_work(strcmp(word, "install") == 0, j, id);
+}
+
 bool snap_child_main(int argc, char **argv, int *code)
 {
 	uint64_t v[CHILD_NUMBERS];
 	struct snap_job j;
 	struct snapshot_id id;
-	bool install, check;
 
 	if (argc < 2 || strcmp(argv[1], "--child") != 0)
 		return false;
@@ -171,14 +203,12 @@ bool snap_child_main(int argc, char **argv, int *code)
 	for (int i = 0; i < CHILD_NUMBERS; i++)
 		if (!child_number(argv[4 + i], &v[i]))
 			return true;
-	install = strcmp(argv[2], "install") == 0;
-	check = strcmp(argv[2], "check") == 0;
 	j = (struct snap_job){.data_dir = argv[3], .cluster_id = v[1], .node_id = v[2], .generation = v[3],
-			      .map_bytes = v[4], .bytes_per_s = v[5]};
+			      .map_bytes = v[4], .bytes_per_s = v[5], .helper = true};
 	id = (struct snapshot_id){v[6], v[7], v[8], v[9]};
 	log_open("stored.snapshot");
 	rights_begin();
-	if (child_settle(v[0]))
-		*code = check ? child_check(&j) : child_work(install, &j, &id);
+	if (child_settle(v[0]) && write(CHILD_END_FD, "", 1) == 1)
+		*code = child_do(argv[2], &j, &id);
 	return true;
 }

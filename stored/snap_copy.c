@@ -162,7 +162,7 @@ static int copy_stream(struct okv *db, int to, bool compact, struct flow *f)
 
 static int copy_data(const struct snap_job *j, int to, struct flow *f)
 {
-	struct okv_lmdb_setup lmdb = {.map_bytes = j->map_bytes};
+	struct okv_lmdb_setup lmdb = {.map_bytes = j->map_bytes, .damage_code = j->helper ? ERR_CORRUPT : 0};
 	char *store = config_path(j->data_dir, "store");
 	struct buf dir;
 	struct okv *db;
@@ -189,7 +189,8 @@ static int copy_data(const struct snap_job *j, int to, struct flow *f)
 /* What the tables of a file say of themselves; `adopt`: from now on it is this node's. */
 static int read_meta(const struct snap_job *j, const char *dir, bool adopt, struct mvcc_state *state)
 {
-	struct okv_lmdb_setup lmdb = {.dir = dir, .map_bytes = j->map_bytes, .write = adopt};
+	struct okv_lmdb_setup lmdb = {.dir = dir, .map_bytes = j->map_bytes, .write = adopt,
+				      .damage_code = j->helper ? ERR_CORRUPT : 0};
 	struct mvcc_identity id;
 	struct okv_txn *t = NULL;
 	struct bytes row;

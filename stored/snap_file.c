@@ -151,33 +151,65 @@ static bool name_is_old(const char *name, const struct snap_info *keep)
 		return keep != NULL;
 	if (!snapname_parse(name, &index, &crc) || keep == NULL)
 		return false;
-	return index != keep->index || crc != keep->data_crc;
+	/* A newer one that is not known yet may be what the store is about to become. */
+	return index < keep->index || (index == keep->index && crc != keep->data_crc);
 }
 
-void snap_remove_others(const char *data_dir, const struct snap_info *keep)
+static void remove_unfinished(const char *dir)
 {
 	static const char *const unfinished[] = {"new/data.mdb", "new/lock.mdb", "new"};
-	char *path = snapname_dir(data_dir), *file;
-	DIR *dir = opendir(path);
-	const struct dirent *e;
 
 	for (size_t i = 0; i < ARRAY_LEN(unfinished); i++) {
-		file = config_path(path, unfinished[i]);
+		char *file = config_path(dir, unfinished[i]);
+
 		if (remove(file) != 0 && errno != ENOENT)
 			log_warn("cannot remove an unfinished snapshot file=%s error=\"%s\"", file, strerror(errno));
 		mem_free(file);
 	}
+}
+
+static void remove_old(const char *dir, const char *name)
+{
+	char *file = config_path(dir, name);
+
+	if (unlink(file) != 0)
+		log_warn("cannot remove an old snapshot file=%s error=\"%s\"", file, strerror(errno));
+	mem_free(file);
+}
+
+/* How many there are besides `keep`, with what is unfinished. */
+static size_t snap_others(const char *data_dir, const struct snap_info *keep, bool remove)
+{
+	char *path = snapname_dir(data_dir);
+	DIR *dir = opendir(path);
+	const struct dirent *e;
+	size_t n = 0;
+
 	while (dir != NULL && (e = readdir(dir)) != NULL) {
-		if (!name_is_old(e->d_name, keep))
+		bool unfinished = strcmp(e->d_name, "new") == 0;
+
+		if (!unfinished && !name_is_old(e->d_name, keep))
 			continue;
-		file = config_path(path, e->d_name);
-		if (unlink(file) != 0)
-			log_warn("cannot remove an old snapshot file=%s error=\"%s\"", file, strerror(errno));
-		mem_free(file);
+		n++;
+		if (remove && unfinished)
+			remove_unfinished(path);
+		else if (remove)
+			remove_old(path, e->d_name);
 	}
 	if (dir != NULL)
 		(void)closedir(dir);
 	mem_free(path);
+	return n;
+}
+
+bool snap_has_others(const char *data_dir, const struct snap_info *keep)
+{
+	return snap_others(data_dir, keep, false) > 0;
+}
+
+void snap_remove_others(const char *data_dir, const struct snap_info *keep)
+{
+	(void)snap_others(data_dir, keep, true);
 }
 
 void snap_set_aside(const char *data_dir, const struct snap_info *info)

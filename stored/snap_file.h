@@ -37,7 +37,9 @@ struct snapshot_id snap_id(const struct snap_info *info);
 /* The snapshots of data_dir by their trailers, the newest first; what cannot be read is named in the log. */
 enum { SNAP_LIST_MAX = 16 };
 size_t snap_list(const char *data_dir, uint64_t cluster_id, struct snap_info *out);
-/* Removes all but `keep` (NULL: not one is known) and what is unfinished. Failures are logged. */
+/* There is another than `keep` (NULL: not one is known), or something unfinished. */
+bool snap_has_others(const char *data_dir, const struct snap_info *keep);
+/* Removes these, which takes a disk a while. Failures are logged. */
 void snap_remove_others(const char *data_dir, const struct snap_info *keep);
 /* A damaged one is kept aside as <name>.bad until the next is made. */
 void snap_set_aside(const char *data_dir, const struct snap_info *info);
@@ -48,6 +50,7 @@ struct snap_job {
 	uint64_t generation;             /* to copy, or to be made */
 	uint64_t map_bytes;
 	uint64_t bytes_per_s;            /* 0: as fast as it goes */
+	bool helper;                     /* in a process of its own: its exit code says what it has met */
 };
 
 /* A durable snapshot of that generation, which others go on using. Errors of okv.h, ERR_NO_SPACE, ERR_IO. */

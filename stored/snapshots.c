@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/err.h"
@@ -42,15 +43,31 @@ void snapshots_tell(struct stored *s)
 		(void)link_send(s->raftd, MSG_NO_apply_state, &apply_state_desc, &m);
 }
 
-static void install_refused(struct stored *s, int error)
+static void refuse(struct stored *s, const struct snapshot_id *id, int error)
 {
-	struct snapshots *n = &s->snapshots;
-	struct apply_installed m = {n->incoming.index, n->incoming.crc, (uint64_t)error};
+	struct apply_installed m = {id->index, id->crc, (uint64_t)error};
 
-	n->installing = false;
 	stored_tell_raftd(s);
 	if (s->raftd != NULL)
 		(void)link_send(s->raftd, MSG_NO_apply_installed, &apply_installed_desc, &m);
+}
+
+static void install_refused(struct stored *s, int error)
+{
+	s->snapshots.installing = false;
+	refuse(s, &s->snapshots.incoming, error);
+}
+
+/*
+ * Stores and snapshots that are no longer used, and what a helper has left that failed. Theirs may be
+ * gigabytes, and a disk takes its time to give them back: so the helper removes them.
+ */
+static bool others_are_there(const struct stored *s)
+{
+	const struct snapshots *n = &s->snapshots;
+
+	return snap_has_others(s->d->config->data_dir, n->any ? &n->newest : NULL) ||
+	       generation_has_others(s->store.dir, s->store.generation.generation);
 }
 
 static void snapshots_failed(struct stored *s, int error)
@@ -58,9 +75,6 @@ static void snapshots_failed(struct stored *s, int error)
 	struct snapshots *n = &s->snapshots;
 
 	counter_inc(&s->counters.snapshots_failed);
-	/* What is left of it goes at once: a disk that is full needs the room. */
-	snap_remove_others(s->d->config->data_dir, NULL);
-	generation_remove_others(s->store.dir, s->store.generation.generation);
 	if (n->work == SNAP_WORK_INSTALL) {
 		log_error("a snapshot from another node was not installed index=%" PRIu64 " error=\"%s\"",
 			  n->incoming.index, err_text(error));
@@ -69,6 +83,7 @@ static void snapshots_failed(struct stored *s, int error)
 		log_error("no snapshot could be made, it is tried again error=\"%s\" in_ms=%u", err_text(error),
 			  n->back_off_ms);
 	}
+	n->clean_wanted = others_are_there(s);
 	loop_timer_set(s->d->loop, &n->retry, mono_add_ms(mono_now(), n->back_off_ms));
 	n->back_off_ms = n->back_off_ms * 2 < SNAPSHOTS_RETRY_MAX_MS ? n->back_off_ms * 2 : SNAPSHOTS_RETRY_MAX_MS;
 }
@@ -82,7 +97,8 @@ static void snapshots_look(struct stored *s)
 	n->any = snap_list(s->d->config->data_dir, s->d->config->cluster_id, list) > 0;
 	if (n->any)
 		n->newest = list[0];
-	snap_remove_others(s->d->config->data_dir, n->any ? &n->newest : NULL);
+	n->wanted = n->wanted && (!n->any || n->newest.index < n->wanted_index);
+	n->clean_wanted = others_are_there(s);
 }
 
 static void install_done(struct stored *s)
@@ -95,12 +111,13 @@ static void install_done(struct stored *s)
 	if (n->incoming.index <= s->store.committed.applied) {
 		log_info("a snapshot was overtaken by the log index=%" PRIu64 " applied=%" PRIu64, n->incoming.index,
 			 s->store.committed.applied);
-		generation_remove_others(s->store.dir, s->store.generation.generation);
 		snapshots_tell(s);
 		install_refused(s, ERR_EXISTS);      /* else raftd waits for it, and takes no other */
 		return;
 	}
+	apply_queue_clear(&s->rest);             /* its link ends as well */
 	store_switch(&s->store, n->generation);
+	n->clean_wanted = true;
 	counter_inc(&s->counters.snapshots_installed);
 	/* What they were told of is gone: they begin anew, with the new generation's number. */
 	stored_drop_gateways(s, "the store has become a snapshot");
@@ -123,7 +140,7 @@ static void check_later(struct stored *s)
 /* Rows that a damaged page hides would be served as absent: nobody is to be served by this file. */
 static void check_done(struct stored *s, int rc)
 {
-	if (rc == ERR_CORRUPT || rc == EXIT_FATAL)   /* fatal: LMDB has met a page that cannot be */
+	if (rc == ERR_CORRUPT)
 		store_damaged(&s->store);
 	if (rc == ERR_OK) {
 		counter_inc(&s->counters.checks);
@@ -143,11 +160,14 @@ static void on_end(void *arg, uint32_t events)
 	int rc;
 
 	(void)events;
+	if (snap_child_begun(n->end, &n->begun))
+		return;
 	loop_timer_clear(s->d->loop, &n->deadline);
 	loop_io_del(s->d->loop, &n->io);
-	rc = snap_child_end(n->pid, n->end);
-	if (n->work == SNAP_WORK_CHECK) {
-		check_done(s, rc);
+	rc = snap_child_end(n->pid, n->end, n->begun);
+	if (n->work == SNAP_WORK_CHECK || n->work == SNAP_WORK_CLEAN) {
+		if (n->work == SNAP_WORK_CHECK)
+			check_done(s, rc);
 		n->work = SNAP_WORK_NONE;
 		snapshots_next(s);
 		return;
@@ -160,7 +180,6 @@ static void on_end(void *arg, uint32_t events)
 		snapshots_look(s);
 		counter_inc(&s->counters.snapshots_made);
 		counter_set(&s->counters.snapshot_ms, mono_sub_ms(mono_now(), n->began));
-		n->wanted = n->wanted && (!n->any || n->newest.index < n->wanted_index);
 		snapshots_tell(s);
 	}
 	if (rc == ERR_OK)
@@ -169,12 +188,14 @@ static void on_end(void *arg, uint32_t events)
 	snapshots_next(s);
 }
 
+static const char *const work_words[] = {"", "a snapshot", "installing a snapshot", "looking for damage",
+					 "removing what is no longer used"};
+
 static void on_late(void *arg)
 {
 	struct stored *s = arg;
 
-	log_error("%s takes too long and is given up: see snapshot_rate_mb s=%" PRId64,
-		  s->snapshots.work == SNAP_WORK_CHECK ? "looking for damage" : "a snapshot",
+	log_error("%s takes too long and is given up: see snapshot_rate_mb s=%" PRId64, work_words[s->snapshots.work],
 		  mono_sub_ms(mono_now(), s->snapshots.began) / 1000);
 	(void)kill(s->snapshots.pid, SIGKILL);
 }
@@ -191,11 +212,12 @@ static mono_t deadline_of(const struct stored *s)
 
 static void work_begin(struct stored *s, enum snap_work work)
 {
-	static const char *const words[] = {"", "snapshot", "installing a snapshot", "looking for damage"};
 	struct snapshots *n = &s->snapshots;
 	struct snap_job j = job_of(s);
+	struct snapshot_id id = n->incoming;
 
 	n->work = work;
+	n->begun = false;
 	n->began = mono_now();
 	if (work == SNAP_WORK_INSTALL) {
 		if (generation_highest(s->store.dir, &n->generation) != ERR_OK)
@@ -205,16 +227,20 @@ static void work_begin(struct stored *s, enum snap_work work)
 		j.generation = ++n->generation;
 		j.bytes_per_s = 0;       /* nobody is served by this store until it is done */
 	}
-	if (snap_child_begin(n->program, work, &j, &n->incoming, &n->pid, &n->end) != ERR_OK) {
-		log_error("cannot start %s for %s error=\"%s\"", n->program, words[work], strerror(errno));
+	if (work == SNAP_WORK_CLEAN) {
+		n->clean_wanted = false;         /* what it does not remove waits for the next time */
+		id = n->any ? snap_id(&n->newest) : (struct snapshot_id){0};
+	}
+	if (snap_child_begin(n->program, work, &j, &id, &n->pid, &n->end) != ERR_OK) {
+		log_error("cannot start %s for %s error=\"%s\"", n->program, work_words[work], strerror(errno));
 		if (work == SNAP_WORK_CHECK)
 			check_done(s, ERR_IO);
-		else
+		else if (work != SNAP_WORK_CLEAN)
 			snapshots_failed(s, ERR_IO);
 		n->work = SNAP_WORK_NONE;
 		return;
 	}
-	log_info("%s begun applied=%" PRIu64 " pid=%ld", words[work], s->store.committed.applied, (long)n->pid);
+	log_info("%s begun applied=%" PRIu64 " pid=%ld", work_words[work], s->store.committed.applied, (long)n->pid);
 	loop_io_add(s->d->loop, &n->io, n->end, EPOLLIN, on_end, s);
 	loop_timer_set(s->d->loop, &n->deadline, deadline_of(s));
 }
@@ -225,6 +251,11 @@ static void snapshots_next(void *arg)
 	struct snapshots *n = &s->snapshots;
 
 	if (n->work != SNAP_WORK_NONE || s->stopping)
+		return;
+	/* First what is left of what failed: a disk that is full needs the room. */
+	if (n->clean_wanted)
+		work_begin(s, SNAP_WORK_CLEAN);
+	if (n->work != SNAP_WORK_NONE)
 		return;
 	if (n->installing)
 		work_begin(s, SNAP_WORK_INSTALL);
@@ -266,13 +297,17 @@ int snapshots_install(struct stored *s, const struct snapshot_id *id)
 
 	if (id == NULL || id->index == 0 || id->crc > UINT32_MAX)
 		return ERR_MALFORMED;
-	if (n->installing)               /* said again on a new link */
-		return ERR_OK;
-	n->incoming = *id;
-	if (id->index <= s->store.committed.applied) {
-		install_refused(s, ERR_EXISTS);
+	if (n->installing) {
+		/* Said again on a new link; or another one, of a raftd that was started anew: it is asked for again. */
+		if (id->index != n->incoming.index || id->crc != n->incoming.crc)
+			refuse(s, id, ERR_CLOSED);
 		return ERR_OK;
 	}
+	if (id->index <= s->store.committed.applied) {
+		refuse(s, id, ERR_EXISTS);
+		return ERR_OK;
+	}
+	n->incoming = *id;
 	n->installing = true;
 	/* A copy of what is about to be replaced, or a look at it, is worth nothing; its end begins the install. */
 	if (n->work == SNAP_WORK_COPY || n->work == SNAP_WORK_CHECK)
@@ -294,6 +329,7 @@ void snapshots_open(struct stored *s)
 	loop_timer_init(&n->check, on_check, s);
 	check_later(s);
 	snapshots_look(s);
+	snapshots_next(s);
 	if (n->any)
 		log_info("newest snapshot index=%" PRIu64 " term=%" PRIu64 " revision=%" PRId64 " bytes=%" PRIu64,
 			 n->newest.index, n->newest.term, n->newest.revision, n->newest.data_bytes);
@@ -310,13 +346,16 @@ void snapshots_close(struct stored *s)
 		return;
 	(void)kill(n->pid, SIGKILL);
 	loop_io_del(s->d->loop, &n->io);
-	(void)snap_child_end(n->pid, n->end);
+	if (n->work == SNAP_WORK_CLEAN)
+		(void)close(n->end);     /* amid a large file it ends when that is gone: not waited for */
+	else
+		(void)snap_child_end(n->pid, n->end, n->begun);
 	n->work = SNAP_WORK_NONE;
 }
 
 void snapshots_report(const struct stored *s, struct admin_reply *r)
 {
-	static const char *const doing[] = {"nothing", "copy", "install", "check"};
+	static const char *const doing[] = {"nothing", "copy", "install", "check", "clean"};
 	const struct snapshots *n = &s->snapshots;
 
 	admin_begin(r, "snapshot");

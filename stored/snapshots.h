@@ -9,6 +9,7 @@
  *   IDLE -- nothing else to do, ---> CHECK ----- good: again after store_check_s ---------> IDLE
  *           it is time                damage: stored ends, the next start begins a new store
  *           failed, killed or too slow: IDLE, and after a back-off again (a copy), or raftd is told
+ *   IDLE -- files no longer used --> CLEAN ---> IDLE: before all else, since a full disk needs the room
  */
 #ifndef QUORATE_SNAPSHOTS_H
 #define QUORATE_SNAPSHOTS_H
@@ -30,11 +31,13 @@ struct snapshots {
 	enum snap_work work;
 	pid_t pid;
 	int end;
+	bool begun;                      /* it has begun its work */
 	uint64_t generation;             /* of the store that INSTALL makes */
 	struct loop_io io;
 	struct loop_timer deadline, retry;
 	struct loop_timer check;         /* runs: the store need not be looked at yet */
 	bool check_wanted;
+	bool clean_wanted;               /* there are stores or snapshots that are no longer used */
 	mono_t began;
 	unsigned back_off_ms;
 };

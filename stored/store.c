@@ -173,6 +173,25 @@ static bool store_go_on(struct store *s, const struct store_setup *setup, const 
 	return false;
 }
 
+/* What is begun anew makes all others worthless. Only then are they waited for: see snapshots.h. */
+static bool store_make_room(const struct store *s)
+{
+	uint64_t keep = s->generation.generation;
+
+	if (!generation_has_others(s->dir, keep))
+		return false;
+	log_warn("the disk is full: stores that are no longer used are removed before the new one is made");
+	generation_remove_others(s->dir, keep);
+	return true;
+}
+
+/* A half-made store must not keep the room that raftd's log needs. */
+_Noreturn static void store_no_room(const struct store *s, int rc)
+{
+	(void)generation_make(s->dir, s->generation.generation);
+	store_fatal(rc, "make the store from a snapshot");
+}
+
 /* The newest snapshot that is good; a bad one is named and set aside. False: an empty directory. */
 static bool store_restore(struct store *s, const struct store_setup *setup)
 {
@@ -186,11 +205,13 @@ static bool store_restore(struct store *s, const struct store_setup *setup)
 		char *path = snapname_path(setup->data_dir, list[i].index, list[i].data_crc);
 		int rc = snap_restore(&job, path, &info);
 
+		if (rc == ERR_NO_SPACE && store_make_room(s))
+			rc = snap_restore(&job, path, &info);
 		if (rc == ERR_OK)
 			log_info("store made from a snapshot file=%s index=%" PRIu64 " revision=%" PRId64, path,
 				 info.index, info.revision);
 		else if (rc == ERR_NO_SPACE || rc == ERR_FULL || rc == ERR_NO_MEMORY)
-			store_fatal(rc, "make the store from a snapshot");
+			store_no_room(s, rc);
 		else
 			log_error("a snapshot is damaged and not used file=%s error=\"%s\"", path, err_text(rc));
 		mem_free(path);
@@ -239,7 +260,6 @@ void store_open(struct store *s, const struct store_setup *setup)
 	store_make_dir(s, setup);
 	if (!store_go_on(s, setup, boot_id, &s->begun))
 		store_begin_anew(s, setup, boot_id);
-	generation_remove_others(s->dir, s->generation.generation);
 	s->env = mvcc_env_over(s->db);
 	s->committed = *apply_state(s->apply);
 	if (s->begun != NULL)
@@ -264,7 +284,6 @@ void store_switch(struct store *s, uint64_t generation)
 	if (rc != ERR_OK)
 		store_fatal(rc, "open the store made from a snapshot");
 	store_write_state(s, "go on with the store made from a snapshot");
-	generation_remove_others(s->dir, generation);
 	s->env = mvcc_env_over(s->db);
 	s->committed = *apply_state(s->apply);
 	s->begun = "a snapshot of another node was installed";

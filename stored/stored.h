@@ -10,6 +10,7 @@
 #include "proto/link_store.h"
 #include "rt/daemon.h"
 #include "rt/link.h"
+#include "stored/apply_queue.h"
 #include "stored/core/hash.h"
 #include "stored/snapshots.h"
 #include "stored/store.h"
@@ -104,6 +105,9 @@ struct stored {
 	struct loop_timer tell;          /* it is told at the latest */
 	uint64_t commit;
 	uint64_t greeted;                /* the generation that its hello spoke of */
+	struct apply_queue rest;
+	mono_t turn_began;               /* when the first entry of the turn was applied */
+	bool turn_applies, turn_over;    /* one was; the rest has to wait for the next turn */
 	struct snapshots snapshots;
 
 	/* the transaction under way */
@@ -144,6 +148,7 @@ void stored_stop(struct daemon *d);
 int stored_open_raftd(struct stored *s);
 /* Commits the transaction under way, if there is one, and tells everybody. */
 void stored_commit(struct stored *s);
+void stored_apply_rest(struct stored *s);   /* at the end of a turn: what it has time for; commits */
 void stored_tell_raftd(struct stored *s);      /* at once, what it may not have been told yet */
 
 /* gateway_ipc.c: results, progress, status */

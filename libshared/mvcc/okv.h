@@ -111,6 +111,7 @@ struct okv_lmdb_setup {
 	uint64_t map_bytes;
 	bool write;          /* false: ERR_NOT_FOUND unless a writer has made it */
 	bool sync;           /* every commit is synced (for tests; the store syncs its log instead) */
+	int damage_code;     /* exit code when LMDB meets a page that cannot be; 0: fatal()'s */
 };
 /* Also ERR_VERSION: made by another version of LMDB. Never open one directory twice in a process. */
 int okv_lmdb_open(const struct okv_lmdb_setup *s, struct okv **out);

@@ -488,7 +488,12 @@ static int okv_lmdb_open_tables(struct okv_lmdb *l, bool write)
 /* LMDB would abort with a line of its own source. It finds only what damage has made impossible. */
 static void okv_lmdb_assert(MDB_env *env, const char *msg)
 {
-	(void)env;
+	int code = (int)(intptr_t)mdb_env_get_userctx(env);
+
+	if (code != 0) {
+		log_error("the store is damaged: %s", msg);
+		_exit(code);
+	}
 	fatal("the disk or the memory of this machine is in doubt: test both; then delete data_dir/store and start "
 	      "stored again: it builds the store anew from the log", "the store is damaged: %s", msg);
 }
@@ -517,7 +522,9 @@ static int okv_lmdb_open_env(struct okv_lmdb *l, const struct okv_lmdb_setup *s)
 
 	if (rc != 0)
 		return rc;
-	rc = mdb_env_set_assert(l->env, okv_lmdb_assert);
+	rc = mdb_env_set_userctx(l->env, (void *)(intptr_t)s->damage_code);
+	if (rc == 0)
+		rc = mdb_env_set_assert(l->env, okv_lmdb_assert);
 	if (rc == 0)
 		rc = mdb_env_set_mapsize(l->env, s->map_bytes);
 	if (rc == 0)

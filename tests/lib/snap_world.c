@@ -218,3 +218,52 @@ void have_snapshot(void)
 	mem_free(path);
 	mem_free(dir);
 }
+
+/* ---- what comes in */
+
+bool incoming_is(size_t bytes)
+{
+	char *path = snapname_incoming(config.data_dir, &the_id);
+	uint8_t *got = mem_alloc(FILE_BYTES + 1);
+	int fd = open(path, O_RDONLY);
+	ssize_t n = fd >= 0 ? read(fd, got, FILE_BYTES + 1) : -1;
+	bool same = n == (ssize_t)bytes && memcmp(got, content, bytes) == 0;
+
+	if (fd >= 0)
+		(void)close(fd);
+	mem_free(got);
+	mem_free(path);
+	return same;
+}
+
+bool incoming_exists(void)
+{
+	char *path = snapname_incoming(config.data_dir, &the_id);
+	bool there = access(path, F_OK) == 0;
+
+	mem_free(path);
+	return there;
+}
+
+struct peer_snapshot piece_at(uint64_t offset, size_t len)
+{
+	return (struct peer_snapshot){the_id.index, the_id.term, the_id.bytes, the_id.crc, offset,
+				      bytes_of(content + offset, len)};
+}
+
+int say_piece(uint64_t offset, size_t len, enum peer_snapshot_status *status, uint64_t *at)
+{
+	struct peer_snapshot m = piece_at(offset, len);
+	int rc;
+
+	line.resps = 0;
+	rc = snap_recv_piece(fake.n, 2, &m);
+	UNTIL(line.resps > 0 || fake.n->snap.recv.pending == 0);   /* it is answered when it is written */
+	if (line.resps > 0) {
+		*status = (enum peer_snapshot_status)line.resp[line.resps - 1].status;
+		*at = line.resp[line.resps - 1].offset;
+	} else {
+		*status = PEER_SNAPSHOT_STATUSES;
+	}
+	return rc;
+}

@@ -46,6 +46,21 @@ void end(void);
 /* stored has a snapshot, and its file is there. */
 void have_snapshot(void);
 
+/* The file of the transfer under way. */
+bool incoming_exists(void);
+bool incoming_is(size_t bytes);          /* so many of `content` */
+/* A piece of it from peer 2, and what is answered, when it is written; STATUSES: nothing. */
+struct peer_snapshot piece_at(uint64_t offset, size_t len);
+int say_piece(uint64_t offset, size_t len, enum peer_snapshot_status *status, uint64_t *at);
+
+#define SAYS(offset, len, want, want_at) do { \
+		enum peer_snapshot_status status_; \
+		uint64_t at_ = 0; \
+		EQ_INT(say_piece(offset, len, &status_, &at_), ERR_OK); \
+		EQ_INT(status_, want); \
+		EQ_INT(at_, want_at); \
+	} while (0)
+
 #define UNTIL(cond) do { \
 		mono_t until_ = mono_add_ms(mono_now(), TAP_PATIENCE_MS); \
 		while (!(cond)) { \

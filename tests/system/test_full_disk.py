@@ -1,10 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """A full disk: the data of nodes on small file systems of their own, in a mount namespace of this test's own."""
+import glob
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
@@ -28,10 +30,10 @@ def enter_namespace():
 
 
 class SmallDisks(faults.FaultyCluster):
-    def __init__(self, small, **kw):
+    def __init__(self, small, conf=(), **kw):
         if INSIDE not in os.environ:
             raise Skip("neither user namespaces nor root: nothing can be mounted")
-        super().__init__(3, conf=("segment_mb = 2",), **kw)
+        super().__init__(3, conf=("segment_mb = 2", *conf), **kw)
         self.small = small
 
     def prepare(self):
@@ -120,7 +122,34 @@ def all_disks_full_at_once_stop_the_writes_and_lose_nothing():
         load.progress()
 
 
+def a_store_that_is_built_again_has_the_room_of_the_old_one():
+    """The system crashed: the store is worth nothing, and there is no room for a second one beside it."""
+    with tempfile.NamedTemporaryFile("w", prefix="quorate-boot-") as boot:
+        boot.write("one\n")
+        boot.flush()
+        with SmallDisks((0,), ("snapshot_log_mb = 4",), env={"QUORATE_BOOT_ID_FILE": boot.name}) as c:
+            c.wait_leader()
+            with c.rpc(1) as r:
+                for i in range(8):
+                    r.put(b"key %d" % i, b"v" * 1000000)
+            until(lambda: c.admin_json(0, "raftd", "status")["snapshot"]["bytes"] > 4000000, "a snapshot")
+            c.fill(0, 2 << 20)
+            boot.seek(0)
+            boot.write("two\n")
+            boot.flush()
+            c.expected = MEANT
+            old = c.pid(0, "stored")
+            c.kill_node(0)
+            c.reborn(0, "stored", old)
+            until(lambda: c.answers(0), "the node answers")
+            with c.rpc(0) as r:
+                assert len(r.get(b"key 7")[b"key 7"]) == 1000000, "not the value that was written"
+            c.says(0, "stored", "store made from a snapshot")
+            assert not glob.glob(os.path.join(c.disk(0), "store", "gen-1")), "the old store is still there"
+
+
 if __name__ == "__main__":
     enter_namespace()
     tap([a_node_whose_disk_is_full_stops_with_a_message_and_comes_back_when_there_is_room,
-         an_alarm_comes_before_a_full_disk_stops_anything, all_disks_full_at_once_stop_the_writes_and_lose_nothing])
+         an_alarm_comes_before_a_full_disk_stops_anything, all_disks_full_at_once_stop_the_writes_and_lose_nothing,
+         a_store_that_is_built_again_has_the_room_of_the_old_one])

@@ -184,7 +184,7 @@ static void world_close(struct world *w)
 
 /* ---- feeding ---- */
 
-enum { FEED_MAX = 64 };
+enum { FEED_MAX = 512 };
 
 struct feed {
 	struct log_entry entries[FEED_MAX];
@@ -550,6 +550,32 @@ TEST(a_gateway_that_hangs_is_dropped_and_nobody_waits_for_it)
 	world_close(w);
 }
 
+TEST(a_turn_applies_for_a_moment_only_and_everybody_is_heard_in_between)
+{
+	struct kv_compare all[LIMIT_TXN_OPS];
+	struct kv_txn txn = {.compares.v = all, .compares.n = LIMIT_TXN_OPS};
+	struct store_status_ask ask = {.ctx = 1};
+	struct world *w = world_open();
+	struct feed f = {.n = 0};
+	uint64_t last;
+
+	for (size_t i = 0; i < LIMIT_TXN_OPS; i++)
+		all[i] = (struct kv_compare){.key = bytes_of("\0", 1), .range_end = bytes_of("\0", 1), .op = KV_GREATER};
+	feed_session(w, 100);
+	for (last = 1; last <= 64; last++)
+		feed_one(w, &(struct command){.gateway = 100, .seq = last,
+					      .put = &(struct kv_put){.key = bytes_of(&last, sizeof last)}});
+	for (; f.n < FEED_MAX; last++)               /* each looks at thousands of keys */
+		feed_add(&f, last + 1, &(struct command){.gateway = 100, .seq = last, .txn = &txn});
+	feed_send(w, &f);
+	UNTIL(w, w->raftd.done.index > 65);
+	EQ_INT(link_send(w->gateways[0].link, MSG_NO_store_status_ask, &store_status_ask_desc, &ask), ERR_OK);
+	UNTIL(w, w->gateways[0].status.applied > 0);
+	OK(w->gateways[0].status.applied < last);
+	UNTIL(w, w->raftd.done.index == last && w->gateways[0].n_results == last);
+	world_close(w);
+}
+
 TESTS = {
 	T(each_is_told_what_it_must_know_to_begin),
 	T(results_go_to_the_gateway_that_asked),
@@ -565,6 +591,7 @@ TESTS = {
 	T(history_that_watchd_has_not_read_stays_a_moment),
 	T(a_watchd_that_says_nothing_is_not_waited_for_for_ever),
 	T(compaction_is_told_when_it_is_done),
+	T(a_turn_applies_for_a_moment_only_and_everybody_is_heard_in_between),
 	T(a_gateway_that_hangs_is_dropped_and_nobody_waits_for_it),
 };
 TAP_MAIN

@@ -235,7 +235,7 @@ TEST(a_killed_copy_leaves_nothing_and_is_made_again)
 	UNTIL(w, access(snap_store_path("snap/new/data.mdb"), F_OK) == 0);
 	OK(kill(stored_of(w)->snapshots.pid, SIGKILL) == 0);
 	UNTIL(w, stored_of(w)->counters.snapshots_failed.value == 1);
-	OK(access(snap_store_path("snap/new"), F_OK) != 0);
+	UNTIL(w, access(snap_store_path("snap/new"), F_OK) != 0);
 	EQ_INT(snap_list(tap_dir(), 5, list), 0);
 	EQ_INT(w->raftd.snapshot.index, 0);
 	UNTIL(w, w->raftd.snapshot.index == 3);
@@ -253,6 +253,32 @@ TEST(a_copy_ends_with_its_parent)
 	pid = stored_of(w)->snapshots.pid;
 	world_close(w);                              /* waits for it */
 	OK(kill(pid, 0) != 0);
+}
+
+static void use_helper(struct world *w, char *script, const char *does)
+{
+	FILE *f = fopen(script, "w");
+
+	OK(f != NULL && fprintf(f, "#!/bin/sh\n%s\n", does) > 0 && fclose(f) == 0 && chmod(script, 0700) == 0);
+	stored_of(w)->snapshots.program = script;
+}
+
+/* The helper had no memory, or could not be started: that tells nothing of the store. */
+TEST(a_check_that_could_not_be_made_damages_nothing)
+{
+	struct world *w = world_open(1024);
+	char *script = mem_strdup(snap_store_path("helper"));
+
+	use_helper(w, script, "exit 111");
+	snapshots_check(stored_of(w));
+	UNTIL(w, !stored_of(w)->snapshots.check_wanted);
+	use_helper(w, script, "kill -SEGV $$");      /* so ends who has no memory to be started in */
+	snapshots_check(stored_of(w));
+	UNTIL(w, !stored_of(w)->snapshots.check_wanted);
+	EQ_INT(stored_of(w)->counters.checks.value, 0);
+	fill(w, 1);
+	world_close(w);
+	mem_free(script);
 }
 
 /* ---- installing */
@@ -307,6 +333,7 @@ TEST(a_store_becomes_a_snapshot_and_everybody_begins_anew)
 	OK(w->gateway.peer.resume > generation);
 	EQ_STR(snap_store_value(&stored_of(w)->store, "a"), "other");
 	EQ_INT(snap_list(tap_dir(), 5, list), 1);
+	UNTIL(w, access(snap_store_path("store/gen-1"), F_OK) != 0);
 	w->index = 31;
 	w->raftd.applied = 31;
 	feed(w, &(struct command){.gateway = 200});          /* and it goes on from there */
@@ -331,7 +358,7 @@ TEST(a_damaged_file_is_refused_and_the_store_stays)
 	EQ_INT(w->raftd.refusal.index, id.index);
 	EQ_INT(w->raftd.ups, 1);
 	EQ_INT(stored_of(w)->store.committed.applied, 2);
-	OK(access(snap_store_path("store/gen-2"), F_OK) != 0);
+	UNTIL(w, access(snap_store_path("store/gen-2"), F_OK) != 0);
 	fill(w, 1);
 	world_close(w);
 	mem_free(path);
@@ -384,7 +411,68 @@ TEST(an_install_goes_before_a_copy)
 	install(w, &id);
 	UNTIL(w, w->raftd.ups == 2 && w->raftd.states >= 2);
 	EQ_INT(w->raftd.state.applied, 31);
+	OK(!stored_of(w)->snapshots.wanted);         /* what was installed will do: no copy of it is made */
 	world_close(w);
+}
+
+/* A disk that takes its time to give back gigabytes must not stop the applies. */
+TEST(what_is_no_longer_used_is_removed_by_the_helper_and_never_waited_for)
+{
+	char *script = mem_strdup(snap_store_path("helper"));
+	struct snapshot_id id;
+	struct world *w;
+	FILE *f;
+
+	(void)mkdir(snap_store_path("store"), 0700);
+	OK(mkdir(snap_store_path("store/gen-7"), 0700) == 0);
+	f = fopen(snap_store_path("store/gen-7/data.mdb"), "w");
+	OK(f != NULL && fclose(f) == 0);
+	w = world_open(1024);                        /* at the start */
+	EQ_INT(stored_of(w)->store.generation.generation, 8);
+	UNTIL(w, access(snap_store_path("store/gen-7"), F_OK) != 0);
+	UNTIL(w, stored_of(w)->snapshots.work == SNAP_WORK_NONE);
+	fill(w, 1);
+	id = incoming();
+	use_helper(w, script, "[ $2 = clean ] && exec sleep 1000; exec /proc/$PPID/exe \"$@\"");
+	install(w, &id);
+	UNTIL(w, w->raftd.ups == 2 && w->raftd.states >= 2);
+	UNTIL(w, stored_of(w)->snapshots.work == SNAP_WORK_CLEAN);
+	OK(access(snap_store_path("store/gen-8/data.mdb"), F_OK) == 0);
+	w->index = w->raftd.applied = 31;
+	feed(w, &(struct command){.gateway = 200});
+	OK(kill(stored_of(w)->snapshots.pid, SIGKILL) == 0);
+	UNTIL(w, stored_of(w)->snapshots.work == SNAP_WORK_NONE);
+	world_close(w);
+	w = world_open(1024);                        /* at the next start, if not before */
+	UNTIL(w, access(snap_store_path("store/gen-8"), F_OK) != 0);
+	EQ_STR(snap_store_value(&stored_of(w)->store, "a"), "other");
+	world_close(w);
+	mem_free(script);
+}
+
+/* raftd was started anew in the middle, and has got another one meanwhile: it waits for an answer for that. */
+TEST(a_second_install_is_answered_while_the_first_is_under_way)
+{
+	struct world *w = world_open(1024);
+	char *script = mem_strdup(snap_store_path("helper"));
+	struct snapshot_id first = {31, 3, 1000, 5}, second = {40, 3, 1000, 6};
+
+	use_helper(w, script, "exec sleep 1000");
+	install(w, &first);
+	UNTIL(w, stored_of(w)->snapshots.work == SNAP_WORK_INSTALL);
+	install(w, &first);                          /* the same again: it is waited for */
+	install(w, &second);
+	UNTIL(w, w->raftd.refusals == 1);
+	EQ_INT(w->raftd.refusal.index, 40);
+	EQ_INT(w->raftd.refusal.error, ERR_CLOSED);  /* to be asked for again */
+	OK(kill(stored_of(w)->snapshots.pid, SIGKILL) == 0);
+	UNTIL(w, w->raftd.refusals == 2);
+	EQ_INT(w->raftd.refusal.index, 31);
+	install(w, &second);
+	UNTIL(w, stored_of(w)->snapshots.work == SNAP_WORK_INSTALL);
+	EQ_INT(stored_of(w)->snapshots.incoming.index, 40);
+	world_close(w);
+	mem_free(script);
 }
 
 TESTS = {
@@ -392,11 +480,14 @@ TESTS = {
 	T(entries_are_applied_while_a_copy_is_made),
 	T(a_killed_copy_leaves_nothing_and_is_made_again),
 	T(a_copy_ends_with_its_parent),
+	T(a_check_that_could_not_be_made_damages_nothing),
 	T(a_store_becomes_a_snapshot_and_everybody_begins_anew),
 	T(a_damaged_file_is_refused_and_the_store_stays),
 	T(what_is_no_news_is_refused),
 	T(raftd_is_told_of_an_install_that_the_log_has_overtaken),
 	T(an_install_goes_before_a_copy),
+	T(what_is_no_longer_used_is_removed_by_the_helper_and_never_waited_for),
+	T(a_second_install_is_answered_while_the_first_is_under_way),
 };
 
 int main(int argc, char **argv)

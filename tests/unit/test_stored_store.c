@@ -131,7 +131,6 @@ TEST(a_store_open_when_the_system_crashed_is_begun_anew)
 	EQ_INT(generation(&s), 2);
 	EQ_INT(s.committed.applied, 0);
 	EQ_STR(value_of(&s, "a"), "(none)");
-	OK(access(path("store/gen-1"), F_OK) != 0);
 	put_commit(&s, "a", "2");
 	store_drop(&s);
 	store_up(&s, "boot-b\n");
@@ -208,7 +207,8 @@ TEST(damage_to_state_or_file_begins_anew)
 	}
 }
 
-TEST(left_over_generations_are_removed)
+/* Not here: snapshots.h. */
+TEST(left_over_generations_are_no_longer_used)
 {
 	struct store s;
 
@@ -219,7 +219,10 @@ TEST(left_over_generations_are_removed)
 	OK(mkdir(path("store/keep"), 0700) == 0);
 	store_up(&s, "boot-b\n");
 	EQ_INT(generation(&s), 8);
+	OK(generation_has_others(path("store"), 8));
+	generation_remove_others(path("store"), 8);
 	OK(access(path("store/gen-7"), F_OK) != 0 && access(path("store/gen-1"), F_OK) != 0);
+	OK(!generation_has_others(path("store"), 8) && generation_has_others(path("store"), 7));
 	OK(access(path("store/keep"), F_OK) == 0);
 	store_drop(&s);
 }
@@ -429,7 +432,7 @@ TESTS = {
 	T(a_store_open_when_the_system_crashed_is_begun_anew),
 	T(a_closed_store_goes_on_in_a_new_system),
 	T(damage_to_state_or_file_begins_anew),
-	T(left_over_generations_are_removed),
+	T(left_over_generations_are_no_longer_used),
 	T(state_is_text_and_every_bit_of_it_counts),
 	T(a_kill_at_any_moment_loses_nothing_that_was_told),
 	T(readers_see_whole_commits_and_nothing_else),
