@@ -62,9 +62,6 @@ struct gateway_io {
 	void *arg;
 };
 
-/* Whose a raft_read or store_wait is; read.c's have 0. */
-enum gateway_wait { GATEWAY_READ, GATEWAY_LEASE };
-
 struct gateway;
 struct request;
 
@@ -162,6 +159,7 @@ int gateway_watch_msg(struct gateway *g, const struct msg_in *in);
 
 /* request.c. A request lives from request_new to one of the answers (or until its client is gone). */
 void *request_new(struct gateway *g, struct caller *k, uint32_t id, const struct request_kind *kind, size_t size);
+void request_inherit(struct request *r, struct request *old);           /* the deadline of one that goes on as it */
 void request_short(struct gateway *g, struct request *r, int64_t ms);   /* another deadline */
 void request_error(struct gateway *g, struct request *r, int err);
 void request_result(struct gateway *g, struct request *r, const struct msg_desc *d, const void *result);
@@ -193,8 +191,6 @@ void read_mapped(struct gateway *g);           /* another store is mapped, or no
 
 /* lease.c */
 void lease_poll(struct gateway *g);            /* what leased has answered */
-void lease_indexed(struct gateway *g, struct raft_read *index);
-void lease_applied(struct gateway *g, struct store_wait *applied);
 /* watch.c */
 void watch_flush(struct gateway *g, mono_t now);
 void watch_caller_room(struct gateway *g, struct caller *k);       /* it has taken what it was sent */

@@ -334,6 +334,10 @@ static void read_step(struct gateway *g, struct read *rd, struct mvcc_view *v, m
 			read_wait(g, rd);         /* another generation, which is behind */
 			return;
 		}
+		if (rd->look != NULL) {
+			rd->look(g, rd, v);
+			return;
+		}
 		err = read_start(g, rd, v);
 		if (err != ERR_OK) {
 			read_fail(g, rd, err);

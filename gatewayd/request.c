@@ -26,6 +26,13 @@ void request_short(struct gateway *g, struct request *r, int64_t ms)
 	list_push(&g->short_deadlines, &r->by_deadline);
 }
 
+void request_inherit(struct request *r, struct request *old)
+{
+	r->deadline = old->deadline;
+	list_remove(&r->by_deadline);
+	list_insert_before(&old->by_deadline, &r->by_deadline);
+}
+
 static void request_take_out(struct gateway *g, struct request *r)
 {
 	list_remove(&r->by_caller);

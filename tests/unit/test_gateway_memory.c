@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What clients make a gatewayd keep for them is bounded, whatever it is kept for. */
+#include <malloc.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "gatewayd/watch.h"
+#include "tests/lib/h2_peer.h"
+#include "tests/lib/tap.h"
+
+enum { SHORT = 500, TIMEOUT = 60000, MIB_BYTES = 1 << 20 };
+
+static uint8_t large[MIB_BYTES];
+
+/* A key of a megabyte, another one for each i. */
+static struct bytes large_key(int i)
+{
+	memset(large, 'k', sizeof large);
+	large[0] = (uint8_t)('a' + i % 26);
+	large[1] = (uint8_t)('a' + i / 26);
+	return bytes_of(large, sizeof large);
+}
+
+/* ---- watches ---- */
+
+TEST(the_keys_that_a_connection_watches_are_bounded)
+{
+	enum { WATCHES = 20 };
+	struct world *w = world_new(TIMEOUT);
+	struct rpc_reply r;
+	struct rpc_peer p;
+	int begun = 0;
+
+	world_join(w, &p);
+	for (int i = 0; i < WATCHES; i++) {
+		struct native_watch watch = {.key = large_key(i), .start_revision = 1};
+
+		world_call(w, &p, "watch", &native_watch_desc, &watch, &r);
+		OK(r.error == 0 || r.error == ERR_TOO_MANY_WATCHES);
+		begun += r.error == 0;
+	}
+	OK(begun > 4 && begun < WATCHES);
+	world_turns(w, 3);
+	EQ_INT(w->g.watch.n, begun);
+	rpc_peer_close(&p);
+	world_turns(w, 3);
+	EQ_INT(w->g.watch.n, 0);
+	world_join(w, &p);                      /* what it had is free again */
+	world_call(w, &p, "watch", &native_watch_desc,
+		   &(struct native_watch){.key = large_key(0), .start_revision = 1}, &r);
+	EQ_INT(r.error, 0);
+	rpc_peer_close(&p);
+	world_free(w);
+}
+
+static void lonely_watch(struct gateway *g, struct caller *k, const struct watch_got *got)
+{
+	(void)g;
+	(void)k;
+	(void)got;
+}
+
+/* watchd takes so many; it would drop the link, and again, for ever, if there were more. */
+TEST(there_are_no_more_streams_with_watches_than_watchd_takes)
+{
+	enum { STREAMS = LIMIT_WATCH_STREAMS + 1 };
+	static const struct caller_ops ops = {.watch = lonely_watch};
+	struct native_watch watch = {.key = bytes_str("k"), .start_revision = 1};
+	struct world *w = world_new(TIMEOUT);
+	struct caller *k = mem_array(STREAMS, sizeof *k);
+	size_t *n = mem_array(STREAMS, sizeof *n);
+	int refused = 0;
+
+	for (size_t i = 0; i < STREAMS; i++) {
+		caller_init(&k[i], &ops);
+		k[i].n_watches = &n[i];
+		if (watch_admit(&w->g, &k[i], &watch) == ERR_OK)
+			(void)watch_begin(&w->g, watch_table(&w->g, &k[i], 1), &watch);
+		else
+			refused++;
+	}
+	world_turns(w, 5);                      /* the world checks that watchd takes what it is told */
+	EQ_INT(refused, 1);
+	for (size_t i = 0; i < STREAMS; i++)
+		watch_caller_gone(&w->g, &k[i]);
+	mem_free(k);
+	mem_free(n);
+	world_free(w);
+}
+
+/* A question is twenty bytes; an answer to it names every watch of the connection. */
+TEST(many_questions_how_far_all_watches_are_cost_no_more_than_one)
+{
+	enum { WATCHES = 200, QUESTIONS = 1000 };
+	struct world *w = world_new(TIMEOUT);
+	struct native_watch_ref all = {0};
+	size_t told = 0, answered = 0, asks = 0;
+	struct rpc_reply r;
+	struct rpc_peer p;
+
+	world_join(w, &p);
+	EQ_INT(world_put(w, &p, "k", "v"), 0);
+	for (int i = 0; i < WATCHES; i++) {
+		struct native_watch watch = {.key = bytes_str("k"), .start_revision = 1000};
+
+		world_call(w, &p, "watch", &native_watch_desc, &watch, &r);
+		EQ_INT(r.error, 0);
+	}
+	for (int i = 0; i < WATCHES; i++) {
+		struct native_watch watch = {.key = bytes_str("j"), .start_revision = 1};
+
+		world_call(w, &p, "watch", &native_watch_desc, &watch, &r);
+		EQ_INT(r.error, 0);
+	}
+	world_turns(w, 5);
+	for (uint32_t i = 0; i < QUESTIONS; i++)
+		world_send(&p, 100000 + i, "watch_progress", &native_watch_ref_desc, &all);
+	while (answered < QUESTIONS || told < WATCHES) {
+		OK(world_reply(w, &p, &r));
+		if (r.notice[0] != '\0') {
+			struct native_watch_progress m;
+
+			EQ_STR(r.notice, "watch_progress");
+			told += ((struct native_watch_progress *)world_decode(&r, &native_watch_progress_desc, &m))->watches.n;
+		} else {
+			EQ_INT(r.error, 0);
+			answered++;
+		}
+		if (asks < w->g.watch.n_asks)
+			asks = w->g.watch.n_asks;
+	}
+	OK(told <= 10 * WATCHES);
+	rpc_peer_close(&p);
+	world_free(w);
+}
+
+/* ---- requests that wait ---- */
+
+TEST(questions_about_leases_that_wait_are_bounded_by_their_bytes)
+{
+	enum { QUESTIONS = 100 };
+	struct world *w = world_new(SHORT * 20);
+	struct native_time_to_live ttl = {.id = 1, .keys = true};
+	size_t refused = 0, answered = 0;
+	struct rpc_reply r;
+	struct rpc_peer p;
+
+	world_join(w, &p);
+	w->lease_forgets = true;
+	for (uint32_t i = 0; i < QUESTIONS; i++) {
+		ttl.after = large_key(0);
+		world_send(&p, i, "lease_time_to_live", &native_time_to_live_desc, &ttl);
+	}
+	while (answered < QUESTIONS) {
+		OK(world_reply(w, &p, &r));
+		refused += r.error == ERR_TOO_MANY_REQUESTS;
+		answered++;
+	}
+	OK(refused > 0 && refused < QUESTIONS);
+	EQ_INT(w->g.reads.bytes, 0);
+	rpc_peer_close(&p);
+	world_free(w);
+}
+
+/* A range that is asked for in ten bytes is a struct of a hundred and fifty. */
+TEST(transactions_that_wait_are_bounded_by_what_they_unfold_to)
+{
+	enum { PEERS = 5, TXNS = 1000, OPS = 120 };
+	struct world *w = world_new(SHORT * 20);
+	struct kv_range range = {.key = bytes_str("k")};
+	struct kv_op ops[OPS];
+	struct kv_txn txn = {{NULL, 0}, {ops, OPS}, {NULL, 0}};
+	size_t before = mallinfo2().uordblks + mallinfo2().hblkhd, most = 0, waiting;
+	struct rpc_peer p[PEERS];
+
+	for (int i = 0; i < OPS; i++)
+		ops[i] = (struct kv_op){.range = &range};
+	w->forgets = true;
+	for (int i = 0; i < PEERS; i++) {
+		world_join(w, &p[i]);
+		for (uint32_t k = 0; k < TXNS; k++)
+			world_send(&p[i], k, "txn", &kv_txn_desc, &txn);
+		while (p[i].out.len > 0) {
+			rpc_peer_write(&p[i], 1u << 20);
+			world_turn(w);
+			rpc_peer_read(&p[i], 1u << 20);
+		}
+		waiting = mallinfo2().uordblks + mallinfo2().hblkhd - before;
+		most = waiting > most ? waiting : most;
+	}
+	OK(w->g.reads.n > 100);
+	OK(most <= LIMIT_GATEWAY_READ_BYTES + 24 * MIB_BYTES);
+	for (int i = 0; i < PEERS; i++)
+		rpc_peer_close(&p[i]);
+	world_turns(w, 3);
+	EQ_INT(w->g.reads.bytes, 0);
+	world_free(w);
+}
+
+TEST(the_values_of_candidates_that_wait_are_bounded)
+{
+	enum { CANDIDATES = 20 };
+	struct h2_peer *h;
+	struct world *w;
+	int32_t id[CANDIDATES];
+	size_t refused = 0;
+
+	h2_peer_setup(&w, &h, H2_PEER_WINDOW);
+	w->forgets = true;                      /* no lease is granted */
+	for (int i = 0; i < CANDIDATES; i++) {
+		struct etcd_campaign c = {.name = bytes_str("e"), .value = large_key(0)};
+
+		id[i] = h2_peer_call(h, "/v3electionpb.Election/Campaign", &etcd_campaign_pb, &c, NULL);
+	}
+	for (int turns = 0; turns < 2000; turns++)
+		h2_peer_turn(h);
+	for (int i = 0; i < CANDIDATES; i++)
+		refused += h2_peer_of(h, id[i])->closed;
+	OK(refused > 0 && refused < CANDIDATES);
+	h2_peer_teardown(w, h);
+}
+
+TESTS = {
+	T(the_keys_that_a_connection_watches_are_bounded),
+	T(there_are_no_more_streams_with_watches_than_watchd_takes),
+	T(many_questions_how_far_all_watches_are_cost_no_more_than_one),
+	T(questions_about_leases_that_wait_are_bounded_by_their_bytes),
+	T(transactions_that_wait_are_bounded_by_what_they_unfold_to),
+	T(the_values_of_candidates_that_wait_are_bounded),
+};
+
+TAP_MAIN
