@@ -94,7 +94,7 @@ struct reads {
 	struct list map_waiters;               /* ready, but no store is mapped */
 	struct list fast, slow;                /* not begun; begun and too large for one step */
 	struct list spent;                     /* sorters to be freed a little at a time */
-	size_t n, bytes;                       /* all reads, and their parameters */
+	size_t n, bytes;                       /* all reads, and their parameters as they came and unfolded */
 	size_t work, max_work;                 /* memory of those under way */
 	size_t kept, max_kept;                 /* of it: parts of answers that are kept between steps */
 	struct buf spare;                      /* for what one step keeps */
@@ -116,6 +116,7 @@ struct gateway {
 	struct store_clnt store;
 	struct lease_clnt lease;
 	struct watch_clnt watch;
+	size_t watch_bytes;                    /* of the keys that are watched */
 	mono_t watchd_hailed, watch_retry_at;
 	int64_t watchd_age_ms;                 /* when it hailed */
 	struct map map;

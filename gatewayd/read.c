@@ -16,6 +16,8 @@
 #include "gatewayd/read_own.h"
 #include "mvcc/kv_check.h"
 
+enum { READ_ARENA_CHUNK = 1024 };      /* thousands of reads may wait, each with an arena */
+
 #define READ_OF_RUN(l) container_of((l), struct read, run)
 
 /* The turn that the timer has begun reads at its end. */
@@ -55,7 +57,7 @@ void read_end(struct gateway *g, struct read *rd)
 	read_job_end(g, rd);
 	arena_free(&rd->arena);
 	g->reads.n--;
-	g->reads.bytes -= rd->params_len;
+	g->reads.bytes -= rd->bytes;
 }
 
 static int read_give_up(struct gateway *g, struct request *r)
@@ -104,11 +106,12 @@ static struct read *read_make(struct gateway *g, struct caller *k, uint32_t id, 
 
 	list_init(&rd->run);
 	arena_init(&rd->arena, GATEWAY_REQUEST_ARENA);
-	rd->params_len = params.len;
+	rd->arena.chunk = READ_ARENA_CHUNK;
+	rd->bytes = rd->params_len = params.len;
 	if (params.len > 0)
 		memcpy(rd->params, params.data, params.len);
 	g->reads.n++;
-	g->reads.bytes += rd->params_len;
+	g->reads.bytes += rd->bytes;
 	counter_inc(&g->counters.reads_total);
 	return rd;
 }
@@ -232,7 +235,12 @@ void read_txn(struct gateway *g, struct caller *k, const struct rpc_request *rpc
 	rd->is_txn = true;
 	/* as it was before */
 	CHECK(k->ops->take_txn(bytes_of(rd->params, rd->params_len), &rd->arena, &rd->txn) == ERR_OK);
-	read_begin(g, rd, txn_serializable(txn));
+	rd->bytes += arena_bytes(&rd->arena);
+	g->reads.bytes += arena_bytes(&rd->arena);
+	if (g->reads.bytes > LIMIT_GATEWAY_READ_BYTES)
+		read_fail(g, rd, ERR_TOO_MANY_REQUESTS);
+	else
+		read_begin(g, rd, txn_serializable(txn));
 }
 
 /* ---- waiting ---- */

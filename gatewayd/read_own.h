@@ -37,6 +37,7 @@ struct read {
 	struct txn_job *txn_job;
 	size_t drained;               /* of txn_job's answer */
 	size_t work, kept;            /* counted in reads.work and reads.kept */
+	size_t bytes;                 /* counted in reads.bytes: the parameters, and the arena */
 	size_t params_len;
 	uint8_t params[];
 };

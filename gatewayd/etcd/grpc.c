@@ -117,7 +117,7 @@ static void grpc_opened(void *arg, struct h2_stream *h)
 	s->g = arg;
 	s->timeout_ms = -1;
 	caller_init(&s->caller, &grpc_caller_ops);
-	s->caller.n_watches = &h2_conn_of(h)->n_watches;
+	s->caller.share = &h2_conn_of(h)->watches;
 	buf_init(&s->path, 0);
 	buf_init(&s->in, GRPC_HEAD + LIMIT_CONN_MESSAGE_BYTES + LIMIT_H2_STREAM_WINDOW);
 	buf_init(&s->range, LIMIT_TXN_RESPONSE_BYTES);

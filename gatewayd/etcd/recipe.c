@@ -104,6 +104,21 @@ static void recipe_got(struct grpc_stream *s, const struct watch_got *got)
 	}
 }
 
+bool recipe_keep_value(struct recipe *r, struct bytes value)
+{
+	buf_add_bytes(&r->value, value);
+	if (h2_count_in(&r->s->h2, 0, r->value.cap))
+		return true;
+	grpc_error(r->s, ERR_TOO_MANY_REQUESTS);
+	return false;
+}
+
+void recipe_drop_value(struct recipe *r)
+{
+	(void)h2_count_in(&r->s->h2, r->value.cap, 0);
+	buf_free(&r->value);
+}
+
 /* Who waited in the queue leaves it, though nobody hears of it. */
 static void recipe_gone(struct grpc_stream *s)
 {
@@ -117,7 +132,7 @@ static void recipe_gone(struct grpc_stream *s)
 	buf_free(&r->name);
 	buf_free(&r->prefix);
 	buf_free(&r->key);
-	buf_free(&r->value);
+	recipe_drop_value(r);
 	buf_free(&r->ask);
 	mem_free(r);
 }

@@ -60,6 +60,10 @@ struct kv_range recipe_under(const struct recipe *r, uint8_t *end);
 /* Waits until no key under the prefix is older than its own. */
 void recipe_wait(struct recipe *r, void (*done)(struct recipe *r, const struct kv_header *h));
 
+/* Its value is counted with what the connection's requests hold. False: too much, and it has ended. */
+bool recipe_keep_value(struct recipe *r, struct bytes value);
+void recipe_drop_value(struct recipe *r);
+
 /* {create_revision(key) == rev} */
 struct kv_compare recipe_if(struct bytes key, int64_t rev);
 

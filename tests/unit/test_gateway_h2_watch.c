@@ -6,7 +6,7 @@
 
 static size_t watches_of_the_first(struct world *w)
 {
-	return container_of(list_first(&w->g.conns.all), struct conn, node)->n_watches;
+	return container_of(list_first(&w->g.conns.all), struct conn, node)->watches.n;
 }
 
 TEST(an_event_for_many_watches_of_a_stream_is_not_gathered_beyond_all_bounds)
