@@ -267,6 +267,9 @@ int gateway_watch_msg(struct gateway *g, const struct msg_in *in)
 		struct gate_watches *s = container_of(got.client, struct gate_watches, client);
 		struct gate_watch *ended = got.kind == WATCH_GOT_CANCELED ? GATE_OF(got.subs[0]) : NULL;
 
+		/* watchd may have heard of the last compaction later than this process */
+		if (ended != NULL && got.error == ERR_COMPACTED && got.revision < g->store.progress.compact_revision)
+			got.revision = g->store.progress.compact_revision;
 		/* the caller may end by what it is told, and its table with it */
 		if (ended != NULL)
 			gate_unlink(g, s, ended);

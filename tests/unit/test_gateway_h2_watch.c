@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Watches of etcd's through a gateway: their order, their fragments, what they may gather. */
+#include <stdio.h>
+
 #include "base/check.h"
 #include "tests/lib/h2_peer.h"
 #include "tests/lib/tap.h"
@@ -132,10 +134,72 @@ TEST(one_watch_waits_for_the_other_and_answers_keep_their_order)
 	h2_peer_teardown(w, h);
 }
 
+/* k00000 and so on, a hundred at a time. */
+static void fill_fast(struct world *w, int n)
+{
+	enum { AT_ONCE = 100 };
+	struct kv_put puts[AT_ONCE];
+	struct kv_op ops[AT_ONCE];
+	struct kv_txn txn = {{NULL, 0}, {ops, AT_ONCE}, {NULL, 0}};
+	char keys[AT_ONCE][8];
+	struct rpc_reply r;
+	struct rpc_peer p;
+
+	world_join(w, &p);
+	for (int i = 0; i < n; i++) {
+		int at = i % AT_ONCE;
+
+		puts[at] = (struct kv_put){.key = bytes_of(keys[at], (size_t)snprintf(keys[at], 8, "k%05d", i))};
+		ops[at] = (struct kv_op){.put = &puts[at]};
+		if (at < AT_ONCE - 1)
+			continue;
+		world_call(w, &p, "txn", &kv_txn_desc, &txn, &r);
+		EQ_INT(r.error, 0);
+	}
+	rpc_peer_close(&p);
+}
+
+/* Of such a revision each watch has one event, in one of many parts, and is to be told when it is whole. */
+TEST(a_cut_revision_comes_whole_to_each_of_ten_thousand_watches)
+{
+	enum { WATCHES = LIMIT_CONN_WATCHES };
+	struct kv_delete del = {.key = bytes_str("k"), .range_end = bytes_str("l")};
+	struct etcd_watch_response r;
+	struct h2_peer *h, *other;
+	struct world *w;
+	char key[8];
+	int32_t id;
+
+	h2_peer_setup(&w, &h, 64 << 20);
+	other = h2_peer_new(w, H2_PEER_WINDOW);
+	fill_fast(w, WATCHES);
+	id = h2_peer_open(h, "/etcdserverpb.Watch/Watch");
+	for (int i = 0; i < WATCHES; i++) {
+		struct etcd_watch_create c = {.start_revision = small_store_revision(&w->store) + 1};
+		struct etcd_watch_request create = {.create = &c};
+
+		c.key = bytes_of(key, (size_t)snprintf(key, sizeof key, "k%05d", i));
+		h2_peer_say(h, id, &etcd_watch_request_pb, &create);
+	}
+	for (int created = 0; created < WATCHES; created++) {
+		h2_peer_next(h, id, &etcd_watch_response_pb, &r);
+		OK(r.created && !r.canceled);
+	}
+	h2_peer_wait(other, h2_peer_call(other, KV "DeleteRange", &kv_delete_pb, &del, NULL));
+	for (int told = 0; told < WATCHES; told++) {
+		h2_peer_next(h, id, &etcd_watch_response_pb, &r);
+		EQ_INT(r.events.n, 1);
+		EQ_INT(r.events.v[0].type, ETCD_DELETE_EVENT);
+	}
+	h2_peer_free(other);
+	h2_peer_teardown(w, h);
+}
+
 TESTS = {
 	T(an_event_for_many_watches_of_a_stream_is_not_gathered_beyond_all_bounds),
 	T(nothing_comes_between_the_fragments_of_a_revision),
 	T(an_event_comes_once_though_memory_does_not_suffice_to_gather_them),
 	T(one_watch_waits_for_the_other_and_answers_keep_their_order),
+	T(a_cut_revision_comes_whole_to_each_of_ten_thousand_watches),
 };
 TAP_MAIN
