@@ -3,6 +3,7 @@
 #include <malloc.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "gatewayd/watch.h"
@@ -219,6 +220,49 @@ TEST(the_values_of_candidates_that_wait_are_bounded)
 	h2_peer_teardown(w, h);
 }
 
+/* ---- answers that nobody takes ---- */
+
+/* Its windows are shut, and it goes on asking: each question is twelve bytes, and its answer sixty. */
+static void ask_without_taking(const char *path, const struct pb_desc *d, const void *question, size_t n)
+{
+	struct h2_peer *h;
+	struct world *w;
+	struct conn *c;
+	size_t most = 0;
+	int32_t id;
+
+	h2_peer_setup(&w, &h, 0);
+	id = h2_peer_open(h, path);
+	c = container_of(list_first(&w->g.conns.all), struct conn, node);
+	for (size_t i = 0; i < n; i++) {
+		h2_peer_say(h, id, d, question);
+		if (i % 1000 == 0)
+			h2_peer_turn(h);
+		most = c->extra_out > most ? c->extra_out : most;
+	}
+	for (int i = 0; i < 200; i++)
+		h2_peer_turn(h);
+	most = c->extra_out > most ? c->extra_out : most;
+	OK(!h->p.closed);
+	OK(most > LIMIT_CONN_OUT_LOW && most <= 2 * LIMIT_CONN_OUT_HIGH);
+	h2_peer_teardown(w, h);
+}
+
+TEST(watches_that_are_refused_to_who_takes_no_answer_are_bounded)
+{
+	struct etcd_watch_create c = {.key = bytes_str("b"), .range_end = bytes_str("a")};
+	struct etcd_watch_request create = {.create = &c};
+
+	ask_without_taking("/etcdserverpb.Watch/Watch", &etcd_watch_request_pb, &create, 300000);
+}
+
+TEST(keepalives_of_who_takes_no_answer_are_bounded)
+{
+	struct native_lease lease = {12345678};
+
+	ask_without_taking("/etcdserverpb.Lease/LeaseKeepAlive", &native_lease_pb, &lease, 300000);
+}
+
 TESTS = {
 	T(the_keys_that_a_connection_watches_are_bounded),
 	T(there_are_no_more_streams_with_watches_than_watchd_takes),
@@ -226,6 +270,8 @@ TESTS = {
 	T(questions_about_leases_that_wait_are_bounded_by_their_bytes),
 	T(transactions_that_wait_are_bounded_by_what_they_unfold_to),
 	T(the_values_of_candidates_that_wait_are_bounded),
+	T(watches_that_are_refused_to_who_takes_no_answer_are_bounded),
+	T(keepalives_of_who_takes_no_answer_are_bounded),
 };
 
 TAP_MAIN
