@@ -71,6 +71,7 @@ struct request_kind {
 	int (*give_up)(struct gateway *g, struct request *r);
 	/* Its deadline has come; NULL: give_up, answer, done. */
 	void (*expire)(struct gateway *g, struct request *r);
+	bool question;                         /* counted in n_questions */
 };
 
 /* The beginning of every request's own struct. */
@@ -131,6 +132,7 @@ struct gateway {
 	struct loop_timer retention_timer;
 	struct caller compacter;               /* who asks for compactions by itself */
 	size_t n_requests;
+	size_t n_questions;                    /* of them: info.c's */
 	struct loop_hook hook;
 	struct loop_timer timer;
 	struct arena arena;                    /* of the request or result being handled */

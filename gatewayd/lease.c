@@ -26,7 +26,7 @@ static int keepalive_give_up(struct gateway *g, struct request *r)
 	return lease_clnt_give_up(&g->lease, &container_of(r, struct lease_request, r)->ask);
 }
 
-static const struct request_kind keepalive_kind = {"lease_keepalive", keepalive_give_up, NULL};
+static const struct request_kind keepalive_kind = {"lease_keepalive", keepalive_give_up, .question = false};
 
 void lease_keepalive(struct gateway *g, struct caller *k, const struct rpc_request *rpc, void *params)
 {
@@ -70,7 +70,7 @@ static int ttl_give_up(struct gateway *g, struct request *r)
 	return lease_clnt_give_up(&g->lease, &t->q.ask);
 }
 
-static const struct request_kind ttl_kind = {"lease_time_to_live", ttl_give_up, NULL};
+static const struct request_kind ttl_kind = {"lease_time_to_live", ttl_give_up, .question = false};
 
 void lease_time_to_live(struct gateway *g, struct caller *k, const struct rpc_request *rpc, void *params)
 {

@@ -86,7 +86,7 @@ static void read_expire(struct gateway *g, struct request *r)
 	request_error(g, r, read_give_up(g, r));
 }
 
-static const struct request_kind read_kind = {"read", read_give_up, read_expire};
+static const struct request_kind read_kind = {"read", read_give_up, read_expire, .question = false};
 
 void read_fail(struct gateway *g, struct read *rd, int err)
 {

@@ -16,6 +16,7 @@ void *request_new(struct gateway *g, struct caller *k, uint32_t id, const struct
 	list_push(&k->requests, &r->by_caller);
 	list_push(&g->deadlines, &r->by_deadline);
 	g->n_requests++;
+	g->n_questions += kind->question;
 	return r;
 }
 
@@ -38,6 +39,7 @@ static void request_take_out(struct gateway *g, struct request *r)
 	list_remove(&r->by_caller);
 	list_remove(&r->by_deadline);
 	g->n_requests--;
+	g->n_questions -= r->kind->question;
 }
 
 void request_forget(struct gateway *g, struct request *r)

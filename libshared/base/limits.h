@@ -65,6 +65,7 @@
 #define LIMIT_GATEWAY_PROPOSAL_BYTES (64u * MIB)
 #define LIMIT_GATEWAY_READS 65536u             /* ranges and reading transactions not yet answered... */
 #define LIMIT_GATEWAY_READ_BYTES (64u * MIB)   /* ...and their parameters, as bytes and as what they unfold to */
+#define LIMIT_GATEWAY_QUESTIONS 8192u          /* status, hash and move_leader not yet answered */
 #define LIMIT_GATEWAY_WORK_BYTES (384u * MIB)  /* what reads under way hold; at twice as much small ones are refused too */
 #define LIMIT_GATEWAY_SORT_BYTES (128u * MIB)  /* keys (and values) one sorted range holds */
 #define LIMIT_GATEWAY_IN_BYTES (256u * MIB)    /* half-come requests of all connections together */

@@ -197,6 +197,41 @@ TEST(transactions_that_wait_are_bounded_by_what_they_unfold_to)
 	world_free(w);
 }
 
+/* stored is away, so nobody is answered before the deadline. */
+TEST(questions_to_other_daemons_are_bounded)
+{
+	enum { PEERS = 10, QUESTIONS = 1000 };
+	struct world *w = world_new(SHORT * 4);
+	struct native_hash hash = {0};
+	struct rpc_peer p[PEERS];
+	struct rpc_reply r;
+	size_t most = 0, refused = 0;
+
+	world_store(w, false);
+	for (int i = 0; i < PEERS; i++) {
+		world_join(w, &p[i]);
+		for (uint32_t k = 0; k < QUESTIONS; k++)
+			world_send(&p[i], k, "hash", &native_hash_desc, &hash);
+		rpc_peer_write(&p[i], 1u << 20);
+	}
+	for (int i = 0; i < 20; i++) {
+		world_turn(w);
+		most = w->g.n_requests > most ? w->g.n_requests : most;
+	}
+	EQ_INT(most, LIMIT_GATEWAY_QUESTIONS);
+	for (int i = 0; i < PEERS; i++) {
+		for (int k = 0; k < QUESTIONS; k++) {
+			OK(world_reply(w, &p[i], &r));
+			OK(r.error == ERR_STORE_DOWN || r.error == ERR_TOO_MANY_REQUESTS);
+			refused += r.error == ERR_TOO_MANY_REQUESTS;
+		}
+		rpc_peer_close(&p[i]);
+	}
+	EQ_INT(refused, PEERS * QUESTIONS - LIMIT_GATEWAY_QUESTIONS);
+	EQ_INT(w->g.n_questions, 0);
+	world_free(w);
+}
+
 TEST(the_values_of_candidates_that_wait_are_bounded)
 {
 	enum { CANDIDATES = 20 };
@@ -269,6 +304,7 @@ TESTS = {
 	T(many_questions_how_far_all_watches_are_cost_no_more_than_one),
 	T(questions_about_leases_that_wait_are_bounded_by_their_bytes),
 	T(transactions_that_wait_are_bounded_by_what_they_unfold_to),
+	T(questions_to_other_daemons_are_bounded),
 	T(the_values_of_candidates_that_wait_are_bounded),
 	T(watches_that_are_refused_to_who_takes_no_answer_are_bounded),
 	T(keepalives_of_who_takes_no_answer_are_bounded),
