@@ -554,7 +554,7 @@ void world_call(struct world *w, struct rpc_peer *p, const char *method, const s
 
 void *world_decode(const struct rpc_reply *r, const struct msg_desc *d, void *out)
 {
-	static struct arena arena = {NULL, 0, 1u << 28};
+	static struct arena arena = {.max = 1u << 28};
 	struct wire in = wire_of(r->result, WIRE_STRICT);
 
 	arena_free(&arena);
