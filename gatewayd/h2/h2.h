@@ -56,6 +56,7 @@ struct h2_stream {
 	mono_t moved;                 /* when some of it was taken, or began to wait */
 	struct h2_fields *trailers;   /* h2_finish has been called */
 	bool responded, deferred, wants_room;
+	bool told;                    /* the trailers have been handed over */
 	bool hungry;                  /* the wire can take none of `out` before more of the message is there */
 	/* the request */
 	size_t header_bytes;

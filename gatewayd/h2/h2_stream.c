@@ -208,12 +208,13 @@ static ssize_t h2_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_
 
 	(void)buf;
 	(void)arg;
-	if (n == 0 && s->trailers == NULL) {
+	if (n == 0 && (s->trailers == NULL || s->told)) {
 		s->deferred = true;
 		return NGHTTP2_ERR_DEFERRED;
 	}
 	if (n <= len && s->trailers != NULL) {
 		*flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
+		s->told = true;
 		if (nghttp2_submit_trailer(session, id, s->trailers->nv, s->trailers->n) != 0)
 			return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 	}
@@ -278,7 +279,14 @@ static void h2_wire_finish(struct h2_stream *s, const struct h2_field *f, size_t
 		s->trailers->nv[i].value = s->trailers->bytes + at;
 		at += f[i].value.len;
 	}
-	h2_wire_send(s);
+	if (h2_waiting(s) > 0) {
+		h2_wire_send(s);
+		return;
+	}
+	/* No data is left, so no window may keep these back: nghttp2 would ask for data only when there is one. */
+	s->told = true;
+	(void)nghttp2_submit_trailer(s->h->session, s->id, s->trailers->nv, s->trailers->n);
+	conn_touch(s->c);
 }
 
 static void h2_wire_respond_only(struct h2_stream *s, const struct h2_field *f, size_t n)

@@ -195,11 +195,37 @@ TEST(a_cut_revision_comes_whole_to_each_of_ten_thousand_watches)
 	h2_peer_teardown(w, h);
 }
 
+/* Trailers are no data: no window keeps them back (RFC 9113, 5.2.1). */
+TEST(a_status_needs_no_window)
+{
+	const nghttp2_settings_entry shut[] = {{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0}};
+	struct etcd_watch_create c = {.key = bytes_str("a"), .start_revision = 1};
+	struct etcd_watch_request create = {.create = &c};
+	struct etcd_watch_response r;
+	struct h2_peer *h;
+	struct world *w;
+	int32_t id;
+
+	h2_peer_setup(&w, &h, H2_PEER_WINDOW);
+	id = h2_peer_open(h, "/etcdserverpb.Watch/Watch");
+	h2_peer_say(h, id, &etcd_watch_request_pb, &create);
+	h2_peer_next(h, id, &etcd_watch_response_pb, &r);
+	OK(r.created);
+	EQ_INT(nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, shut, 1), 0);
+	for (int i = 0; i < 5; i++)
+		h2_peer_turn(h);
+	gateway_stop(&w->g);
+	H2_UNTIL(h, h2_peer_of(h, id)->closed || h->p.closed);
+	EQ_STR(h2_peer_of(h, id)->text, "etcdserver: server stopped");
+	h2_peer_teardown(w, h);
+}
+
 TESTS = {
 	T(an_event_for_many_watches_of_a_stream_is_not_gathered_beyond_all_bounds),
 	T(nothing_comes_between_the_fragments_of_a_revision),
 	T(an_event_comes_once_though_memory_does_not_suffice_to_gather_them),
 	T(one_watch_waits_for_the_other_and_answers_keep_their_order),
+	T(a_status_needs_no_window),
 	T(a_cut_revision_comes_whole_to_each_of_ten_thousand_watches),
 };
 TAP_MAIN
