@@ -225,7 +225,7 @@ struct gate_watch *watch_begin(struct gateway *g, struct gate_watches *s, const 
 	struct gate_watch *w = gate_new(s, p);
 
 	if (p->start_revision == 0)
-		w->sub.next_rev = g->store.progress.revision + 1;
+		w->sub.next_rev = g->store.furthest_revision + 1;
 	s->caller->share->n++;
 	s->caller->share->bytes += w->sub.key.len + w->sub.range_end.len;
 	g->watch_bytes += w->sub.key.len + w->sub.range_end.len;

@@ -4,7 +4,7 @@
  * time, so answers come in their order.
  *
  * A watch from now on begins, as in the native protocol, behind all that had been answered; but
- * when no quorum is to be had soon, where this node's store stands: that is where etcd begins it always.
+ * when no quorum is to be had soon, where this node's store stands, or has stood: that is where etcd begins it always.
  */
 #include "base/check.h"
 #include "base/err.h"
@@ -61,7 +61,7 @@ static void watch_say(struct grpc_stream *s, struct etcd_watch_response *r, int6
 
 static int64_t watch_revision(const struct grpc_stream *s)
 {
-	return s->g->store.progress.revision;
+	return s->g->store.furthest_revision;
 }
 
 static void watch_say_created(struct grpc_stream *s, int64_t id)

@@ -79,6 +79,8 @@ static void store_moved(struct store_clnt *c)
 {
 	if (c->furthest < c->progress.applied)
 		c->furthest = c->progress.applied;
+	if (c->furthest_revision < c->progress.revision)
+		c->furthest_revision = c->progress.revision;
 	store_release(c);
 }
 

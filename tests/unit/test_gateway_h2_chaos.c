@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Clients of etcd's that reset streams, shut windows, fall silent and go, in the middle of everything, while links break
+ * Clients of etcd's API that reset streams, shut windows, fall silent and go, in the middle of everything, while links break
  * and limits are reached: nothing of them is left behind, and nobody else is held up. Best under a sanitizer.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "base/check.h"
 #include "base/err.h"
@@ -11,7 +12,7 @@
 #include "tests/lib/h2_peer.h"
 #include "tests/lib/tap.h"
 
-enum { PEERS = 4, TURNS = 1500, KEYS = 200, VALUE = 8000, TIMEOUT = 300, OPEN = 40 };
+enum { PEERS = 4, TEXTS = 3, TURNS = 1500, KEYS = 200, VALUE = 8000, TIMEOUT = 300, OPEN = 40 };
 
 struct open {
 	int32_t id;
@@ -23,6 +24,7 @@ struct chaos {
 	struct world *w;
 	struct h2_peer *peers[PEERS];
 	int32_t last[PEERS];
+	struct rpc_peer texts[TEXTS]; /* speak HTTP/1.1 */
 	struct open open[OPEN];
 	size_t n_open, n_begun, n_ended;
 };
@@ -204,6 +206,57 @@ static void begin(struct chaos *c)
 	}
 }
 
+/* ---- JSON ---- */
+
+static void post(struct chaos *c, struct rpc_peer *p, const char *path, const char *body)
+{
+	size_t n = strlen(body), cut = rnd(c, 10) == 0 ? rnd(c, n) : 0;
+
+	buf_printf(&p->out, "POST /v3/%s HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n%.*s", path, n,
+		   (int)(n - cut), body);     /* what is cut off never comes, or something else in its place */
+}
+
+static void say_text(struct chaos *c, struct rpc_peer *p)
+{
+	switch (rnd(c, 9)) {
+	case 0:
+		post(c, p, "watch", "{\"create_request\":{\"key\":\"aw==\",\"range_end\":\"bA==\",\"start_revision\":\"1\"}}"
+		     "{\"create_request\":{\"key\":\"aw==\",\"fragment\":true}}{\"progress_request\":{}}");
+		break;
+	case 1:
+		post(c, p, "lease/keepalive", "{\"ID\":1}{\"ID\":2} {\"ID\":1}");
+		break;
+	case 2:
+		post(c, p, "kv/put", "{\"key\":\"azAwMQ==\",\"value\":\"azAwMQ==\"}");
+		break;
+	case 3:
+		post(c, p, "lock/lock", "{\"name\":\"bG9jaw==\",\"lease\":\"1\"}");
+		break;
+	case 4:
+		buf_str(&p->out, rnd(c, 2) ? "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" : "GET /readyz?verbose HTTP/1.1\r\nHost:");
+		break;
+	case 5:
+		buf_str(&p->out, "POST /v3/kv/range HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n");
+		break;
+	default:
+		post(c, p, "kv/range", "{\"key\":\"aw==\",\"range_end\":\"bA==\",\"serializable\":true}");
+	}
+}
+
+static void turn_text(struct chaos *c, struct rpc_peer *p)
+{
+	if (rnd(c, 8) == 0)
+		say_text(c, p);
+	rpc_peer_write(p, 1 + rnd(c, 300));
+	if (rnd(c, 3) != 0)
+		rpc_peer_read(p, 1 + rnd(c, 60000));
+	buf_clear(&p->in);
+	if (p->closed || rnd(c, 200) == 0) {
+		rpc_peer_close(p);
+		world_join(c->w, p);
+	}
+}
+
 /* ---- trouble ---- */
 
 static void rejoin(struct chaos *c, unsigned peer)
@@ -296,6 +349,8 @@ static void turn(struct chaos *c)
 		if (c->peers[i]->p.closed || c->peers[i]->goaway || c->last[i] > 2 * H2_PEER_STREAMS - 100)
 			rejoin(c, i);
 	}
+	for (unsigned i = 0; i < TEXTS; i++)
+		turn_text(c, &c->texts[i]);
 }
 
 static void calm(struct world *w)
@@ -335,6 +390,8 @@ static void run(uint64_t seed)
 	narrow(&c->w->g);
 	for (unsigned i = 0; i < PEERS; i++)
 		c->peers[i] = h2_peer_new(c->w, H2_PEER_WINDOW);
+	for (unsigned i = 0; i < TEXTS; i++)
+		world_join(c->w, &c->texts[i]);
 	for (int i = 0; i < TURNS; i++) {
 		for (uint64_t n = rnd(c, 4); n > 0; n--)
 			begin(c);
@@ -352,6 +409,8 @@ static void run(uint64_t seed)
 	calm(c->w);
 	for (unsigned i = 0; i < PEERS; i++)
 		h2_peer_free(c->peers[i]);
+	for (unsigned i = 0; i < TEXTS; i++)
+		rpc_peer_close(&c->texts[i]);
 	world_ms(c->w, 2 * TIMEOUT);
 	EQ_INT(c->w->g.conns.n, 0);
 	EQ_INT(c->w->g.conns.in_bytes + c->w->g.conns.out_bytes + c->w->g.conns.session_bytes, 0);

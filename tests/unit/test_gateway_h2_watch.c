@@ -195,6 +195,33 @@ TEST(a_cut_revision_comes_whole_to_each_of_ten_thousand_watches)
 	h2_peer_teardown(w, h);
 }
 
+/* There it begins where this gatewayd has known the old store to be, and not where the new one stands. */
+TEST(a_watch_from_now_on_does_not_begin_in_the_past_of_a_rebuilt_store)
+{
+	struct etcd_watch_create c = {.key = bytes_str("a")};
+	struct etcd_watch_request create = {.create = &c};
+	struct etcd_watch_response r;
+	struct h2_peer *h;
+	struct world *w;
+	int32_t id;
+
+	h2_peer_setup(&w, &h, H2_PEER_WINDOW);
+	h2_peer_wait(h, h2_peer_put(h, "a", bytes_str("1")));
+	h2_peer_wait(h, h2_peer_put(h, "a", bytes_str("2")));
+	world_rebuild(w);
+	id = h2_peer_open(h, "/etcdserverpb.Watch/Watch");
+	h2_peer_say(h, id, &etcd_watch_request_pb, &create);
+	h2_peer_next(h, id, &etcd_watch_response_pb, &r);
+	OK(r.created);
+	EQ_INT(r.header->revision, 3);
+	w->applies = true;
+	h2_peer_wait(h, h2_peer_put(h, "a", bytes_str("3")));
+	h2_peer_next(h, id, &etcd_watch_response_pb, &r);
+	EQ_INT(r.events.n, 1);
+	EQ_INT(r.events.v[0].kv->mod_revision, 4);
+	h2_peer_teardown(w, h);
+}
+
 /* Trailers are no data: no window keeps them back (RFC 9113, 5.2.1). */
 TEST(a_status_needs_no_window)
 {
@@ -225,6 +252,7 @@ TESTS = {
 	T(nothing_comes_between_the_fragments_of_a_revision),
 	T(an_event_comes_once_though_memory_does_not_suffice_to_gather_them),
 	T(one_watch_waits_for_the_other_and_answers_keep_their_order),
+	T(a_watch_from_now_on_does_not_begin_in_the_past_of_a_rebuilt_store),
 	T(a_status_needs_no_window),
 	T(a_cut_revision_comes_whole_to_each_of_ten_thousand_watches),
 };

@@ -10,25 +10,6 @@ enum { SHORT = 300, TIMEOUT = 60000 };
 
 static const struct kv_range stale = {.key = {(const uint8_t *)"k", 1}, .serializable = true};
 
-/* The store was damaged: stored builds it again from the log, of which it has applied nothing yet. */
-static void rebuild(struct world *w)
-{
-	static struct buf log[WORLD_LOG];
-	size_t n = w->n_log;
-
-	for (size_t i = 0; i < n; i++) {
-		log[i] = w->log[i];
-		buf_init(&w->log[i], 0);
-	}
-	w->applies = false;
-	world_generation(w, true);
-	for (size_t i = 0; i < n; i++)
-		w->log[i] = log[i];
-	w->n_log = n;
-	while (w->g.map.env == NULL || w->g.map.generation != w->generation)
-		world_turn(w);
-}
-
 TEST(a_serializable_read_waits_until_a_rebuilt_store_is_as_far_as_the_old_one_was)
 {
 	struct world *w = world_new(TIMEOUT);
@@ -41,7 +22,7 @@ TEST(a_serializable_read_waits_until_a_rebuilt_store_is_as_far_as_the_old_one_wa
 	EQ_INT(world_put(w, &p, "k", "2"), 0);
 	EQ_INT(world_range(w, &p, &stale, &res), 0);
 	EQ_INT(res.kvs.v[0].version, 2);
-	rebuild(w);
+	world_rebuild(w);
 	world_send(&p, 7, "range", &kv_range_desc, &stale);
 	OK(world_silence(w, &p));
 	w->applies = true;
@@ -65,7 +46,7 @@ TEST(so_does_a_transaction_that_only_reads)
 
 	world_join(w, &p);
 	EQ_INT(world_put(w, &p, "k", "1"), 0);
-	rebuild(w);
+	world_rebuild(w);
 	world_send(&p, 7, "txn", &kv_txn_desc, &txn);
 	OK(world_silence(w, &p));
 	w->applies = true;
@@ -84,7 +65,7 @@ TEST(no_longer_than_its_deadline)
 
 	world_join(w, &p);
 	EQ_INT(world_put(w, &p, "k", "1"), 0);
-	rebuild(w);
+	world_rebuild(w);
 	EQ_INT(world_range(w, &p, &stale, &res), ERR_TIMEOUT);
 	rpc_peer_close(&p);
 	world_free(w);
@@ -106,7 +87,7 @@ TEST(what_was_seen_in_the_map_counts_too)
 	OK(world_silence(w, &p));
 	EQ_INT(world_range(w, &p, &stale, &res), 0);
 	EQ_INT(res.kvs.v[0].version, 2);
-	rebuild(w);
+	world_rebuild(w);
 	world_send(&p, 7, "range", &kv_range_desc, &stale);
 	OK(world_silence(w, &p));
 	w->applies = true;
@@ -131,7 +112,7 @@ TEST(a_list_of_leases_does_not_go_back_either)
 	world_join(w, &p);
 	world_call(w, &p, "lease_grant", &lease_grant_desc, &grant, &r);
 	EQ_INT(r.error, 0);
-	rebuild(w);
+	world_rebuild(w);
 	world_send(&p, 9, "lease_list", &native_lease_list_desc, &all);
 	OK(world_silence(w, &p));
 	w->applies = true;
