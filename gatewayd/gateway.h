@@ -94,7 +94,8 @@ struct map {
 struct reads {
 	struct list map_waiters;               /* ready, but no store is mapped */
 	struct list fast, slow;                /* not begun; begun and too large for one step */
-	struct list spent;                     /* sorters to be freed a little at a time */
+	struct list spent;                     /* sorters to be freed a little at a time... */
+	size_t spent_bytes;                    /* ...and what they hold; part of `work` */
 	size_t n, bytes;                       /* all reads, and their parameters as they came and unfolded */
 	size_t work, max_work;                 /* memory of those under way */
 	size_t kept, max_kept;                 /* of it: parts of answers that are kept between steps */

@@ -42,8 +42,8 @@ void read_init(struct gateway *g)
 
 void read_free(struct gateway *g)
 {
+	read_reap(g, MONO_NEVER);
 	CHECK(g->reads.n == 0 && g->reads.work == 0 && g->reads.kept == 0 && g->reads.bytes == 0);
-	read_reap(g, SIZE_MAX);
 	loop_timer_clear(g->loop, &g->reads.retry);
 	buf_free(&g->reads.spare);
 }

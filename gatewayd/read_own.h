@@ -61,6 +61,6 @@ void read_queue(struct gateway *g, struct read *rd);
 void read_wait(struct gateway *g, struct read *rd);
 void read_park(struct read *rd);
 void read_job_end(struct gateway *g, struct read *rd);
-void read_reap(struct gateway *g, size_t rows);
+void read_reap(struct gateway *g, mono_t until);
 
 #endif

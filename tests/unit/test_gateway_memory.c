@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What clients make a gatewayd keep for them is bounded, whatever it is kept for. */
 #include <malloc.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -237,6 +238,49 @@ TEST(questions_to_other_daemons_are_bounded)
 	world_free(w);
 }
 
+/* What a sorted range has gathered is freed in pieces, and must be so faster than it can be gathered. */
+TEST(what_sorted_ranges_leave_behind_does_not_pile_up)
+{
+	enum { KEYS = 40000, AT_ONCE = 100, ROUNDS = 150 };
+	struct kv_range sorted = {.key = bytes_str("k"), .range_end = bytes_str("l"), .sort_target = KV_SORT_MOD,
+				  .sort_order = KV_ORDER_DESCEND, .serializable = true, .keys_only = true};
+	struct world *w = world_new(10 * TIMEOUT);
+	struct kv_put puts[AT_ONCE];
+	struct kv_op ops[AT_ONCE];
+	struct kv_txn txn = {{NULL, 0}, {ops, AT_ONCE}, {NULL, 0}};
+	char keys[AT_ONCE][8];
+	size_t before, now, most = 0, one = 0;
+	struct rpc_reply r;
+	struct rpc_peer p;
+
+	world_join(w, &p);
+	for (int i = 0; i < KEYS; i++) {
+		int at = i % AT_ONCE;
+
+		puts[at] = (struct kv_put){.key = bytes_of(keys[at], (size_t)snprintf(keys[at], 8, "k%05d", i))};
+		ops[at] = (struct kv_op){.put = &puts[at]};
+		if (at == AT_ONCE - 1)
+			world_call(w, &p, "txn", &kv_txn_desc, &txn, &r);
+	}
+	rpc_peer_close(&p);
+	before = mallinfo2().uordblks + mallinfo2().hblkhd;
+	for (int i = 0; i < ROUNDS; i++) {
+		world_join(w, &p);
+		world_send(&p, 1, "range", &kv_range_desc, &sorted);
+		rpc_peer_write(&p, 1u << 20);
+		for (int turns = 0; turns < 8; turns++) {
+			world_turn(w);
+			one = w->g.reads.work > one ? w->g.reads.work : one;
+		}
+		rpc_peer_close(&p);
+		now = mallinfo2().uordblks + mallinfo2().hblkhd - before;
+		most = now > most ? now : most;
+	}
+	OK(one > 200000);
+	OK(most <= 10 * one);                   /* without a bound it was a hundred times as much */
+	world_free(w);
+}
+
 TEST(the_values_of_candidates_that_wait_are_bounded)
 {
 	enum { CANDIDATES = 20 };
@@ -311,6 +355,7 @@ TESTS = {
 	T(questions_about_leases_that_wait_are_bounded_by_their_bytes),
 	T(transactions_that_wait_are_bounded_by_what_they_unfold_to),
 	T(questions_to_other_daemons_are_bounded),
+	T(what_sorted_ranges_leave_behind_does_not_pile_up),
 	T(the_values_of_candidates_that_wait_are_bounded),
 	T(watches_that_are_refused_to_who_takes_no_answer_are_bounded),
 	T(keepalives_of_who_takes_no_answer_are_bounded),
