@@ -123,12 +123,38 @@ TEST(a_list_of_leases_does_not_go_back_either)
 	world_free(w);
 }
 
+/* raftd has just come back, and not said yet how things are. */
+TEST(the_term_of_a_header_is_the_last_known_one)
+{
+	struct world *w = world_new(TIMEOUT);
+	struct kv_range_result res;
+	struct rpc_peer p;
+
+	world_join(w, &p);
+	EQ_INT(world_put(w, &p, "k", "1"), 0);
+	world_raft(w, false);
+	EQ_INT(world_range(w, &p, &stale, &res), 0);
+	EQ_INT(res.header->raft_term, w->term);
+	gateway_raft_up(&w->g);
+	EQ_INT(world_range(w, &p, &stale, &res), 0);
+	EQ_INT(res.header->raft_term, w->term);
+	w->term--;                              /* killed before its newest term was durable */
+	world_raft(w, false);
+	world_raft(w, true);
+	EQ_INT(world_put(w, &p, "k", "2"), 0);
+	EQ_INT(world_range(w, &p, &stale, &res), 0);
+	EQ_INT(res.header->raft_term, w->term);
+	rpc_peer_close(&p);
+	world_free(w);
+}
+
 TESTS = {
 	T(a_serializable_read_waits_until_a_rebuilt_store_is_as_far_as_the_old_one_was),
 	T(so_does_a_transaction_that_only_reads),
 	T(no_longer_than_its_deadline),
 	T(what_was_seen_in_the_map_counts_too),
 	T(a_list_of_leases_does_not_go_back_either),
+	T(the_term_of_a_header_is_the_last_known_one),
 };
 
 TAP_MAIN
