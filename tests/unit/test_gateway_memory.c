@@ -341,6 +341,40 @@ TEST(watches_that_are_refused_to_who_takes_no_answer_are_bounded)
 	ask_without_taking("/etcdserverpb.Watch/Watch", &etcd_watch_request_pb, &create, 300000);
 }
 
+/* Ten thousand watches of a connection that has shut its windows, for fifty intervals. */
+TEST(progress_that_nobody_takes_is_left_out)
+{
+	enum { WATCHES = 10000, INTERVALS = 50 };
+	const nghttp2_settings_entry shut[] = {{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0}};
+	struct etcd_watch_create c = {.key = bytes_str("k"), .progress_notify = true, .start_revision = 1};
+	struct etcd_watch_request create = {.create = &c};
+	struct etcd_watch_response r;
+	struct h2_peer *h;
+	struct conn *conn;
+	struct world *w;
+	int32_t id;
+
+	h2_peer_setup(&w, &h, 1 << 24);
+	id = h2_peer_open(h, "/etcdserverpb.Watch/Watch");
+	for (int i = 0; i < WATCHES; i++)
+		h2_peer_say(h, id, &etcd_watch_request_pb, &create);
+	for (int i = 0; i < WATCHES; i++) {
+		h2_peer_next(h, id, &etcd_watch_response_pb, &r);
+		OK(!r.canceled);
+	}
+	EQ_INT(nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, shut, 1), 0);
+	for (int i = 0; i < 5; i++)
+		h2_peer_turn(h);
+	conn = container_of(list_first(&w->g.conns.all), struct conn, node);
+	for (int i = 1; i <= INTERVALS; i++) {
+		watch_core_tick(w->core, mono_add_ms(mono_now(), i * 10000));
+		h2_peer_turn(h);
+		h2_peer_turn(h);
+		OK(conn->extra_out <= 2 * LIMIT_CONN_OUT_HIGH);
+	}
+	h2_peer_teardown(w, h);
+}
+
 TEST(keepalives_of_who_takes_no_answer_are_bounded)
 {
 	struct native_lease lease = {12345678};
@@ -359,6 +393,7 @@ TESTS = {
 	T(the_values_of_candidates_that_wait_are_bounded),
 	T(watches_that_are_refused_to_who_takes_no_answer_are_bounded),
 	T(keepalives_of_who_takes_no_answer_are_bounded),
+	T(progress_that_nobody_takes_is_left_out),
 };
 
 TAP_MAIN
