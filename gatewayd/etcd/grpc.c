@@ -230,10 +230,10 @@ static void grpc_message(struct grpc_stream *s, struct bytes message)
 /* Who asks on and on, and takes no answer, is not answered on and on. */
 static bool grpc_may_answer(struct grpc_stream *s)
 {
-	if (s->method->kind == GRPC_UNARY || h2_room(&s->h2))
+	if (s->method->kind == GRPC_UNARY || h2_room_for_little(&s->h2))
 		return true;
 	s->waits = true;
-	h2_want_room(&s->h2);
+	h2_want_little(&s->h2);
 	return false;
 }
 

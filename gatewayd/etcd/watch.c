@@ -404,7 +404,7 @@ static void watch_got_events(struct grpc_stream *s, const struct watch_got *got)
 	}
 	counter_add(&s->g->counters.watch_events_total, (int64_t)got->n);
 	buf_free(&events);
-	h2_want_room(&s->h2);
+	h2_want_little(&s->h2);
 }
 
 /* Who has not even taken the last ones is told no more of it: it says nothing that the next event would not. */
@@ -416,7 +416,7 @@ static void watch_got_progress(struct grpc_stream *s, const struct watch_got *go
 
 		if (w->asked != 0 && got->revision >= w->asked)
 			watch_forget_asked(s, w);
-		else if (w->sub.progress_notify && h2_room(&s->h2))
+		else if (w->sub.progress_notify && h2_room_for_little(&s->h2))
 			watch_say(s, &r, got->revision);
 	}
 }

@@ -336,6 +336,17 @@ bool h2_room(const struct h2_stream *s)
 	return s->hungry || (h2_waiting(s) < LIMIT_CONN_OUT_HIGH && s->c->extra_out < LIMIT_CONN_OUT_MAX);
 }
 
+bool h2_room_for_little(const struct h2_stream *s)
+{
+	return h2_room(s) || h2_waiting(s) < H2_LITTLE;
+}
+
+void h2_want_little(struct h2_stream *s)
+{
+	s->wants_little = true;
+	h2_want_room(s);
+}
+
 void h2_want_room(struct h2_stream *s)
 {
 	s->wants_room = true;

@@ -222,6 +222,42 @@ TEST(a_watch_from_now_on_does_not_begin_in_the_past_of_a_rebuilt_store)
 	h2_peer_teardown(w, h);
 }
 
+/* The rest of the connection is its own business: what is taken of a watch is credit for its next events. */
+TEST(a_watch_that_is_taken_goes_on_beside_answers_that_are_not)
+{
+	enum { RANGES = 20, PUTS = 60, VALUE = 100000 };
+	struct kv_range range = {.key = bytes_str("k"), .range_end = bytes_str("l"), .serializable = true};
+	struct etcd_watch_create c = {.key = bytes_str("a"), .start_revision = 1};
+	struct etcd_watch_request create = {.create = &c};
+	static uint8_t value[VALUE];
+	struct etcd_watch_response r;
+	struct h2_peer *h, *other;
+	struct conn *conn;
+	struct world *w;
+	int32_t id;
+
+	h2_peer_setup(&w, &h, 0);
+	other = h2_peer_new(w, H2_PEER_WINDOW);
+	h2_peer_fill(other, 6, 131072);
+	conn = container_of(list_first(&w->g.conns.all), struct conn, node);
+	for (int i = 0; i < RANGES; i++)
+		(void)h2_peer_call(h, KV "Range", &kv_range_pb, &range, NULL);
+	H2_UNTIL(h, conn->extra_out >= LIMIT_CONN_OUT_MAX);
+	id = h2_peer_open(h, "/etcdserverpb.Watch/Watch");
+	h2_peer_say(h, id, &etcd_watch_request_pb, &create);
+	h2_peer_turn(h);
+	EQ_INT(nghttp2_submit_window_update(h->session, NGHTTP2_FLAG_NONE, id, 64 << 20), 0);
+	EQ_INT(nghttp2_submit_window_update(h->session, NGHTTP2_FLAG_NONE, 0, 64 << 20), 0);
+	h2_peer_next(h, id, &etcd_watch_response_pb, &r);
+	OK(r.created);
+	for (int i = 0; i < PUTS; i++)
+		h2_peer_wait(other, h2_peer_put(other, "a", bytes_of(value, VALUE)));
+	for (int told = 0; told < PUTS; told += (int)r.events.n)
+		h2_peer_next(h, id, &etcd_watch_response_pb, &r);
+	h2_peer_free(other);
+	h2_peer_teardown(w, h);
+}
+
 /* Trailers are no data: no window keeps them back (RFC 9113, 5.2.1). */
 TEST(a_status_needs_no_window)
 {
@@ -253,6 +289,7 @@ TESTS = {
 	T(an_event_comes_once_though_memory_does_not_suffice_to_gather_them),
 	T(one_watch_waits_for_the_other_and_answers_keep_their_order),
 	T(a_watch_from_now_on_does_not_begin_in_the_past_of_a_rebuilt_store),
+	T(a_watch_that_is_taken_goes_on_beside_answers_that_are_not),
 	T(a_status_needs_no_window),
 	T(a_cut_revision_comes_whole_to_each_of_ten_thousand_watches),
 };

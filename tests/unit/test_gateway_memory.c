@@ -341,6 +341,41 @@ TEST(watches_that_are_refused_to_who_takes_no_answer_are_bounded)
 	ask_without_taking("/etcdserverpb.Watch/Watch", &etcd_watch_request_pb, &create, 300000);
 }
 
+/* Its other streams hold all that a connection may, and it does not take that: its lease lives on all the same. */
+TEST(keepalives_that_are_taken_go_on_beside_answers_that_are_not)
+{
+	enum { RANGES = 20 };
+	struct kv_range range = {.key = bytes_str("k"), .range_end = bytes_str("l"), .serializable = true};
+	struct native_lease lease = {12345678};
+	struct native_keepalive_result r;
+	struct h2_peer *h, *other;
+	struct conn *c;
+	struct world *w;
+	int32_t id;
+
+	h2_peer_setup(&w, &h, 0);
+	other = h2_peer_new(w, H2_PEER_WINDOW);
+	h2_peer_fill(other, 6, MIB_BYTES / 8);
+	c = container_of(list_first(&w->g.conns.all), struct conn, node);
+	for (int i = 0; i < RANGES; i++)
+		(void)h2_peer_call(h, KV "Range", &kv_range_pb, &range, NULL);
+	H2_UNTIL(h, c->extra_out >= LIMIT_CONN_OUT_MAX);
+	id = h2_peer_open(h, "/etcdserverpb.Lease/LeaseKeepAlive");
+	h2_peer_turn(h);
+	EQ_INT(nghttp2_submit_window_update(h->session, NGHTTP2_FLAG_NONE, id, 1 << 16), 0);
+	for (int i = 0; i < 100; i++) {
+		for (int k = 0; k < 20; k++)
+			h2_peer_say(h, id, &native_lease_pb, &lease);
+		for (int k = 0; k < 20; k++) {
+			h2_peer_next(h, id, &native_keepalive_result_pb, &r);
+			EQ_INT(r.id, lease.id);
+		}
+	}
+	OK(c->extra_out >= LIMIT_CONN_OUT_MAX);
+	h2_peer_free(other);
+	h2_peer_teardown(w, h);
+}
+
 /* Ten thousand watches of a connection that has shut its windows, for fifty intervals. */
 TEST(progress_that_nobody_takes_is_left_out)
 {
@@ -394,6 +429,7 @@ TESTS = {
 	T(watches_that_are_refused_to_who_takes_no_answer_are_bounded),
 	T(keepalives_of_who_takes_no_answer_are_bounded),
 	T(progress_that_nobody_takes_is_left_out),
+	T(keepalives_that_are_taken_go_on_beside_answers_that_are_not),
 };
 
 TAP_MAIN
