@@ -94,7 +94,10 @@ static void recipe_got(struct grpc_stream *s, const struct watch_got *got)
 
 	if (got->kind == WATCH_GOT_CANCELED) {
 		r->watch = NULL;              /* watch.c forgets it */
-		r->event(r, NULL);
+		if (got->error == ERR_COMPACTED)
+			r->event(r, NULL);
+		else
+			recipe_failed(s, ASK_TXN, got->error);        /* it would be so again, and again */
 	} else if (got->kind == WATCH_GOT_EVENTS) {
 		for (size_t i = 0; i < d->runs.n; i++)
 			for (uint64_t n = 0; n < d->runs.v[i].count && recipe_watches(s, r, nth); n++)

@@ -32,7 +32,7 @@ struct recipe {
 	void (*done)(struct recipe *r, const struct kv_header *h);    /* its turn has come */
 	void (*txn)(struct recipe *r, const struct kv_txn_result *t);
 	void (*range)(struct recipe *r, const struct kv_range_result *t);
-	/* NULL: the watch has ended by itself */
+	/* NULL: the watch has ended since it was compacted */
 	void (*event)(struct recipe *r, const struct watch_event *e);
 };
 

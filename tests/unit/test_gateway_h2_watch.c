@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/check.h"
+#include "base/err.h"
 #include "tests/lib/h2_peer.h"
 #include "tests/lib/tap.h"
 
@@ -258,6 +259,31 @@ TEST(a_watch_that_is_taken_goes_on_beside_answers_that_are_not)
 	h2_peer_teardown(w, h);
 }
 
+/* To look and to watch again would be done for ever, as fast as it goes. */
+TEST(who_waits_for_a_lock_is_told_that_watchd_takes_no_more_watches)
+{
+	struct lease_grant first = {.id = 1, .ttl = 60}, second = {.id = 2, .ttl = 60};
+	struct etcd_lock mine = {bytes_str("l"), 1}, yours = {bytes_str("l"), 2};
+	struct watch_canceled no = {0, ERR_TOO_MANY_WATCHES, 0};
+	struct watch_news m = {.head_rev = 1, .canceled = {&no, 1}};
+	struct h2_peer *h;
+	struct world *w;
+	int32_t id;
+
+	h2_peer_setup(&w, &h, H2_PEER_WINDOW);
+	h2_peer_wait(h, h2_peer_call(h, "/etcdserverpb.Lease/LeaseGrant", &lease_grant_pb, &first, NULL));
+	h2_peer_wait(h, h2_peer_call(h, "/etcdserverpb.Lease/LeaseGrant", &lease_grant_pb, &second, NULL));
+	h2_peer_wait(h, h2_peer_call(h, "/v3lockpb.Lock/Lock", &etcd_lock_pb, &mine, NULL));
+	id = h2_peer_call(h, "/v3lockpb.Lock/Lock", &etcd_lock_pb, &yours, NULL);
+	H2_UNTIL(h, w->g.watch.n == 1);
+	no.watch = w->g.watch.next_id;
+	net_send(&w->to_gateway_watch, mono_now(), MSG_NO_watch_news, &watch_news_desc, &m);
+	H2_UNTIL(h, h2_peer_of(h, id)->closed);
+	EQ_STR(h2_peer_of(h, id)->text, "etcdserver: too many watches");
+	EQ_INT(w->g.watch.n, 0);
+	h2_peer_teardown(w, h);
+}
+
 /* Trailers are no data: no window keeps them back (RFC 9113, 5.2.1). */
 TEST(a_status_needs_no_window)
 {
@@ -290,6 +316,7 @@ TESTS = {
 	T(one_watch_waits_for_the_other_and_answers_keep_their_order),
 	T(a_watch_from_now_on_does_not_begin_in_the_past_of_a_rebuilt_store),
 	T(a_watch_that_is_taken_goes_on_beside_answers_that_are_not),
+	T(who_waits_for_a_lock_is_told_that_watchd_takes_no_more_watches),
 	T(a_status_needs_no_window),
 	T(a_cut_revision_comes_whole_to_each_of_ten_thousand_watches),
 };
