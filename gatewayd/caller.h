@@ -63,13 +63,18 @@ struct caller_ops {
 	size_t (*waiting)(struct caller *k);
 };
 
+/* What all callers of a connection watch. */
+struct watch_share {
+	size_t n, bytes;              /* bytes: keys and range ends */
+};
+
 /* Embedded in the caller's own. */
 struct caller {
 	const struct caller_ops *ops;
 	struct list requests;         /* request.c's */
 	struct list parked;           /* reads that wait for room or for a stream's end */
 	struct gate_watches *watches; /* watch.c's; NULL: none */
-	size_t *n_watches;            /* of its whole connection; NULL: it watches nothing */
+	struct watch_share *share;    /* of its whole connection; NULL: it watches nothing */
 };
 
 static inline void caller_init(struct caller *k, const struct caller_ops *ops)

@@ -460,7 +460,7 @@ struct conn *conn_new(struct conn_set *s, int fd, const char *peer)
 
 	c->set = s;
 	caller_init(&c->caller, s->ops->caller);
-	c->caller.n_watches = &c->n_watches;
+	c->caller.share = &c->watches;
 	list_init(&c->dirty);
 	list_init(&c->in_partial);
 	list_init(&c->in_blocked);

@@ -109,7 +109,7 @@ enum conn_state { CONN_OPEN, CONN_ENDING, CONN_LINGER, CONN_DEAD };
 struct conn {
 	/* for the owner */
 	struct caller caller;         /* of the native protocol */
-	size_t n_watches;             /* of all its callers */
+	struct watch_share watches;
 	size_t in_flight;
 	/* conn.c's own */
 	struct list node, dirty;

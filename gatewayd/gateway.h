@@ -62,9 +62,6 @@ struct gateway_io {
 	void *arg;
 };
 
-/* Whose a raft_read or store_wait is; read.c's have 0. */
-enum gateway_wait { GATEWAY_READ, GATEWAY_LEASE };
-
 struct gateway;
 struct request;
 
@@ -74,6 +71,7 @@ struct request_kind {
 	int (*give_up)(struct gateway *g, struct request *r);
 	/* Its deadline has come; NULL: give_up, answer, done. */
 	void (*expire)(struct gateway *g, struct request *r);
+	bool question;                         /* counted in n_questions */
 };
 
 /* The beginning of every request's own struct. */
@@ -96,8 +94,9 @@ struct map {
 struct reads {
 	struct list map_waiters;               /* ready, but no store is mapped */
 	struct list fast, slow;                /* not begun; begun and too large for one step */
-	struct list spent;                     /* sorters to be freed a little at a time */
-	size_t n, bytes;                       /* all reads, and their parameters */
+	struct list spent;                     /* sorters to be freed a little at a time... */
+	size_t spent_bytes;                    /* ...and what they hold; part of `work` */
+	size_t n, bytes;                       /* all reads, and their parameters as they came and unfolded */
 	size_t work, max_work;                 /* memory of those under way */
 	size_t kept, max_kept;                 /* of it: parts of answers that are kept between steps */
 	struct buf spare;                      /* for what one step keeps */
@@ -119,6 +118,7 @@ struct gateway {
 	struct store_clnt store;
 	struct lease_clnt lease;
 	struct watch_clnt watch;
+	size_t watch_bytes;                    /* of the keys that are watched */
 	mono_t watchd_hailed, watch_retry_at;
 	int64_t watchd_age_ms;                 /* when it hailed */
 	struct map map;
@@ -133,6 +133,7 @@ struct gateway {
 	struct loop_timer retention_timer;
 	struct caller compacter;               /* who asks for compactions by itself */
 	size_t n_requests;
+	size_t n_questions;                    /* of them: info.c's */
 	struct loop_hook hook;
 	struct loop_timer timer;
 	struct arena arena;                    /* of the request or result being handled */
@@ -162,6 +163,7 @@ int gateway_watch_msg(struct gateway *g, const struct msg_in *in);
 
 /* request.c. A request lives from request_new to one of the answers (or until its client is gone). */
 void *request_new(struct gateway *g, struct caller *k, uint32_t id, const struct request_kind *kind, size_t size);
+void request_inherit(struct request *r, struct request *old);           /* the deadline of one that goes on as it */
 void request_short(struct gateway *g, struct request *r, int64_t ms);   /* another deadline */
 void request_error(struct gateway *g, struct request *r, int err);
 void request_result(struct gateway *g, struct request *r, const struct msg_desc *d, const void *result);
@@ -193,8 +195,6 @@ void read_mapped(struct gateway *g);           /* another store is mapped, or no
 
 /* lease.c */
 void lease_poll(struct gateway *g);            /* what leased has answered */
-void lease_indexed(struct gateway *g, struct raft_read *index);
-void lease_applied(struct gateway *g, struct store_wait *applied);
 /* watch.c */
 void watch_flush(struct gateway *g, mono_t now);
 void watch_caller_room(struct gateway *g, struct caller *k);       /* it has taken what it was sent */

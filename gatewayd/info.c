@@ -32,6 +32,16 @@ void info_members(struct gateway *g, struct caller *k, const struct rpc_request 
 	caller_result(k, rpc->id, &native_members_result_desc, &r, ERR_TOO_MANY_REQUESTS);
 }
 
+/* Something that other daemons are asked; NULL: refused. Nothing else bounds how many of these wait. */
+static void *question_new(struct gateway *g, struct caller *k, uint32_t id, const struct request_kind *kind, size_t size)
+{
+	CHECK(kind->question);
+	if (g->n_questions < LIMIT_GATEWAY_QUESTIONS)
+		return request_new(g, k, id, kind, size);
+	caller_error(k, id, ERR_TOO_MANY_REQUESTS);
+	return NULL;
+}
+
 /* ---- status: what the other daemons say within half a second ---- */
 
 struct status {
@@ -108,13 +118,15 @@ static void status_expire(struct gateway *g, struct request *r)
 	status_answer(g, container_of(r, struct status, r));
 }
 
-static const struct request_kind status_kind = {"status", status_give_up, status_expire};
+static const struct request_kind status_kind = {"status", status_give_up, status_expire, .question = true};
 
 void info_status(struct gateway *g, struct caller *k, const struct rpc_request *rpc, void *params)
 {
-	struct status *s = request_new(g, k, rpc->id, &status_kind, sizeof *s);
+	struct status *s = question_new(g, k, rpc->id, &status_kind, sizeof *s);
 
 	(void)params;
+	if (s == NULL)
+		return;
 	request_short(g, &s->r, GATEWAY_STATUS_MS);
 	if (g->raft.up) {
 		raft_clnt_status(&g->raft, &s->raft);
@@ -140,14 +152,15 @@ static int hash_give_up(struct gateway *g, struct request *r)
 	return store_clnt_ask_give_up(&g->store, &container_of(r, struct hash, r)->ask);
 }
 
-static const struct request_kind hash_kind = {"hash", hash_give_up, NULL};
+static const struct request_kind hash_kind = {"hash", hash_give_up, .question = true};
 
 void info_hash(struct gateway *g, struct caller *k, const struct rpc_request *rpc, void *params)
 {
 	const struct native_hash *p = params;
-	struct hash *h = request_new(g, k, rpc->id, &hash_kind, sizeof *h);
+	struct hash *h = question_new(g, k, rpc->id, &hash_kind, sizeof *h);
 
-	store_clnt_hash(&g->store, &h->ask, p->revision);
+	if (h != NULL)
+		store_clnt_hash(&g->store, &h->ask, p->revision);
 }
 
 static int daemon_error(uint64_t error)
@@ -188,14 +201,16 @@ static int move_give_up(struct gateway *g, struct request *r)
 	return ERR_TIMEOUT;
 }
 
-static const struct request_kind move_kind = {"move_leader", move_give_up, NULL};
+static const struct request_kind move_kind = {"move_leader", move_give_up, .question = true};
 
 void info_move_leader(struct gateway *g, struct caller *k, const struct rpc_request *rpc, void *params)
 {
 	const struct native_move_leader *p = params;
-	struct move *m = request_new(g, k, rpc->id, &move_kind, sizeof *m);
+	struct move *m = question_new(g, k, rpc->id, &move_kind, sizeof *m);
 	int err;
 
+	if (m == NULL)
+		return;
 	m->target = p->target;
 	err = raft_clnt_transfer(&g->raft, &m->ask, p->target);
 	if (err != ERR_OK)

@@ -2,14 +2,14 @@
 /*
  * lease_keepalive, lease_time_to_live, lease_list. (lease_grant and lease_revoke go through the log:
  * write.c.) leased knows what time is left; which leases there are and which keys are attached is
- * read from the mapped store.
+ * read from the mapped store, in turns with other reads (read.c).
  *
- *   time_to_live:  ASK --leased's answer--> INDEX --read index--> APPLIED --store is there--> answered
- *                         '-- no keys wanted, or no such lease --------------------------------^
+ *   time_to_live:  asked --leased's answer--> a linearizable read of the keys --> answered
+ *                         '-- no keys wanted, or no such lease -----------------------^
  */
 #include "base/check.h"
 #include "base/err.h"
-#include "gatewayd/gateway.h"
+#include "gatewayd/read_own.h"
 #include "mvcc/lease.h"
 #include "proto/native.h"
 
@@ -26,7 +26,7 @@ static int keepalive_give_up(struct gateway *g, struct request *r)
 	return lease_clnt_give_up(&g->lease, &container_of(r, struct lease_request, r)->ask);
 }
 
-static const struct request_kind keepalive_kind = {"lease_keepalive", keepalive_give_up, NULL};
+static const struct request_kind keepalive_kind = {"lease_keepalive", keepalive_give_up, .question = false};
 
 void lease_keepalive(struct gateway *g, struct caller *k, const struct rpc_request *rpc, void *params)
 {
@@ -49,117 +49,107 @@ static void keepalive_answer(struct gateway *g, struct lease_request *k)
 
 /* ---- time to live ---- */
 
-enum ttl_state { TTL_ASK, TTL_INDEX, TTL_APPLIED };
-
 struct ttl {
 	struct lease_request q;
-	enum ttl_state state;
-	struct raft_read index;
-	struct store_wait applied;
 	bool keys;
-	struct bytes after;
-	uint8_t after_bytes[];
+	size_t after_len;             /* counted as a read's parameters, until leased has answered */
+	uint8_t after[];
 };
+
+static void ttl_uncount(struct gateway *g, struct ttl *t)
+{
+	g->reads.bytes -= t->after_len;
+	t->after_len = 0;
+}
 
 static int ttl_give_up(struct gateway *g, struct request *r)
 {
 	struct ttl *t = container_of(r, struct ttl, q.r);
 
-	if (t->state == TTL_ASK)
-		return lease_clnt_give_up(&g->lease, &t->q.ask);
-	if (t->state == TTL_INDEX)
-		return raft_clnt_read_give_up(&g->raft, &t->index);
-	return store_clnt_give_up(&g->store, &t->applied);
+	ttl_uncount(g, t);
+	return lease_clnt_give_up(&g->lease, &t->q.ask);
 }
 
-static const struct request_kind ttl_kind = {"lease_time_to_live", ttl_give_up, NULL};
+static const struct request_kind ttl_kind = {"lease_time_to_live", ttl_give_up, .question = false};
 
 void lease_time_to_live(struct gateway *g, struct caller *k, const struct rpc_request *rpc, void *params)
 {
 	const struct native_time_to_live *p = params;
-	struct ttl *t = request_new(g, k, rpc->id, &ttl_kind, sizeof *t + p->after.len);
+	struct ttl *t;
 	int err;
 
-	t->keys = p->keys;
-	if (p->after.len != 0)
-		memcpy(t->after_bytes, p->after.data, p->after.len);
-	t->after = bytes_of(t->after_bytes, p->after.len);
-	err = lease_clnt_ask(&g->lease, &t->q.ask, LEASED_TTL, p->id);
-	if (err != ERR_OK)
-		request_error(g, &t->q.r, err);
-}
-
-static void ttl_answer(struct gateway *g, struct ttl *t, struct native_time_to_live_result *r)
-{
-	struct kv_header header = gateway_header(g, g->store.progress.revision);
-	const struct lease_ask *a = &t->q.ask;
-
-	r->header = &header;
-	r->id = a->id;
-	r->ttl = a->ttl_s != 0 ? a->remaining_ms / 1000 : -1;
-	r->granted_ttl = a->ttl_s;
-	request_result(g, &t->q.r, &native_time_to_live_result_desc, r);
-}
-
-static void ttl_asked(struct gateway *g, struct ttl *t)
-{
-	struct native_time_to_live_result none = {.more = false};
-
-	if (!t->keys || t->q.ask.ttl_s == 0) {
-		ttl_answer(g, t, &none);
+	if (g->reads.bytes + p->after.len > LIMIT_GATEWAY_READ_BYTES) {
+		caller_error(k, rpc->id, ERR_TOO_MANY_REQUESTS);
 		return;
 	}
-	t->state = TTL_INDEX;
-	t->index.kind = GATEWAY_LEASE;
-	raft_clnt_read(&g->raft, &t->index);
+	t = request_new(g, k, rpc->id, &ttl_kind, sizeof *t + p->after.len);
+	t->keys = p->keys;
+	if (p->after.len != 0)
+		memcpy(t->after, p->after.data, p->after.len);
+	err = lease_clnt_ask(&g->lease, &t->q.ask, LEASED_TTL, p->id);
+	if (err != ERR_OK) {
+		request_error(g, &t->q.r, err);
+		return;
+	}
+	t->after_len = p->after.len;
+	g->reads.bytes += p->after.len;
+}
+
+static struct native_time_to_live_result ttl_result(const struct lease_ask *a)
+{
+	return (struct native_time_to_live_result){
+		.id = a->id, .ttl = a->ttl_s != 0 ? a->remaining_ms / 1000 : -1, .granted_ttl = a->ttl_s,
+	};
 }
 
 /* The keys lie in the map: the answer is written before the view ends. */
-static void ttl_read(struct gateway *g, struct ttl *t)
+static void ttl_look(struct gateway *g, struct read *rd, struct mvcc_view *v)
 {
-	struct native_time_to_live_result r = {.more = false};
-	bool all = t->q.r.caller->ops->unpaged;
-	size_t max = all ? LIMIT_LEASE_KEYS : LIMIT_LEASE_PAGE_ROWS;
+	struct kv_header header = gateway_header(g, mvcc_view_info(v)->revision);
+	struct native_time_to_live_result r = rd->ttl;
+	bool all = rd->r.caller->ops->unpaged;
+	size_t max = all ? LIMIT_LEASE_KEYS : LIMIT_LEASE_PAGE_ROWS, n = 0;
 	struct bytes *keys;
-	struct mvcc_view *v;
-	size_t n = 0;
-	int rc = g->map.env != NULL ? mvcc_view_begin(g->map.env, &v) : ERR_STORE_DOWN;
+	int rc;
 
-	if (rc != ERR_OK) {
-		request_error(g, &t->q.r, rc);
-		return;
-	}
 	arena_reset(&g->arena);
 	g->arena.max = GATEWAY_RESULT_ARENA;
 	keys = arena_array(&g->arena, max, sizeof *keys);
+	r.header = &header;
 	r.keys.v = arena_array(&g->arena, max, sizeof *r.keys.v);
 	CHECK(keys != NULL && r.keys.v != NULL);
-	rc = mvcc_view_lease_keys(v, t->q.ask.id, t->after,
+	rc = mvcc_view_lease_keys(v, r.id, bytes_of(rd->params, rd->params_len),
 				  all ? LIMIT_TXN_RESPONSE_BYTES : LIMIT_LEASE_PAGE_BYTES, keys, max, &n, &r.more);
 	if (rc == ERR_OK && all && r.more)
 		rc = ERR_RESPONSE_TOO_LARGE;
+	if (rc != ERR_OK) {
+		read_fail(g, rd, rc);
+		return;
+	}
 	for (size_t i = 0; i < n; i++)
 		r.keys.v[i].key = keys[i];
 	r.keys.n = n;
-	if (rc != ERR_OK)
-		request_error(g, &t->q.r, rc);
-	else
-		ttl_answer(g, t, &r);
-	mvcc_view_end(&v);
+	read_end(g, rd);
+	request_result(g, &rd->r, &native_time_to_live_result_desc, &r);
 }
 
-void lease_indexed(struct gateway *g, struct raft_read *index)
+/* With keys it goes on as a read. */
+static void ttl_asked(struct gateway *g, struct ttl *t)
 {
-	struct ttl *t = container_of(index, struct ttl, index);
+	struct kv_header header = gateway_header(g, g->store.progress.revision);
+	struct native_time_to_live_result r = ttl_result(&t->q.ask);
+	struct bytes after = bytes_of(t->after, t->after_len);
+	struct read *rd;
 
-	t->state = TTL_APPLIED;
-	t->applied.kind = GATEWAY_LEASE;
-	store_clnt_wait(&g->store, &t->applied, index->index);
-}
-
-void lease_applied(struct gateway *g, struct store_wait *applied)
-{
-	ttl_read(g, container_of(applied, struct ttl, applied));
+	ttl_uncount(g, t);
+	if (!t->keys || r.granted_ttl == 0) {
+		r.header = &header;
+		request_result(g, &t->q.r, &native_time_to_live_result_desc, &r);
+		return;
+	}
+	rd = read_instead(g, &t->q.r, after, ttl_look);
+	if (rd != NULL)
+		rd->ttl = r;
 }
 
 /* ---- list ---- */
@@ -208,28 +198,37 @@ static int list_all(struct gateway *g, struct mvcc_view *v, struct native_lease_
 	return ERR_OK;
 }
 
-void lease_list(struct gateway *g, struct caller *k, const struct rpc_request *rpc, void *params)
+static void list_look(struct gateway *g, struct read *rd, struct mvcc_view *v)
 {
-	struct kv_header header = gateway_header(g, g->store.progress.revision);
-	const struct native_lease_list *p = params;
+	struct kv_header header = gateway_header(g, mvcc_view_info(v)->revision);
 	struct native_lease_list_result r = {&header, .more = false};
+	const struct native_lease_list *p = &rd->leases;
+	struct caller *k = rd->r.caller;
+	uint32_t id = rd->r.id;
 	size_t max = LIMIT_LEASE_PAGE_ROWS;
-	struct mvcc_view *v;
-	int rc = g->map.env != NULL ? mvcc_view_begin(g->map.env, &v) : ERR_STORE_DOWN;
+	int rc;
 
 	if (p->limit > 0 && p->limit < (int64_t)max)
 		max = (size_t)p->limit;
 	arena_reset(&g->arena);
 	g->arena.max = GATEWAY_RESULT_ARENA;
-	if (rc == ERR_OK) {
-		rc = k->ops->unpaged ? list_all(g, v, &r) : list_page(g, v, p->after, max, &r);
-		mvcc_view_end(&v);
-	}
+	rc = k->ops->unpaged ? list_all(g, v, &r) : list_page(g, v, p->after, max, &r);
 	if (rc != ERR_OK) {
-		caller_error(k, rpc->id, rc);
+		read_fail(g, rd, rc);
 		return;
 	}
-	caller_result(k, rpc->id, &native_lease_list_result_desc, &r, ERR_TOO_MANY_REQUESTS);
+	read_end(g, rd);
+	request_forget(g, &rd->r);
+	caller_result(k, id, &native_lease_list_result_desc, &r, ERR_TOO_MANY_REQUESTS);
+}
+
+void lease_list(struct gateway *g, struct caller *k, const struct rpc_request *rpc, void *params)
+{
+	const struct native_lease_list *p = params;
+	struct read *rd = read_local(g, k, rpc, list_look);
+
+	if (rd != NULL)
+		rd->leases = *p;
 }
 
 /* ---- the turn ---- */

@@ -16,6 +16,8 @@
 #include "gatewayd/read_own.h"
 #include "mvcc/kv_check.h"
 
+enum { READ_ARENA_CHUNK = 1024 };      /* thousands of reads may wait, each with an arena */
+
 #define READ_OF_RUN(l) container_of((l), struct read, run)
 
 /* The turn that the timer has begun reads at its end. */
@@ -40,8 +42,8 @@ void read_init(struct gateway *g)
 
 void read_free(struct gateway *g)
 {
+	read_reap(g, MONO_NEVER);
 	CHECK(g->reads.n == 0 && g->reads.work == 0 && g->reads.kept == 0 && g->reads.bytes == 0);
-	read_reap(g, SIZE_MAX);
 	loop_timer_clear(g->loop, &g->reads.retry);
 	buf_free(&g->reads.spare);
 }
@@ -55,7 +57,7 @@ void read_end(struct gateway *g, struct read *rd)
 	read_job_end(g, rd);
 	arena_free(&rd->arena);
 	g->reads.n--;
-	g->reads.bytes -= rd->params_len;
+	g->reads.bytes -= rd->bytes;
 }
 
 static int read_give_up(struct gateway *g, struct request *r)
@@ -84,7 +86,7 @@ static void read_expire(struct gateway *g, struct request *r)
 	request_error(g, r, read_give_up(g, r));
 }
 
-static const struct request_kind read_kind = {"read", read_give_up, read_expire};
+static const struct request_kind read_kind = {"read", read_give_up, read_expire, .question = false};
 
 void read_fail(struct gateway *g, struct read *rd, int err)
 {
@@ -92,33 +94,44 @@ void read_fail(struct gateway *g, struct read *rd, int err)
 	request_error(g, &rd->r, err);
 }
 
-/* The parameters are copied: bytes of the decoded request are moved over into the copy. */
-static struct read *read_new(struct gateway *g, struct caller *k, const struct rpc_request *rpc)
+static bool read_fits(const struct gateway *g, size_t bytes)
 {
-	struct reads *rs = &g->reads;
-	struct read *rd;
+	return g->reads.n < LIMIT_GATEWAY_READS && g->reads.bytes + bytes <= LIMIT_GATEWAY_READ_BYTES;
+}
 
-	if (rs->n >= LIMIT_GATEWAY_READS || rs->bytes + rpc->params.len > LIMIT_GATEWAY_READ_BYTES) {
-		caller_error(k, rpc->id, ERR_TOO_MANY_REQUESTS);
-		return NULL;
-	}
-	rd = request_new(g, k, rpc->id, &read_kind, sizeof *rd + rpc->params.len);
+/* The parameters are copied: bytes of the decoded request are moved over into the copy. */
+static struct read *read_make(struct gateway *g, struct caller *k, uint32_t id, struct bytes params)
+{
+	struct read *rd = request_new(g, k, id, &read_kind, sizeof *rd + params.len);
+
 	list_init(&rd->run);
 	arena_init(&rd->arena, GATEWAY_REQUEST_ARENA);
-	rd->params_len = rpc->params.len;
-	if (rpc->params.len > 0)
-		memcpy(rd->params, rpc->params.data, rpc->params.len);
-	rs->n++;
-	rs->bytes += rd->params_len;
+	rd->arena.chunk = READ_ARENA_CHUNK;
+	rd->bytes = rd->params_len = params.len;
+	if (params.len > 0)
+		memcpy(rd->params, params.data, params.len);
+	g->reads.n++;
+	g->reads.bytes += rd->bytes;
 	counter_inc(&g->counters.reads_total);
 	return rd;
+}
+
+static struct read *read_new(struct gateway *g, struct caller *k, const struct rpc_request *rpc)
+{
+	if (read_fits(g, rpc->params.len))
+		return read_make(g, k, rpc->id, rpc->params);
+	caller_error(k, rpc->id, ERR_TOO_MANY_REQUESTS);
+	return NULL;
 }
 
 static void read_begin(struct gateway *g, struct read *rd, bool serializable)
 {
 	if (serializable) {
-		/* However old, but not older than the log: such a store was damaged, or begun anew. */
-		rd->need = g->raft.state.log_begins;
+		/*
+		 * However old, but not older than the log, or than what others may have been shown here: such a store was
+		 * damaged, or begun anew.
+		 */
+		rd->need = g->raft.state.log_begins > g->store.furthest ? g->raft.state.log_begins : g->store.furthest;
 		read_queue(g, rd);
 		return;
 	}
@@ -139,6 +152,35 @@ struct read *read_fence(struct gateway *g, struct caller *k, const struct rpc_re
 	if (rd == NULL)
 		return NULL;
 	rd->ready = ready;
+	read_begin(g, rd, false);
+	return rd;
+}
+
+struct read *read_local(struct gateway *g, struct caller *k, const struct rpc_request *rpc,
+			void (*look)(struct gateway *g, struct read *rd, struct mvcc_view *v))
+{
+	struct read *rd = read_new(g, k, rpc);
+
+	if (rd == NULL)
+		return NULL;
+	rd->look = look;
+	read_begin(g, rd, true);
+	return rd;
+}
+
+struct read *read_instead(struct gateway *g, struct request *old, struct bytes params,
+			  void (*look)(struct gateway *g, struct read *rd, struct mvcc_view *v))
+{
+	struct read *rd;
+
+	if (!read_fits(g, params.len)) {
+		request_error(g, old, ERR_TOO_MANY_REQUESTS);
+		return NULL;
+	}
+	rd = read_make(g, old->caller, old->id, params);
+	request_inherit(&rd->r, old);
+	request_forget(g, old);
+	rd->look = look;
 	read_begin(g, rd, false);
 	return rd;
 }
@@ -193,7 +235,12 @@ void read_txn(struct gateway *g, struct caller *k, const struct rpc_request *rpc
 	rd->is_txn = true;
 	/* as it was before */
 	CHECK(k->ops->take_txn(bytes_of(rd->params, rd->params_len), &rd->arena, &rd->txn) == ERR_OK);
-	read_begin(g, rd, txn_serializable(txn));
+	rd->bytes += arena_bytes(&rd->arena);
+	g->reads.bytes += arena_bytes(&rd->arena);
+	if (g->reads.bytes > LIMIT_GATEWAY_READ_BYTES)
+		read_fail(g, rd, ERR_TOO_MANY_REQUESTS);
+	else
+		read_begin(g, rd, txn_serializable(txn));
 }
 
 /* ---- waiting ---- */
@@ -238,19 +285,11 @@ void read_poll(struct gateway *g)
 	while ((index = raft_clnt_pop_read(&g->raft)) != NULL) {
 		struct read *rd = container_of(index, struct read, index);
 
-		if (index->kind == GATEWAY_LEASE) {
-			lease_indexed(g, index);
-			continue;
-		}
 		rd->need = index->index;
 		read_wait(g, rd);
 	}
-	while ((applied = store_clnt_pop_applied(&g->store)) != NULL) {
-		if (applied->kind == GATEWAY_LEASE)
-			lease_applied(g, applied);
-		else
-			read_queue(g, container_of(applied, struct read, applied));
-	}
+	while ((applied = store_clnt_pop_applied(&g->store)) != NULL)
+		read_queue(g, container_of(applied, struct read, applied));
 }
 
 void read_park(struct read *rd)

@@ -17,13 +17,14 @@
 enum { READ_HAND_OVER_BYTES = 16384 };
 /* Reads that hold no more than this are never refused for what all of them hold. */
 enum { READ_SMALL_BYTES = 16384 };
-enum { READ_REAP_ROWS = 1000, READ_COMPLAIN_MS = 1000, READ_RETRY_MS = 10 };
+enum { READ_REAP_ROWS = 500, READ_REAP_US = LIMIT_GATEWAY_TURN_US / 4, READ_COMPLAIN_MS = 1000, READ_RETRY_MS = 10 };
 
 /* ---- memory ---- */
 
 struct spent {
 	struct list node;
 	struct sorter *sort;
+	size_t bytes;
 };
 
 static void read_spent(struct gateway *g, struct sorter *sort)
@@ -34,23 +35,36 @@ static void read_spent(struct gateway *g, struct sorter *sort)
 		return;
 	x = mem_alloc(sizeof *x);
 	x->sort = sort;
+	x->bytes = sort->bytes;
 	list_push(&g->reads.spent, &x->node);
+	g->reads.spent_bytes += x->bytes;
+	g->reads.work += x->bytes;
 }
 
-/* A million rows are not freed at once. */
-void read_reap(struct gateway *g, size_t rows)
+/* A million rows are not freed at once; but faster than others are gathered. */
+void read_reap(struct gateway *g, mono_t until)
 {
-	struct list *l = list_first(&g->reads.spent);
-	struct spent *x;
+	struct reads *rs = &g->reads;
+	struct list *l;
 
-	while (l != NULL) {
-		x = container_of(l, struct spent, node);
-		if (!sorter_free_some(&x->sort, rows))
+	while ((l = list_first(&rs->spent)) != NULL) {
+		struct spent *x = container_of(l, struct spent, node);
+
+		if (sorter_free_some(&x->sort, READ_REAP_ROWS)) {
+			list_remove(l);
+			rs->spent_bytes -= x->bytes;
+			rs->work -= x->bytes;
+			mem_free(x);
+		}
+		if (!mono_before(mono_now(), until))
 			return;
-		list_remove(l);
-		mem_free(x);
-		l = rows == SIZE_MAX ? list_first(&g->reads.spent) : NULL;
 	}
+}
+
+/* So much is to be freed that nothing is read meanwhile: then it is bounded, however fast they are. */
+static bool read_must_reap(const struct gateway *g)
+{
+	return g->reads.spent_bytes > g->reads.max_work / 2;
 }
 
 static void read_count_work(struct gateway *g, struct read *rd)
@@ -334,6 +348,10 @@ static void read_step(struct gateway *g, struct read *rd, struct mvcc_view *v, m
 			read_wait(g, rd);         /* another generation, which is behind */
 			return;
 		}
+		if (rd->look != NULL) {
+			rd->look(g, rd, v);
+			return;
+		}
 		err = read_start(g, rd, v);
 		if (err != ERR_OK) {
 			read_fail(g, rd, err);
@@ -416,10 +434,15 @@ void read_turn(struct gateway *g)
 {
 	struct reads *rs = &g->reads;
 	struct mvcc_view *v;
-	mono_t until = mono_add_us(mono_now(), LIMIT_GATEWAY_TURN_US);
+	mono_t until;
 	int err;
 
-	read_reap(g, READ_REAP_ROWS);
+	read_reap(g, mono_add_us(mono_now(), read_must_reap(g) ? LIMIT_GATEWAY_TURN_US : READ_REAP_US));
+	if (read_must_reap(g)) {
+		loop_again(g->loop);
+		return;
+	}
+	until = mono_add_us(mono_now(), LIMIT_GATEWAY_TURN_US);
 	if (rs->retry.slot != 0)                 /* armed: not yet */
 		return;
 	if (g->map.env != NULL && (!list_empty(&rs->fast) || !list_empty(&rs->slow) || read_must_look(g))) {

@@ -16,6 +16,7 @@ void *request_new(struct gateway *g, struct caller *k, uint32_t id, const struct
 	list_push(&k->requests, &r->by_caller);
 	list_push(&g->deadlines, &r->by_deadline);
 	g->n_requests++;
+	g->n_questions += kind->question;
 	return r;
 }
 
@@ -26,11 +27,19 @@ void request_short(struct gateway *g, struct request *r, int64_t ms)
 	list_push(&g->short_deadlines, &r->by_deadline);
 }
 
+void request_inherit(struct request *r, struct request *old)
+{
+	r->deadline = old->deadline;
+	list_remove(&r->by_deadline);
+	list_insert_before(&old->by_deadline, &r->by_deadline);
+}
+
 static void request_take_out(struct gateway *g, struct request *r)
 {
 	list_remove(&r->by_caller);
 	list_remove(&r->by_deadline);
 	g->n_requests--;
+	g->n_questions -= r->kind->question;
 }
 
 void request_forget(struct gateway *g, struct request *r)

@@ -64,20 +64,23 @@ struct gate_watches *watch_table(struct gateway *g, struct caller *k, int64_t fi
 	return s;
 }
 
-static void gate_unlink(struct gate_watches *s, struct gate_watch *w)
+static void gate_unlink(struct gateway *g, struct gate_watches *s, struct gate_watch *w)
 {
 	struct gate_watch **at = gate_slot(s->buckets, s->n_buckets, w->id);
+	size_t bytes = w->sub.key.len + w->sub.range_end.len;
 
 	while (*at != w)
 		at = &(*at)->hash_next;
 	*at = w->hash_next;
 	s->n--;
-	(*s->caller->n_watches)--;
+	s->caller->share->n--;
+	s->caller->share->bytes -= bytes;
+	g->watch_bytes -= bytes;
 }
 
-static void gate_forget(struct gate_watches *s, struct gate_watch *w)
+static void gate_forget(struct gateway *g, struct gate_watches *s, struct gate_watch *w)
 {
-	gate_unlink(s, w);
+	gate_unlink(g, s, w);
 	mem_free(w);
 }
 
@@ -139,7 +142,7 @@ void watch_caller_gone(struct gateway *g, struct caller *k)
 	for (size_t i = 0; i < s->n_buckets; i++) {
 		while (s->buckets[i] != NULL) {
 			watch_clnt_remove(&g->watch, &s->buckets[i]->sub);
-			gate_forget(s, s->buckets[i]);
+			gate_forget(g, s, s->buckets[i]);
 		}
 	}
 	watch_clnt_close(&g->watch, &s->client);
@@ -168,10 +171,16 @@ int watch_check(const struct native_watch *p)
 int watch_admit(const struct gateway *g, const struct caller *k, const struct native_watch *p)
 {
 	const struct gate_watches *s = k->watches;
+	size_t bytes = p->key.len + p->range_end.len;
 
 	if (p->watch_id != 0 && gate_taken(s, p->watch_id))
 		return ERR_WATCH_EXISTS;
-	if (*k->n_watches >= LIMIT_CONN_WATCHES || g->watch.n >= LIMIT_GATEWAY_WATCHES)
+	if (k->share->n >= LIMIT_CONN_WATCHES || g->watch.n >= LIMIT_GATEWAY_WATCHES)
+		return ERR_TOO_MANY_WATCHES;
+	if (k->share->bytes + bytes > LIMIT_CONN_WATCH_BYTES || g->watch_bytes + bytes > LIMIT_GATEWAY_WATCH_BYTES)
+		return ERR_TOO_MANY_WATCHES;
+	/* watchd drops a link that has more */
+	if (s == NULL && g->watch.n_clients >= LIMIT_WATCH_STREAMS)
 		return ERR_TOO_MANY_WATCHES;
 	return ERR_OK;
 }
@@ -216,8 +225,10 @@ struct gate_watch *watch_begin(struct gateway *g, struct gate_watches *s, const 
 	struct gate_watch *w = gate_new(s, p);
 
 	if (p->start_revision == 0)
-		w->sub.next_rev = g->store.progress.revision + 1;
-	(*s->caller->n_watches)++;
+		w->sub.next_rev = g->store.furthest_revision + 1;
+	s->caller->share->n++;
+	s->caller->share->bytes += w->sub.key.len + w->sub.range_end.len;
+	g->watch_bytes += w->sub.key.len + w->sub.range_end.len;
 	watch_clnt_add(&g->watch, &s->client, &w->sub);
 	return w;
 }
@@ -225,19 +236,15 @@ struct gate_watch *watch_begin(struct gateway *g, struct gate_watches *s, const 
 void watch_end(struct gateway *g, struct gate_watch *w, struct caller *k)
 {
 	watch_clnt_remove(&g->watch, &w->sub);
-	gate_forget(k->watches, w);
+	gate_forget(g, k->watches, w);
 }
 
 void watch_ask(struct gateway *g, struct caller *k, struct gate_watch *w, int64_t revision)
 {
-	const struct gate_watches *s = k->watches;
-
-	if (w != NULL) {
+	if (w != NULL)
 		watch_clnt_ask(&g->watch, &w->sub, revision);
-	} else if (s != NULL) {
-		for (struct list *l = s->client.subs.next; l != &s->client.subs; l = l->next)
-			watch_clnt_ask(&g->watch, container_of(l, struct watch_sub, in_client), revision);
-	}
+	else if (k->watches != NULL)
+		watch_clnt_ask_all(&g->watch, &k->watches->client, revision);
 }
 
 /* ---- what watchd says ---- */
@@ -260,9 +267,12 @@ int gateway_watch_msg(struct gateway *g, const struct msg_in *in)
 		struct gate_watches *s = container_of(got.client, struct gate_watches, client);
 		struct gate_watch *ended = got.kind == WATCH_GOT_CANCELED ? GATE_OF(got.subs[0]) : NULL;
 
+		/* watchd may have heard of the last compaction later than this process */
+		if (ended != NULL && got.error == ERR_COMPACTED && got.revision < g->store.progress.compact_revision)
+			got.revision = g->store.progress.compact_revision;
 		/* the caller may end by what it is told, and its table with it */
 		if (ended != NULL)
-			gate_unlink(s, ended);
+			gate_unlink(g, s, ended);
 		s->caller->ops->watch(g, s->caller, &got);
 		mem_free(ended);
 	}

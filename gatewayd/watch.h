@@ -22,6 +22,7 @@ struct gate_watch {
 	/* of etcd's watches only */
 	bool fragment;                /* large revisions may come in pieces */
 	int64_t asked;                /* the revision of an unanswered progress request, or 0 */
+	struct watch_whole *whole;    /* what is kept back of a revision that comes in parts, or NULL */
 	uint8_t data[];               /* key, range end */
 };
 

@@ -53,7 +53,7 @@ static int write_give_up(struct gateway *g, struct request *r)
 	return raft_clnt_give_up(&g->raft, &w->p);
 }
 
-static const struct request_kind write_kind = {"write", write_give_up, NULL};
+static const struct request_kind write_kind = {"write", write_give_up, .question = false};
 
 static void write_begin(struct gateway *g, struct caller *k, uint32_t id, enum write_kind kind,
 			struct command *cmd, int err)

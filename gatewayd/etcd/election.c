@@ -23,6 +23,7 @@ static void campaign_won(struct recipe *r, const struct kv_header *h)
 
 static void campaign_proclaimed(struct recipe *r, const struct kv_txn_result *t)
 {
+	recipe_drop_value(r);                 /* it may wait for long */
 	if (t->succeeded) {
 		recipe_wait(r, campaign_won);
 		return;
@@ -41,6 +42,7 @@ static void campaign_again(struct recipe *r, const struct kv_pair *own)
 
 	r->rev = own->create_revision;
 	if (bytes_eq(own->value, put.value)) {
+		recipe_drop_value(r);
 		recipe_wait(r, campaign_won);
 		return;
 	}
@@ -58,6 +60,7 @@ static void campaign_queued(struct recipe *r, const struct kv_txn_result *t)
 		return;
 	}
 	r->rev = t->header->revision;
+	recipe_drop_value(r);
 	recipe_wait(r, campaign_won);
 }
 
@@ -83,8 +86,8 @@ void grpc_campaign(struct gateway *g, struct caller *k, const struct rpc_request
 		return;
 	}
 	r = recipe_new(GRPC_OF(k), p->name);
-	buf_add_bytes(&r->value, p->value);
-	recipe_lease(r, p->lease, campaign_leased);
+	if (recipe_keep_value(r, p->value))
+		recipe_lease(r, p->lease, campaign_leased);
 }
 
 /* ---- Proclaim, Resign: guarded by the revision that made the key ---- */

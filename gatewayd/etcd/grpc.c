@@ -117,7 +117,7 @@ static void grpc_opened(void *arg, struct h2_stream *h)
 	s->g = arg;
 	s->timeout_ms = -1;
 	caller_init(&s->caller, &grpc_caller_ops);
-	s->caller.n_watches = &h2_conn_of(h)->n_watches;
+	s->caller.share = &h2_conn_of(h)->watches;
 	buf_init(&s->path, 0);
 	buf_init(&s->in, GRPC_HEAD + LIMIT_CONN_MESSAGE_BYTES + LIMIT_H2_STREAM_WINDOW);
 	buf_init(&s->range, LIMIT_TXN_RESPONSE_BYTES);
@@ -227,12 +227,22 @@ static void grpc_message(struct grpc_stream *s, struct bytes message)
 		m->run(g, &s->caller, &rpc, params);
 }
 
+/* Who asks on and on, and takes no answer, is not answered on and on. */
+static bool grpc_may_answer(struct grpc_stream *s)
+{
+	if (s->method->kind == GRPC_UNARY || h2_room_for_little(&s->h2))
+		return true;
+	s->waits = true;
+	h2_want_little(&s->h2);
+	return false;
+}
+
 /* Messages that are complete, until there is none or the stream has enough to do. What was taken. */
 static size_t grpc_messages(struct grpc_stream *s, struct bytes in)
 {
 	size_t taken = 0, len;
 
-	while (!s->settled && !s->busy && in.len - taken >= GRPC_HEAD) {
+	while (!s->settled && !s->busy && in.len - taken >= GRPC_HEAD && grpc_may_answer(s)) {
 		const uint8_t *p = in.data + taken;
 
 		len = get_u32be(p + 1);
@@ -300,7 +310,7 @@ static void grpc_data(struct h2_stream *h, struct bytes data)
 		h2_took(h, data.len);
 	if (s->in.len > 0) {
 		grpc_keep(s, data);
-		if (!s->settled && !s->busy)
+		if (!s->settled && !s->busy && !s->waits)
 			grpc_kept(s);
 		return;
 	}
@@ -314,7 +324,7 @@ static void grpc_end_of_request(struct h2_stream *h)
 {
 	struct grpc_stream *s = container_of(h, struct grpc_stream, h2);
 
-	if (s->settled || s->busy)
+	if (s->settled || s->busy || s->waits)
 		return;
 	if (s->in.len > 0 || s->method->kind == GRPC_UNARY)
 		grpc_status(s, GRPC_INTERNAL, "grpc: the request ends before its message does");
@@ -324,16 +334,20 @@ static void grpc_end_of_request(struct h2_stream *h)
 		grpc_ok(s);
 }
 
-void grpc_go_on(struct grpc_stream *s)
+static void grpc_what_waited(struct grpc_stream *s)
 {
-	CHECK(s->busy);
-	s->busy = false;
-	if (s->parsing)
-		return;                               /* which goes on by itself */
 	if (s->in.len > 0)
 		grpc_kept(s);
 	if (s->h2.ended && !s->busy)
 		grpc_end_of_request(&s->h2);
+}
+
+void grpc_go_on(struct grpc_stream *s)
+{
+	CHECK(s->busy);
+	s->busy = false;
+	if (!s->parsing && !s->waits)         /* parsing goes on by itself */
+		grpc_what_waited(s);
 }
 
 static void grpc_room(struct h2_stream *h)
@@ -342,6 +356,11 @@ static void grpc_room(struct h2_stream *h)
 
 	read_room(s->g, &s->caller);
 	watch_caller_room(s->g, &s->caller);
+	if (!s->waits)
+		return;
+	s->waits = false;
+	if (!s->busy && !s->settled)
+		grpc_what_waited(s);
 }
 
 static void grpc_stop(struct h2_stream *h)

@@ -66,6 +66,7 @@ struct grpc_stream {
 	uint32_t n_messages;
 	bool post, grpc, encoded, bad_version, has_leader;
 	bool busy;                            /* streaming: later messages wait */
+	bool waits;                           /* so they do until the client has taken answers */
 	bool parsing;                         /* a message is being run */
 	bool settled;                         /* the status is on its way */
 	bool streaming;                       /* a large answer is being written */

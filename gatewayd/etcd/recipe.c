@@ -94,7 +94,10 @@ static void recipe_got(struct grpc_stream *s, const struct watch_got *got)
 
 	if (got->kind == WATCH_GOT_CANCELED) {
 		r->watch = NULL;              /* watch.c forgets it */
-		r->event(r, NULL);
+		if (got->error == ERR_COMPACTED)
+			r->event(r, NULL);
+		else
+			recipe_failed(s, ASK_TXN, got->error);        /* it would be so again, and again */
 	} else if (got->kind == WATCH_GOT_EVENTS) {
 		for (size_t i = 0; i < d->runs.n; i++)
 			for (uint64_t n = 0; n < d->runs.v[i].count && recipe_watches(s, r, nth); n++)
@@ -102,6 +105,21 @@ static void recipe_got(struct grpc_stream *s, const struct watch_got *got)
 		if (s->state == r)
 			h2_want_room(&s->h2);         /* gives the credit back */
 	}
+}
+
+bool recipe_keep_value(struct recipe *r, struct bytes value)
+{
+	buf_add_bytes(&r->value, value);
+	if (h2_count_in(&r->s->h2, 0, r->value.cap))
+		return true;
+	grpc_error(r->s, ERR_TOO_MANY_REQUESTS);
+	return false;
+}
+
+void recipe_drop_value(struct recipe *r)
+{
+	(void)h2_count_in(&r->s->h2, r->value.cap, 0);
+	buf_free(&r->value);
 }
 
 /* Who waited in the queue leaves it, though nobody hears of it. */
@@ -117,7 +135,7 @@ static void recipe_gone(struct grpc_stream *s)
 	buf_free(&r->name);
 	buf_free(&r->prefix);
 	buf_free(&r->key);
-	buf_free(&r->value);
+	recipe_drop_value(r);
 	buf_free(&r->ask);
 	mem_free(r);
 }

@@ -32,7 +32,7 @@ struct recipe {
 	void (*done)(struct recipe *r, const struct kv_header *h);    /* its turn has come */
 	void (*txn)(struct recipe *r, const struct kv_txn_result *t);
 	void (*range)(struct recipe *r, const struct kv_range_result *t);
-	/* NULL: the watch has ended by itself */
+	/* NULL: the watch has ended since it was compacted */
 	void (*event)(struct recipe *r, const struct watch_event *e);
 };
 
@@ -59,6 +59,10 @@ void recipe_unwatch(struct recipe *r);
 struct kv_range recipe_under(const struct recipe *r, uint8_t *end);
 /* Waits until no key under the prefix is older than its own. */
 void recipe_wait(struct recipe *r, void (*done)(struct recipe *r, const struct kv_header *h));
+
+/* Its value is counted with what the connection's requests hold. False: too much, and it has ended. */
+bool recipe_keep_value(struct recipe *r, struct bytes value);
+void recipe_drop_value(struct recipe *r);
 
 /* {create_revision(key) == rev} */
 struct kv_compare recipe_if(struct bytes key, int64_t rev);

@@ -4,7 +4,7 @@
  * time, so answers come in their order.
  *
  * A watch from now on begins, as in the native protocol, behind all that had been answered; but
- * when no quorum is to be had soon, where this node's store stands: that is where etcd begins it always.
+ * when no quorum is to be had soon, where this node's store stands, or has stood: that is where etcd begins it always.
  */
 #include "base/check.h"
 #include "base/err.h"
@@ -14,10 +14,9 @@
 #include "gatewayd/read_own.h"
 #include "gatewayd/watch.h"
 
-/* The events of a revision that watchd has cut, until it is whole. */
+/* The events of a revision that watchd has cut, until it is whole. The stream frees those of its watches. */
 struct watch_whole {
 	struct list node;
-	int64_t id;
 	struct buf events;
 };
 
@@ -62,7 +61,7 @@ static void watch_say(struct grpc_stream *s, struct etcd_watch_response *r, int6
 
 static int64_t watch_revision(const struct grpc_stream *s)
 {
-	return s->g->store.progress.revision;
+	return s->g->store.furthest_revision;
 }
 
 static void watch_say_created(struct grpc_stream *s, int64_t id)
@@ -184,7 +183,7 @@ static void watch_forget_asked(struct grpc_stream *s, struct gate_watch *w)
 	watch_progress_one(s);
 }
 
-static void watch_drop_whole(struct grpc_stream *s, struct watch_whole *x)
+static void watch_free_whole(struct grpc_stream *s, struct watch_whole *x)
 {
 	(void)h2_count_in(&s->h2, x->events.cap, 0);
 	list_remove(&x->node);
@@ -192,20 +191,16 @@ static void watch_drop_whole(struct grpc_stream *s, struct watch_whole *x)
 	mem_free(x);
 }
 
-static struct watch_whole *watch_find_whole(const struct watch_stream *st, int64_t id)
+static void watch_drop_whole(struct grpc_stream *s, struct gate_watch *w)
 {
-	for (struct list *l = st->whole.next; l != &st->whole; l = l->next)
-		if (container_of(l, struct watch_whole, node)->id == id)
-			return container_of(l, struct watch_whole, node);
-	return NULL;
+	if (w->whole != NULL)
+		watch_free_whole(s, w->whole);
+	w->whole = NULL;
 }
 
 static void watch_ended(struct grpc_stream *s, struct gate_watch *w)
 {
-	struct watch_whole *x = watch_find_whole(s->state, w->id);
-
-	if (x != NULL)
-		watch_drop_whole(s, x);
+	watch_drop_whole(s, w);
 	watch_forget_asked(s, w);
 }
 
@@ -338,15 +333,14 @@ static void watch_send_revision(struct grpc_stream *s, const struct gate_watch *
 }
 
 /* A revision is gathered until it is whole, unless it is larger than a connection may hold. */
-static bool watch_gather(struct grpc_stream *s, int64_t id, struct bytes events)
+static bool watch_gather(struct grpc_stream *s, struct gate_watch *w, struct bytes events)
 {
 	struct watch_stream *st = s->state;
-	struct watch_whole *x = watch_find_whole(st, id);
+	struct watch_whole *x = w->whole;
 	size_t before, len;
 
 	if (x == NULL) {
-		x = mem_alloc(sizeof *x);
-		x->id = id;
+		x = w->whole = mem_alloc(sizeof *x);
 		buf_init(&x->events, LIMIT_H2_IN_BYTES);
 		list_push(&st->whole, &x->node);
 	}
@@ -369,9 +363,9 @@ static void watch_events_of(struct grpc_stream *s, struct gate_watch *w, const s
 	bool cut = got->delivery->next_sub != 0;
 	struct watch_whole *x;
 
-	if (cut && watch_gather(s, w->id, events))
+	if (cut && watch_gather(s, w, events))
 		return;
-	x = watch_find_whole(s->state, w->id);
+	x = w->whole;
 	if (x != NULL) {
 		x->events.err = ERR_OK;
 		if (x->events.len > 0 && cut)
@@ -385,8 +379,7 @@ static void watch_events_of(struct grpc_stream *s, struct gate_watch *w, const s
 		}
 	}
 	watch_send_revision(s, w, revision, events);
-	if (x != NULL)
-		watch_drop_whole(s, x);
+	watch_drop_whole(s, w);
 }
 
 /* Each watch of the stream is told in a message of its own: the sum is bounded only by this. */
@@ -411,9 +404,10 @@ static void watch_got_events(struct grpc_stream *s, const struct watch_got *got)
 	}
 	counter_add(&s->g->counters.watch_events_total, (int64_t)got->n);
 	buf_free(&events);
-	h2_want_room(&s->h2);
+	h2_want_little(&s->h2);
 }
 
+/* Who has not even taken the last ones is told no more of it: it says nothing that the next event would not. */
 static void watch_got_progress(struct grpc_stream *s, const struct watch_got *got)
 {
 	for (size_t i = 0; i < got->n; i++) {
@@ -422,7 +416,7 @@ static void watch_got_progress(struct grpc_stream *s, const struct watch_got *go
 
 		if (w->asked != 0 && got->revision >= w->asked)
 			watch_forget_asked(s, w);
-		else if (w->sub.progress_notify)
+		else if (w->sub.progress_notify && h2_room_for_little(&s->h2))
 			watch_say(s, &r, got->revision);
 	}
 }
@@ -480,7 +474,7 @@ static void watch_stream_gone(struct grpc_stream *s)
 	struct list *l;
 
 	while ((l = list_first(&st->whole)) != NULL)
-		watch_drop_whole(s, container_of(l, struct watch_whole, node));
+		watch_free_whole(s, container_of(l, struct watch_whole, node));
 	buf_free(&st->create_bytes);
 	mem_free(st);
 }

@@ -332,8 +332,9 @@ static void h2_wake(struct h2_conn *h)
 		struct h2_stream *s = container_of(l, struct h2_stream, node);
 
 		next = l->next;
-		if (s->wants_room && h2_waiting(s) <= LIMIT_CONN_OUT_LOW && c->extra_out < LIMIT_CONN_OUT_MAX) {
-			s->wants_room = false;
+		if ((s->wants_room && h2_waiting(s) <= LIMIT_CONN_OUT_LOW && c->extra_out < LIMIT_CONN_OUT_MAX) ||
+		    (s->wants_little && h2_waiting(s) < H2_LITTLE)) {
+			s->wants_room = s->wants_little = false;
 			h->ops->room(s);
 		}
 	}

@@ -56,6 +56,8 @@ struct h2_stream {
 	mono_t moved;                 /* when some of it was taken, or began to wait */
 	struct h2_fields *trailers;   /* h2_finish has been called */
 	bool responded, deferred, wants_room;
+	bool wants_little;            /* room is also when nearly all of its own has been taken */
+	bool told;                    /* the trailers have been handed over */
 	bool hungry;                  /* the wire can take none of `out` before more of the message is there */
 	/* the request */
 	size_t header_bytes;
@@ -118,6 +120,9 @@ static inline void h2_reset(struct h2_stream *s)     /* ends it in the middle */
 
 bool h2_room(const struct h2_stream *s);
 void h2_want_room(struct h2_stream *s);
+/* For a few bytes: also beside other streams of the connection whose answers are not taken. */
+bool h2_room_for_little(const struct h2_stream *s);
+void h2_want_little(struct h2_stream *s);
 static inline size_t h2_waiting(const struct h2_stream *s)
 {
 	return s->out.len - s->out_pos;

@@ -8,6 +8,7 @@
 #include "gatewayd/h2/h2.h"
 
 enum { H2_FIELDS = 8 };               /* of a response's header block */
+enum { H2_LITTLE = 4096 };            /* waiting on a stream: as on 1,024 streams half of LIMIT_CONN_OUT_MAX */
 
 struct h2_fields {
 	size_t n;

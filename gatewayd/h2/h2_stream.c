@@ -208,12 +208,13 @@ static ssize_t h2_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_
 
 	(void)buf;
 	(void)arg;
-	if (n == 0 && s->trailers == NULL) {
+	if (n == 0 && (s->trailers == NULL || s->told)) {
 		s->deferred = true;
 		return NGHTTP2_ERR_DEFERRED;
 	}
 	if (n <= len && s->trailers != NULL) {
 		*flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
+		s->told = true;
 		if (nghttp2_submit_trailer(session, id, s->trailers->nv, s->trailers->n) != 0)
 			return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 	}
@@ -278,7 +279,14 @@ static void h2_wire_finish(struct h2_stream *s, const struct h2_field *f, size_t
 		s->trailers->nv[i].value = s->trailers->bytes + at;
 		at += f[i].value.len;
 	}
-	h2_wire_send(s);
+	if (h2_waiting(s) > 0) {
+		h2_wire_send(s);
+		return;
+	}
+	/* No data is left, so no window may keep these back: nghttp2 would ask for data only when there is one. */
+	s->told = true;
+	(void)nghttp2_submit_trailer(s->h->session, s->id, s->trailers->nv, s->trailers->n);
+	conn_touch(s->c);
 }
 
 static void h2_wire_respond_only(struct h2_stream *s, const struct h2_field *f, size_t n)
@@ -326,6 +334,17 @@ static int h2_sent(nghttp2_session *session, const nghttp2_frame *frame, void *a
 bool h2_room(const struct h2_stream *s)
 {
 	return s->hungry || (h2_waiting(s) < LIMIT_CONN_OUT_HIGH && s->c->extra_out < LIMIT_CONN_OUT_MAX);
+}
+
+bool h2_room_for_little(const struct h2_stream *s)
+{
+	return h2_room(s) || h2_waiting(s) < H2_LITTLE;
+}
+
+void h2_want_little(struct h2_stream *s)
+{
+	s->wants_little = true;
+	h2_want_room(s);
 }
 
 void h2_want_room(struct h2_stream *s)

@@ -13,6 +13,8 @@
 #include "base/err.h"
 #include "base/limits.h"
 
+enum { PBJSON_DIGITS = 19 };
+
 /* ---- where a value ends ---- */
 
 bool pbjson_split(struct pbjson_split *s, struct bytes text)
@@ -272,6 +274,58 @@ static bool pbjson_is_modest(struct bytes text)
 	return n <= LIMIT_HTTP_VALUES;
 }
 
+/* The next whole number of so many digits that jansson may not hold it; its length, or 0: there is none. */
+static size_t pbjson_large(struct bytes text, size_t *at)
+{
+	bool in_string = false;
+	size_t n;
+
+	for (size_t i = *at; i < text.len; i += n > 0 ? n : 1) {
+		uint8_t c = text.data[i], before = i > 0 ? text.data[i - 1] : ' ';
+
+		for (n = 0; !in_string && i + n < text.len && text.data[i + n] >= '0' && text.data[i + n] <= '9'; n++)
+			;
+		if (n >= PBJSON_DIGITS && c != '0' && strchr(":[, \t\r\n", before) != NULL &&
+		    (i + n == text.len || strchr(",]} \t\r\n", text.data[i + n]) != NULL)) {
+			*at = i;
+			return n;
+		}
+		if (in_string && c == '\\')
+			i++;
+		else if (c == '"')
+			in_string = !in_string;
+	}
+	return 0;
+}
+
+/* As strings they are read with all their digits. */
+static void pbjson_quote_large(struct bytes text, struct buf *out)
+{
+	size_t from = 0, at = 0, n;
+
+	while ((n = pbjson_large(text, &at)) > 0) {
+		buf_add(out, text.data + from, at - from);
+		buf_printf(out, "\"%.*s\"", (int)n, (const char *)text.data + at);
+		from = at = at + n;
+	}
+	if (from > 0)
+		buf_add(out, text.data + from, text.len - from);
+}
+
+static json_t *pbjson_parse(struct bytes text, json_error_t *error)
+{
+	struct buf quoted;
+	json_t *v;
+
+	buf_init(&quoted, 0);
+	pbjson_quote_large(text, &quoted);
+	if (quoted.len > 0)
+		text = buf_bytes(&quoted);
+	v = json_loadb((const char *)text.data, text.len, JSON_ALLOW_NUL, error);
+	buf_free(&quoted);
+	return v;
+}
+
 static int pbjson_load(struct pbjson_reader *r, struct bytes text, const struct pb_desc *d)
 {
 	json_error_t error;
@@ -280,7 +334,7 @@ static int pbjson_load(struct pbjson_reader *r, struct bytes text, const struct 
 
 	if (!pbjson_is_modest(text))
 		return ERR_LIMIT;
-	v = json_loadb((const char *)text.data, text.len, JSON_ALLOW_NUL, &error);
+	v = pbjson_parse(text, &error);
 	if (v == NULL)
 		return pbjson_wrong(r, "invalid JSON: %s", error.text);
 	err = pbjson_message(r, v, d, 0);

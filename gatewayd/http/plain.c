@@ -32,6 +32,7 @@ struct http_plain {
 	uint32_t checks;              /* PLAIN_STORE... */
 	bool health;                  /* as /health says it; else as /livez does */
 	bool verbose;
+	bool metrics;
 	int err;                      /* of the question */
 };
 
@@ -105,8 +106,13 @@ static void plain_fenced(struct gateway *g, struct read *rd)
 
 static void plain_error(struct caller *k, uint32_t id, int err)
 {
+	struct http_plain *p = PLAIN_OF(k);
+
 	(void)id;
-	plain_known(PLAIN_OF(k), err);
+	if (p->metrics)
+		http1_say(p->h, 503, plain_text, err_text(err));
+	else
+		plain_known(p, err);
 }
 
 static void plain_result(struct caller *k, uint32_t id, const struct msg_desc *d, const void *result, int lost)
@@ -209,8 +215,10 @@ static void plain_version(struct http1 *h)
 static void plain_metrics(struct http1 *h)
 {
 	struct rpc_request rpc = {1, bytes_str("status"), bytes_of(NULL, 0)};
+	struct http_plain *p = plain_new(h);
 
-	info_status(h->g, &plain_new(h)->caller, &rpc, NULL);
+	p->metrics = true;
+	info_status(h->g, &p->caller, &rpc, NULL);
 }
 
 enum plain_what { PLAIN_VERSION, PLAIN_HEALTH, PLAIN_CHECKS, PLAIN_METRICS };

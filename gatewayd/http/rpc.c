@@ -245,7 +245,7 @@ static void rpc_fill(struct http1 *h)
 	if (r->streams && !r->in_message && h->text.len > 0)
 		http1_flow(h);
 	if (s->wants_room && (s->hungry || h2_waiting(s) <= LIMIT_CONN_OUT_LOW) && r->open) {
-		s->wants_room = false;
+		s->wants_room = s->wants_little = false;
 		grpc_ops.room(s);
 	}
 	if (!r->ended || h2_waiting(s) > 0 || r->in_message)

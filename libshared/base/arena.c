@@ -20,7 +20,7 @@ void arena_init(struct arena *a, size_t max)
 
 static struct arena_chunk *arena_grow(struct arena *a, size_t size)
 {
-	size_t room = size > ARENA_CHUNK ? size : ARENA_CHUNK;
+	size_t least = a->chunk != 0 ? a->chunk : ARENA_CHUNK, room = size > least ? size : least;
 	struct arena_chunk *c = malloc(sizeof *c + room);
 
 	if (c == NULL)
@@ -56,6 +56,15 @@ void *arena_array(struct arena *a, size_t n, size_t size)
 	if (size != 0 && n > SIZE_MAX / 2 / size)
 		return NULL;
 	return arena_alloc(a, n * size);
+}
+
+size_t arena_bytes(const struct arena *a)
+{
+	size_t n = 0;
+
+	for (const struct arena_chunk *c = a->chunks; c != NULL; c = c->next)
+		n += sizeof *c + c->size;
+	return n;
 }
 
 void arena_reset(struct arena *a)

@@ -42,8 +42,8 @@ static int base64_value(uint8_t c)
 	return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-/* Four letters, of which the last `pad` are '='; the bits they would carry must be 0. */
-static int base64_quad(const uint8_t *q, unsigned pad, struct buf *out)
+/* Four letters, of which the last `pad` are '='; strict: the bits they would carry must be 0. */
+static int base64_quad(const uint8_t *q, unsigned pad, bool strict, struct buf *out)
 {
 	uint32_t n = 0;
 
@@ -54,7 +54,7 @@ static int base64_quad(const uint8_t *q, unsigned pad, struct buf *out)
 			return ERR_MALFORMED;
 		n = n << 6 | (uint32_t)v;
 	}
-	if ((pad == 1 && (n & 0xff)) || (pad == 2 && (n & 0xffff)))
+	if (strict && ((pad == 1 && (n & 0xff)) || (pad == 2 && (n & 0xffff))))
 		return ERR_MALFORMED;
 	buf_u8(out, (uint8_t)(n >> 16));
 	if (pad < 2)
@@ -72,27 +72,35 @@ int base64_decode(struct bytes text, struct buf *out)
 		const uint8_t *q = text.data + i;
 		unsigned pad = i + 4 < text.len ? 0 : q[3] != '=' ? 0 : q[2] != '=' ? 1 : 2;
 
-		if (base64_quad(q, pad, out) != ERR_OK)
+		if (base64_quad(q, pad, true, out) != ERR_OK)
 			return ERR_MALFORMED;
 	}
 	return out->err;
 }
 
+static bool base64_is_end(uint8_t c)
+{
+	return c == '\r' || c == '\n';
+}
+
 int base64_decode_any(struct bytes text, struct buf *out)
 {
-	while (text.len > 0 && text.data[text.len - 1] == '=')
+	uint8_t q[4];
+	unsigned n = 0;
+
+	while (text.len > 0 && (text.data[text.len - 1] == '=' || base64_is_end(text.data[text.len - 1])))
 		text.len--;
-	for (size_t i = 0; i < text.len; i += 4) {
-		size_t n = text.len - i < 4 ? text.len - i : 4;
-		uint8_t q[4] = {'=', '=', '=', '='};
+	for (size_t i = 0; i < text.len; i++) {
+		uint8_t c = text.data[i];
 
-		for (size_t k = 0; k < n; k++) {
-			uint8_t c = text.data[i + k];
-
-			q[k] = c == '-' ? '+' : c == '_' ? '/' : c;
-		}
-		if (n < 2 || base64_quad(q, 4 - (unsigned)n, out) != ERR_OK)
+		if (base64_is_end(c))
+			continue;
+		q[n++] = c == '-' ? '+' : c == '_' ? '/' : c;
+		if (n == 4 && base64_quad(q, 0, false, out) != ERR_OK)
 			return ERR_MALFORMED;
+		n %= 4;
 	}
+	if (n == 1 || (n > 1 && base64_quad(q, 4 - n, false, out) != ERR_OK))
+		return ERR_MALFORMED;
 	return out->err;
 }

@@ -8,7 +8,7 @@
 void base64_encode(struct buf *out, struct bytes v);
 /* Strict: padded, and no bits behind the end. ERR_OK, ERR_MALFORMED or buf's. */
 int base64_decode(struct bytes text, struct buf *out);
-/* Also the letters for URLs (section 5), and without padding. */
+/* Also the letters for URLs (section 5), without padding, with line ends, with bits behind the end: as Go reads it. */
 int base64_decode_any(struct bytes text, struct buf *out);
 
 #endif

@@ -64,7 +64,8 @@
 #define LIMIT_GATEWAY_PROPOSALS 8192u          /* in flight per gatewayd */
 #define LIMIT_GATEWAY_PROPOSAL_BYTES (64u * MIB)
 #define LIMIT_GATEWAY_READS 65536u             /* ranges and reading transactions not yet answered... */
-#define LIMIT_GATEWAY_READ_BYTES (64u * MIB)   /* ...and the bytes of their parameters */
+#define LIMIT_GATEWAY_READ_BYTES (64u * MIB)   /* ...and their parameters, as bytes and as what they unfold to */
+#define LIMIT_GATEWAY_QUESTIONS 8192u          /* status, hash and move_leader not yet answered */
 #define LIMIT_GATEWAY_WORK_BYTES (384u * MIB)  /* what reads under way hold; at twice as much small ones are refused too */
 #define LIMIT_GATEWAY_SORT_BYTES (128u * MIB)  /* keys (and values) one sorted range holds */
 #define LIMIT_GATEWAY_IN_BYTES (256u * MIB)    /* half-come requests of all connections together */
@@ -141,6 +142,9 @@
 #define LIMIT_WATCHES 2000000u                 /* of one watchd */
 #define LIMIT_GATEWAY_WATCHES 500000u          /* of one gatewayd */
 #define LIMIT_CONN_WATCHES 10000u              /* of one client's connection */
+#define LIMIT_WATCH_BYTES (512u * MIB)         /* their keys and range ends: of one watchd... */
+#define LIMIT_GATEWAY_WATCH_BYTES (128u * MIB) /* ...of one gatewayd... */
+#define LIMIT_CONN_WATCH_BYTES (16u * MIB)     /* ...of one client's connection */
 #define LIMIT_WATCH_ENDED_IDS 64u              /* of a stream: ids of ended watches that are not free yet */
 #define LIMIT_WATCH_GATEWAYS 64u               /* gatewayds linked to one watchd */
 #define LIMIT_WATCH_STREAMS 65536u             /* clients' connections with watches per gatewayd */
@@ -203,6 +207,9 @@ _Static_assert(LIMIT_REQUEST_BYTES + 64u * KIB <= LIMIT_CONN_MESSAGE_BYTES,
 _Static_assert(2 * LIMIT_CONN_MESSAGE_BYTES + LIMIT_H2_STREAM_WINDOW <= LIMIT_H2_IN_BYTES,
 	       "a connection can hold two of the largest requests");
 _Static_assert(LIMIT_CONN_WATCHES + LIMIT_H2_STREAMS <= LIMIT_GATEWAY_WATCHES, "one connection does not use up all");
+_Static_assert(LIMIT_CONN_WATCH_BYTES >= 8 * LIMIT_REQUEST_BYTES &&
+	       LIMIT_CONN_WATCH_BYTES <= LIMIT_GATEWAY_WATCH_BYTES && LIMIT_GATEWAY_WATCH_BYTES <= LIMIT_WATCH_BYTES,
+	       "the longest keys can be watched, and one connection does not use up all");
 _Static_assert(LIMIT_CONN_OUT_LOW < LIMIT_CONN_OUT_HIGH && LIMIT_CONN_OUT_HIGH < LIMIT_CONN_OUT_MAX,
 	       "water marks");
 _Static_assert(LIMIT_FRAME_BYTES < LIMIT_CONN_OUT_MAX, "one result always fits");

@@ -37,7 +37,7 @@ void raft_clnt_up(struct raft_clnt *c, mono_t now)
 {
 	CHECK(!c->up);
 	c->up = true;
-	c->state.term = 0;   /* a raftd killed before its newest term was durable is back with an older one */
+	c->fresh = true;     /* a raftd killed before its newest term was durable is back with an older one */
 	c->read_outstanding = false;
 	c->read_retry_at = now;
 	c->poll_at = mono_add_ms(now, RAFT_CLNT_POLL_MS);
@@ -68,10 +68,11 @@ void raft_clnt_down(struct raft_clnt *c)
 /* On one connection terms only grow: an older state is a stale one. */
 static void raft_clnt_state(struct raft_clnt *c, const struct raftd_state *s, mono_t now)
 {
-	bool news = s->leader != c->state.leader || s->term != c->state.term;
+	bool news = c->fresh || s->leader != c->state.leader || s->term != c->state.term;
 
-	if (s->term < c->state.term)
+	if (!c->fresh && s->term < c->state.term)
 		return;
+	c->fresh = false;
 	c->state = *s;
 	c->poll_at = mono_add_ms(now, RAFT_CLNT_POLL_MS);
 	c->read_retry_at = now;

@@ -81,6 +81,7 @@ struct raft_clnt {
 	struct clnt_io io;
 	uint64_t incarnation;
 	bool up;
+	bool fresh;                             /* no state has come on this connection */
 	struct raftd_state state;               /* leader 0 while unknown or down */
 	mono_t poll_at;                         /* when to ask for the state */
 

@@ -75,6 +75,15 @@ static void store_release(struct store_clnt *c)
 	}
 }
 
+static void store_moved(struct store_clnt *c)
+{
+	if (c->furthest < c->progress.applied)
+		c->furthest = c->progress.applied;
+	if (c->furthest_revision < c->progress.revision)
+		c->furthest_revision = c->progress.revision;
+	store_release(c);
+}
+
 static void store_release_compacted(struct store_clnt *c)
 {
 	struct list *l, *next;
@@ -108,7 +117,7 @@ static void store_progress_news(struct store_clnt *c, const struct store_progres
 	c->known = true;
 	c->fresh = false;
 	c->progress = *p;
-	store_release(c);
+	store_moved(c);
 	store_release_compacted(c);
 }
 
@@ -118,7 +127,7 @@ void store_clnt_saw(struct store_clnt *c, uint64_t epoch, uint64_t applied, int6
 		return;
 	c->progress.applied = applied;
 	c->progress.revision = revision;      /* who is let go by the one goes on from the other */
-	store_release(c);
+	store_moved(c);
 }
 
 static struct store_ask *store_ask_find(struct store_clnt *c, enum store_ask_kind kind, uint64_t ctx)

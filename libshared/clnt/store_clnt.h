@@ -19,7 +19,6 @@
 struct store_wait {
 	struct list node;
 	uint64_t index;
-	unsigned kind;                  /* the owner's, to tell its waits apart */
 };
 
 /* Waits until the space behind `revision` has been given back. */
@@ -50,6 +49,8 @@ struct store_clnt {
 	bool known;                     /* a progress has come, on this connection or before */
 	bool fresh;                     /* none has come on this connection */
 	struct store_progress progress;
+	uint64_t furthest;              /* the most that was ever known to be applied: a rebuilt store begins behind it... */
+	int64_t furthest_revision;      /* ...and behind this */
 	uint64_t epoch;                 /* grows when the store has to be mapped anew; 0: never known */
 	struct list waits;              /* by index, lowest first */
 	struct list applied;            /* waited for, and here */

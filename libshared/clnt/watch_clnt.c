@@ -9,7 +9,9 @@
 
 #define SUB_OF_QUEUE(l) container_of((l), struct watch_sub, queue)
 #define SUB_OF_CLIENT(l) container_of((l), struct watch_sub, in_client)
+#define SUB_OF_ASK(l) container_of((l), struct watch_sub, ask)
 #define CLIENT_OF_OWING(l) container_of((l), struct watch_client, owing)
+#define CLIENT_OF_ASKING(l) container_of((l), struct watch_client, asking)
 
 enum { CLNT_BUCKETS = 64, CLNT_CLIENT_BUCKETS = 4096, CLNT_CREATE_COST = 64 };
 
@@ -20,9 +22,12 @@ void watch_clnt_init(struct watch_clnt *c, const struct clnt_io *io)
 	c->client_buckets = mem_array(c->n_client_buckets, sizeof *c->client_buckets);
 	c->creates = mem_array(LIMIT_BATCH_ITEMS, sizeof *c->creates);
 	c->credits = mem_array(LIMIT_BATCH_ITEMS, sizeof *c->credits);
+	c->ask_rows = mem_array(LIMIT_BATCH_ITEMS, sizeof *c->ask_rows);
 	c->subs = mem_array(LIMIT_WATCH_REFS, sizeof *c->subs);
 	list_init(&c->queue);
 	list_init(&c->owing);
+	list_init(&c->asks);
+	list_init(&c->asking);
 }
 
 void watch_clnt_free(struct watch_clnt *c)
@@ -32,9 +37,9 @@ void watch_clnt_free(struct watch_clnt *c)
 	mem_free(c->client_buckets);
 	mem_free(c->creates);
 	mem_free(c->credits);
+	mem_free(c->ask_rows);
 	mem_free(c->subs);
 	mem_free(c->cancels);
-	mem_free(c->asks);
 	mem_free(c->closes);
 }
 
@@ -99,6 +104,7 @@ void watch_clnt_open(struct watch_clnt *c, struct watch_client *s)
 	*s = (struct watch_client){.id = ++c->next_id};
 	list_init(&s->subs);
 	list_init(&s->owing);
+	list_init(&s->asking);
 	at = client_slot(c, s->id);
 	*at = s;
 	c->n_clients++;
@@ -111,6 +117,7 @@ void watch_clnt_close(struct watch_clnt *c, struct watch_client *s)
 	CHECK(*at == s && s->n == 0 && list_empty(&s->subs));
 	*at = s->hash_next;
 	list_remove(&s->owing);
+	list_remove(&s->asking);
 	c->n_clients--;
 	if (!c->up)
 		return;
@@ -127,6 +134,7 @@ void watch_clnt_add(struct watch_clnt *c, struct watch_client *s, struct watch_s
 	w->id = ++c->next_id;
 	w->client = s;
 	list_init(&w->queue);
+	list_init(&w->ask);
 	list_push(&s->subs, &w->in_client);
 	list_push(&c->queue, &w->queue);
 	at = &c->buckets[clnt_hash(w->id) & (c->n_buckets - 1)];
@@ -144,6 +152,7 @@ static void sub_forget(struct watch_clnt *c, struct watch_sub *w)
 		at = &(*at)->hash_next;
 	*at = w->hash_next;
 	list_remove(&w->queue);
+	list_remove(&w->ask);
 	list_remove(&w->in_client);
 	c->n--;
 	w->client->n--;
@@ -162,10 +171,18 @@ void watch_clnt_ask(struct watch_clnt *c, struct watch_sub *w, int64_t revision)
 {
 	if (w->progress_at < revision)
 		w->progress_at = revision;
-	if (!w->known)
-		return;                       /* its registration will say it */
-	c->asks = clnt_room(c->asks, &c->cap_asks, c->n_asks, sizeof *c->asks);
-	c->asks[c->n_asks++] = (struct watch_ask){w->id, revision};
+	if (w->known && !list_linked(&w->ask))        /* else its registration will say it */
+		list_push(&c->asks, &w->ask);
+}
+
+void watch_clnt_ask_all(struct watch_clnt *c, struct watch_client *s, int64_t revision)
+{
+	if (!list_linked(&s->asking)) {
+		list_push(&c->asking, &s->asking);
+		s->ask_all = revision;
+	} else if (s->ask_all < revision) {
+		s->ask_all = revision;
+	}
 }
 
 void watch_clnt_give(struct watch_clnt *c, struct watch_client *s, uint64_t bytes)
@@ -213,6 +230,7 @@ static void client_down(struct watch_clnt *c, struct watch_client *s)
 		if (w->joined)
 			sub_reach(w, c->head_rev, c->head_sub);
 		w->joined = w->known = false;
+		list_remove(&w->ask);
 		if (!list_linked(&w->queue))
 			list_push(&c->queue, &w->queue);
 	}
@@ -223,7 +241,7 @@ void watch_clnt_down(struct watch_clnt *c)
 	if (!c->up)
 		return;
 	c->up = false;
-	c->n_cancels = c->n_asks = c->n_closes = 0;
+	c->n_cancels = c->n_closes = 0;
 	c->taken = 0;
 	for (size_t i = 0; i < c->n_client_buckets; i++)
 		for (struct watch_client *s = c->client_buckets[i]; s != NULL; s = s->hash_next)
@@ -296,17 +314,32 @@ static bool flush_creates(struct watch_clnt *c)
 	return true;
 }
 
+static void flush_asking(struct watch_clnt *c)
+{
+	struct list *l;
+
+	while ((l = list_pop(&c->asking)) != NULL) {
+		const struct watch_client *s = CLIENT_OF_ASKING(l);
+
+		for (l = s->subs.next; l != &s->subs; l = l->next)
+			watch_clnt_ask(c, SUB_OF_CLIENT(l), s->ask_all);
+	}
+}
+
+/* Who has been told meanwhile is not asked. */
 static bool flush_asks(struct watch_clnt *c)
 {
-	struct watch_asks m;
+	struct watch_asks m = {{c->ask_rows, 0}};
+	struct list *l;
+	size_t n = 0;
 
-	while (c->n_asks > 0) {
-		m.asks.n = c->n_asks < LIMIT_WATCH_REFS ? c->n_asks : LIMIT_WATCH_REFS;
-		m.asks.v = c->asks + c->n_asks - m.asks.n;
-		if (!clnt_send(c, MSG_NO_watch_asks, &watch_asks_desc, &m))
-			return false;
-		c->n_asks -= m.asks.n;
-	}
+	for (l = c->asks.next; l != &c->asks && n < LIMIT_BATCH_ITEMS; l = l->next, n++)
+		if (SUB_OF_ASK(l)->progress_at > 0)
+			c->ask_rows[m.asks.n++] = (struct watch_ask){SUB_OF_ASK(l)->id, SUB_OF_ASK(l)->progress_at};
+	if (m.asks.n > 0 && !clnt_send(c, MSG_NO_watch_asks, &watch_asks_desc, &m))
+		return false;
+	while (n-- > 0)
+		(void)list_pop(&c->asks);
 	return true;
 }
 
@@ -334,13 +367,15 @@ bool watch_clnt_flush(struct watch_clnt *c)
 {
 	if (!c->up)
 		return false;
+	flush_asking(c);
 	if (!flush_closes(c) || !flush_cancels(c))
 		return true;
 	while (!list_empty(&c->queue))
 		if (!flush_creates(c))
 			return true;
-	if (!flush_asks(c))
-		return true;
+	while (!list_empty(&c->asks))
+		if (!flush_asks(c))
+			return true;
 	do {
 		if (!flush_credits(c))
 			return true;

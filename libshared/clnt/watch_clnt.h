@@ -21,9 +21,10 @@
 
 /* One client's connection; embedded in the owner's. */
 struct watch_client {
-	struct list subs, owing;       /* owing: of the clnt's list */
+	struct list subs, owing, asking;   /* owing, asking: of the clnt's lists */
 	struct watch_client *hash_next;
 	uint64_t id, owed;
+	int64_t ask_all;               /* if asking: what each of its watches is asked */
 	uint64_t untaken;              /* cost of deliveries handed out and not given back */
 	size_t n;
 };
@@ -41,7 +42,7 @@ struct watch_sub {
 	int64_t progress_at;
 	uint64_t id;
 	struct watch_client *client;
-	struct list in_client, queue;  /* queue: to be registered */
+	struct list in_client, queue, ask;   /* queue: to be registered; ask: to be asked how far it has got */
 	struct watch_sub *hash_next;
 };
 
@@ -56,15 +57,15 @@ struct watch_clnt {
 	size_t n_buckets, n, n_client_buckets, n_clients;
 	struct list queue;             /* subs to be registered */
 	struct list owing;             /* clients with credit to give back */
+	struct list asks, asking;      /* watches to be asked; clients all of whose watches are */
 	struct watch_ref *cancels;
 	size_t n_cancels, cap_cancels;
-	struct watch_ask *asks;
-	size_t n_asks, cap_asks;
 	struct watch_close *closes;
 	size_t n_closes, cap_closes;
 	uint64_t taken;
 	struct watch_create *creates;  /* room for one message */
 	struct watch_credit *credits;
+	struct watch_ask *ask_rows;
 	/* the message that is being handed out */
 	const struct watch_events *events;
 	const struct watch_news *news;
@@ -89,6 +90,8 @@ void watch_clnt_add(struct watch_clnt *c, struct watch_client *s, struct watch_s
 void watch_clnt_remove(struct watch_clnt *c, struct watch_sub *w);
 /* A WATCH_GOT_PROGRESS comes once everything up to `revision` has. */
 void watch_clnt_ask(struct watch_clnt *c, struct watch_sub *w, int64_t revision);
+/* The same for each watch that the client has at the next flush: often asked in between, asked once. */
+void watch_clnt_ask_all(struct watch_clnt *c, struct watch_client *s, int64_t revision);
 /* The client has taken so much of its `untaken`. */
 void watch_clnt_give(struct watch_clnt *c, struct watch_client *s, uint64_t bytes);
 

@@ -457,6 +457,21 @@ void world_generation(struct world *w, bool empty)
 	world_store(w, true);
 }
 
+void world_rebuild(struct world *w)
+{
+	static struct buf log[WORLD_LOG];
+	size_t n = w->n_log;
+
+	memcpy(log, w->log, n * sizeof *log);
+	memset(w->log, 0, n * sizeof *log);
+	w->applies = false;
+	world_generation(w, true);
+	memcpy(w->log, log, n * sizeof *log);
+	w->n_log = n;
+	while (w->g.map.env == NULL || w->g.map.generation != w->generation)
+		world_turn(w);
+}
+
 void world_turn(struct world *w)
 {
 	struct msg_in in;
@@ -554,7 +569,7 @@ void world_call(struct world *w, struct rpc_peer *p, const char *method, const s
 
 void *world_decode(const struct rpc_reply *r, const struct msg_desc *d, void *out)
 {
-	static struct arena arena = {NULL, 0, 1u << 28};
+	static struct arena arena = {.max = 1u << 28};
 	struct wire in = wire_of(r->result, WIRE_STRICT);
 
 	arena_free(&arena);

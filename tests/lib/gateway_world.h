@@ -72,6 +72,9 @@ void world_progress(struct world *w);                /* stored tells how far it 
 /* A new, empty store under the next number, or the old one again under it. */
 void world_generation(struct world *w, bool empty);
 
+/* The store was damaged: stored builds it again from the log, and has applied nothing of it yet (`applies`). */
+void world_rebuild(struct world *w);
+
 void world_turn(struct world *w);
 void world_turns(struct world *w, int n);
 void world_ms(struct world *w, int ms);              /* turns until so long has passed */

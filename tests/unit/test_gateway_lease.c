@@ -268,6 +268,59 @@ TEST(a_client_that_goes_leaves_no_question_behind)
 	world_free(w);
 }
 
+/* Its answers are counted by what waits for the client, since one that is made too early waits there. */
+static void many_at_once(struct world *w, const char *method, const struct msg_desc *d, const void *params, size_t rows)
+{
+	enum { CALLS = 100, MOST = 1 << 20 };
+	struct rpc_peer p;
+	int answered = 0;
+
+	world_join(w, &p);
+	for (uint32_t i = 0; i < CALLS; i++)
+		world_send(&p, i, method, d, params);
+	OK(rows * 3 * CALLS > 2 * MOST);        /* of three bytes at least */
+	while (answered < CALLS) {
+		rpc_peer_write(&p, 1u << 20);
+		world_turn(w);
+		OK(w->g.conns.out_bytes <= MOST);
+		rpc_peer_read(&p, 1u << 20);
+		while (rpc_peer_next(&p, &reply)) {
+			EQ_INT(reply.error, 0);
+			answered++;
+		}
+	}
+	rpc_peer_close(&p);
+}
+
+/* A list of ten thousand is milliseconds of work: a hundred of them at once are not done before others have their turn. */
+TEST(long_lists_of_leases_and_keys_are_made_as_they_are_taken)
+{
+	enum { ROWS = 15000, AT_ONCE = 500 };
+	struct world *w = world_new(TIMEOUT * 3);
+	struct native_time_to_live keys = {.id = 1, .keys = true};
+	struct native_lease_list all = {0, 0};
+	struct lease_grant g = {0, 60};
+	struct kv_put put = {.lease = 1};
+	char key[16];
+	struct rpc_peer p;
+
+	world_join(w, &p);
+	for (int i = 0; i < ROWS; i++) {
+		g.id = i + 1;
+		put.key = bytes_of(key, (size_t)snprintf(key, sizeof key, "%d", i));
+		world_send(&p, 0, "lease_grant", &lease_grant_desc, &g);
+		world_send(&p, 0, "put", &kv_put_desc, &put);
+		for (int k = 0; i % AT_ONCE == AT_ONCE - 1 && k < 2 * AT_ONCE; k++) {
+			OK(world_reply(w, &p, &reply));
+			EQ_INT(reply.error, 0);
+		}
+	}
+	many_at_once(w, "lease_list", &native_lease_list_desc, &all, 10000);
+	many_at_once(w, "lease_time_to_live", &native_time_to_live_desc, &keys, 10000);
+	rpc_peer_close(&p);
+	world_free(w);
+}
+
 TESTS = {
 	T(a_lease_is_granted_with_the_cluster_s_least_ttl_and_a_positive_id),
 	T(a_keepalive_is_leased_s_answer),
@@ -278,5 +331,6 @@ TESTS = {
 	T(leases_are_listed_page_by_page_from_the_mapped_store),
 	T(a_revoke_is_a_command_like_any_other),
 	T(a_client_that_goes_leaves_no_question_behind),
+	T(long_lists_of_leases_and_keys_are_made_as_they_are_taken),
 };
 TAP_MAIN

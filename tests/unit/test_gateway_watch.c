@@ -209,6 +209,41 @@ TEST(a_connection_may_have_so_many_watches_and_no_more)
 	world_free(w);
 }
 
+/* What watchd says of a watch, as if it had not heard of the last compaction. */
+static void say_compacted(struct world *w, int64_t revision)
+{
+	struct watch_canceled no = {w->g.watch.next_id, ERR_COMPACTED, revision};
+	struct watch_news m = {.head_rev = w->g.watch.head_rev, .canceled = {&no, 1}};
+
+	net_send(&w->to_gateway_watch, mono_now(), MSG_NO_watch_news, &watch_news_desc, &m);
+}
+
+TEST(the_greater_compact_revision_is_told_though_watchd_knows_an_older_one)
+{
+	struct native_watch past = watch_of("k");
+	struct kv_compact compact = {.revision = 4};
+	struct native_watch_canceled m;
+	struct rpc_peer p, q;
+	struct rpc_reply r;
+	struct world *w;
+	int64_t id = 0;
+
+	setup(&w, &p, &q);
+	for (int i = 0; i < 4; i++)
+		EQ_INT(world_put(w, &q, "k", "v"), 0);
+	world_call(w, &q, "compact", &kv_compact_desc, &compact, &r);
+	EQ_INT(r.error, 0);
+	world_turns(w, 3);
+	past.start_revision = 1000;
+	EQ_INT(watch(w, &p, &past, &id, NULL), 0);
+	say_compacted(w, 2);
+	notice(w, &p, "watch_canceled", &m);
+	EQ_INT(m.watch_id, id);
+	EQ_INT(m.code, ERR_COMPACTED);
+	EQ_INT(m.compact_revision, 4);
+	teardown(w, &p, &q);
+}
+
 TEST(compaction_ends_a_watch_that_starts_before_it)
 {
 	struct native_watch a = watch_of("a");
@@ -382,6 +417,7 @@ TESTS = {
 	T(watches_of_one_connection_share_a_notification),
 	T(what_makes_no_sense_is_refused),
 	T(a_connection_may_have_so_many_watches_and_no_more),
+	T(the_greater_compact_revision_is_told_though_watchd_knows_an_older_one),
 	T(compaction_ends_a_watch_that_starts_before_it),
 	T(progress_comes_when_asked_and_in_time),
 	T(when_watchd_dies_clients_see_a_pause),

@@ -83,6 +83,23 @@ TEST(what_is_unknown_or_null_is_passed_over)
 TEST(base64_is_read_in_all_its_forms)
 {
 	same(&kv_put_pb, "{\"key\":\"-_-_\",\"value\":\"_w\"}", "{\"key\":\"+/+/\",\"value\":\"/w==\"}");
+	/* as Go reads it: with the line ends that others' encoders put in, and whatever bits are behind the end */
+	same(&kv_put_pb, "{\"key\":\"Z\\nm\\r\\n9v\\n\",\"value\":\"dg=\\n=\\n\"}", "{\"key\":\"Zm9v\",\"value\":\"dg==\"}");
+	same(&kv_put_pb, "{\"key\":\"dh==\",\"value\":\"Zm8\"}", "{\"key\":\"dg==\",\"value\":\"Zm8=\"}");
+	same(&kv_put_pb, "{\"key\":\"\\n\"}", "{}");
+}
+
+/* Members' ids are such, and are often given as they are. */
+TEST(a_number_may_have_64_bits_without_a_sign)
+{
+	same(&etcd_member_pb, "{\"ID\":18446744073709551615,\"name\":\"18446744073709551615\"}",
+	     "{\"ID\":\"18446744073709551615\",\"name\":\"18446744073709551615\"}");
+	same(&etcd_member_pb, "{ \"ID\" :9223372036854775808 }", "{\"ID\":\"9223372036854775808\"}");
+	same(&etcd_member_pb, "{\"name\":\"\\\":9223372036854775808\",\"ID\":9223372036854775807}",
+	     "{\"name\":\"\\\":9223372036854775808\",\"ID\":\"9223372036854775807\"}");
+	refused(&etcd_member_pb, "{\"ID\":18446744073709551616}", "ID: invalid value");
+	refused(&kv_put_pb, "{\"lease\":9223372036854775808}", "lease: invalid value");
+	refused(&kv_put_pb, "{\"lease\":1.9223372036854775808}", "lease: invalid value");
 }
 
 TEST(what_is_wrong_is_named)
@@ -263,6 +280,7 @@ TESTS = {
 	T(names_are_etcds),
 	T(what_is_unknown_or_null_is_passed_over),
 	T(base64_is_read_in_all_its_forms),
+	T(a_number_may_have_64_bits_without_a_sign),
 	T(what_is_wrong_is_named),
 	T(what_unfolds_to_too_much_is_refused),
 	T(nesting_is_bounded),

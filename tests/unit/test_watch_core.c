@@ -296,6 +296,28 @@ TEST(one_too_many_is_refused_with_the_reason)
 	core_free(c, l);
 }
 
+TEST(keys_beyond_what_watchd_may_hold_are_refused)
+{
+	struct watch_setup setup = {.seed = 7, .interval_ms = 1000, .max_watches = 100, .max_bytes = 10};
+	struct watch_core *c = watch_core_new(&setup);
+	struct watch_link *l = watch_link_open(c, NULL);
+	const struct watch_effect *e;
+
+	watch_core_store(c, 1, -1);
+	EQ_INT(create(c, l, 1, 1, "four", "fove", 2), ERR_OK);
+	EQ_INT(create(c, l, 2, 1, "k", "", 2), ERR_OK);
+	watch_core_effects_done(c);
+	EQ_INT(create(c, l, 3, 1, "twelve", "", 2), ERR_OK);
+	EQ_INT(watch_core_effects(c, &e), 1);
+	OK(e[0].kind == WATCH_CANCELED && e[0].watch == 3 && e[0].error == ERR_TOO_MANY_WATCHES);
+	watch_core_effects_done(c);
+	watch_link_cancel(c, l, 1);
+	EQ_INT(create(c, l, 4, 1, "twelve", "", 2), ERR_OK);
+	EQ_INT(watch_core_effects(c, &e), 1);
+	EQ_INT(e[0].kind, WATCH_PLACED);
+	core_free(c, l);
+}
+
 TEST(a_gatewayd_without_credit_holds_up_nobody_else)
 {
 	struct watch_link *slow, *fast;
@@ -356,6 +378,7 @@ TESTS = {
 	T(a_watcher_of_the_future_is_told_no_progress_before_its_start),
 	T(a_watch_that_fell_behind_over_a_compaction_is_ended),
 	T(one_too_many_is_refused_with_the_reason),
+	T(keys_beyond_what_watchd_may_hold_are_refused),
 	T(a_gatewayd_without_credit_holds_up_nobody_else),
 	T(an_idle_watcher_takes_at_most_300_bytes),
 };

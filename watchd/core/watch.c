@@ -25,6 +25,7 @@ struct watch_core *watch_core_new(const struct watch_setup *s)
 	watch_index_init(&c->index, s->seed);
 	c->interval_ms = s->interval_ms;
 	c->max_watches = s->max_watches;
+	c->max_bytes = s->max_bytes ? s->max_bytes : LIMIT_WATCH_BYTES;
 	c->slice_rows = s->slice_rows ? s->slice_rows : LIMIT_WATCH_SLICE_ROWS;
 	c->stream_bytes = (int64_t)(s->stream_bytes ? s->stream_bytes : LIMIT_WATCH_STREAM_BYTES);
 	c->link_bytes = (int64_t)(s->link_bytes ? s->link_bytes : LIMIT_WATCH_LINK_BYTES);
@@ -379,7 +380,9 @@ static int create_check(const struct watch_core *c, const struct watch_create *w
 		return ERR_WATCH_RANGE;
 	if (c->compact >= 0 && w->next_rev < c->compact)
 		return ERR_COMPACTED;
-	return c->n >= c->max_watches ? ERR_TOO_MANY_WATCHES : ERR_OK;
+	if (c->n >= c->max_watches || c->index.bytes + w->key.len + w->range_end.len > c->max_bytes)
+		return ERR_TOO_MANY_WATCHES;
+	return ERR_OK;
 }
 
 /*

@@ -53,6 +53,7 @@ struct watch_setup {
 	/* 0: as base/limits.h has them; a test takes small ones */
 	size_t slice_rows;           /* LIMIT_WATCH_SLICE_ROWS; a revision is cut at four times as many */
 	size_t stream_bytes, link_bytes;
+	size_t max_bytes;            /* LIMIT_WATCH_BYTES */
 };
 
 struct watch_core *watch_core_new(const struct watch_setup *s);

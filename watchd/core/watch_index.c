@@ -65,7 +65,7 @@ void watch_index_init(struct watch_index *x, uint64_t seed)
 
 void watch_index_free(struct watch_index *x)
 {
-	CHECK(x->n == 0 && x->n_singles == 0 && x->root == NULL);
+	CHECK(x->n == 0 && x->n_singles == 0 && x->root == NULL && x->bytes == 0);
 	mem_free(x->buckets);
 	x->buckets = NULL;
 }
@@ -127,6 +127,7 @@ static struct watch_span *single_get(struct watch_index *x, struct bytes key)
 	if (x->n_singles >= x->n_buckets)
 		singles_grow(x);
 	s = span_new(key, bytes_of(NULL, 0));
+	x->bytes += key.len;
 	s->order = hash;
 	s->left = x->buckets[hash & (x->n_buckets - 1)];
 	x->buckets[hash & (x->n_buckets - 1)] = s;
@@ -235,6 +236,7 @@ static struct watch_span *range_get(struct watch_index *x, struct bytes key, str
 	if (s != NULL)
 		return s;
 	s = span_new(key, end);
+	x->bytes += key.len + end.len;
 	s->order = index_random(x);
 	x->root = treap_insert(x->root, s, 0);
 	x->n++;
@@ -267,6 +269,7 @@ void watch_index_put(struct watch_index *x, struct watch_span *s)
 	if (--s->n > 0)
 		return;
 	CHECK(list_empty(&s->live) && list_empty(&s->behind));
+	x->bytes -= s->key_len + s->end_len;
 	if (s->single) {
 		single_remove(x, s);
 	} else {

@@ -26,6 +26,7 @@ struct watch_index {
 	struct watch_span *root;
 	struct watch_span **buckets;
 	size_t n_buckets, n_singles, n;
+	size_t bytes;                         /* of all keys and ends */
 };
 
 void watch_index_init(struct watch_index *x, uint64_t seed);
@@ -135,7 +136,7 @@ struct watch_core {
 	int64_t interval_ms;
 	size_t slice_rows;
 	int64_t stream_bytes, link_bytes;     /* credit to begin with */
-	size_t max_watches, n, n_live, n_behind, n_streams;
+	size_t max_watches, max_bytes, n, n_live, n_behind, n_streams;
 	bool begun;                   /* something is known of the store */
 	bool took_head;               /* the last slice was at the head */
 	struct watch_pos head;

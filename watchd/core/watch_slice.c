@@ -222,7 +222,8 @@ void watch_slice_end(struct watch_core *c, struct watch_pos next, mono_t now)
 	} else {
 		slice_move_behind(c, next);
 	}
-	watch_cuts_end(c);
+	if (next.sub == 0)                    /* else nobody has come to the end of a revision */
+		watch_cuts_end(c);
 }
 
 void watch_slice_done(struct watch_core *c)
