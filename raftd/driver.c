@@ -169,6 +169,7 @@ static void fx_commit(struct raftd *n, const struct raft_effect *e)
 	CHECK(e->commit.index > n->commit);
 	n->commit = e->commit.index;
 	propose_committed(n, n->commit);
+	lag_moved(&n->feed.lag, n->commit, n->feed.applied, mono_now());
 	n->feed.due = true;
 }
 

@@ -12,7 +12,7 @@
 #include "base/mem.h"
 #include "raftd/node.h"
 
-enum { FEED_TURN_BATCHES = 2 };
+enum { FEED_TURN_BATCHES = 2, FEED_LAG_MS = 3000 };
 
 static void feed_hello(void *arg, struct link_hello *out)
 {
@@ -98,6 +98,7 @@ static int feed_state(struct raftd *n, const struct apply_state *m)
 		f->ready = true;
 		f->behind = f->next < wal_first_index(n->wal);
 		f->due = true;
+		lag_moved(&f->lag, n->commit, f->applied, mono_now());
 		log_info("stored is there applied=%" PRIu64 " commit=%" PRIu64 " snapshot=%" PRIu64, f->applied,
 			 n->commit, m->snapshot ? m->snapshot->index : 0);
 		snap_recv_state(n, f->applied);
@@ -118,6 +119,7 @@ static int feed_done(struct raftd *n, const struct apply_done *m)
 		f->head = (f->head + 1) % ARRAY_LEN(f->sent);
 		f->count--;
 	}
+	lag_moved(&f->lag, n->commit, f->applied, mono_now());
 	f->due = true;
 	return ERR_OK;
 }
@@ -212,6 +214,11 @@ void feed_now(struct raftd *n)
 	feed_more(n);
 	if (n->feed.link != NULL)
 		link_flush(n->feed.link);
+}
+
+bool feed_is_late(const struct raftd *n)
+{
+	return n->feed.ready && lag_ms(&n->feed.lag, mono_now()) > FEED_LAG_MS;
 }
 
 int feed_open(struct raftd *n)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * raftd from the inside: one struct, and the calls between its parts. Everything runs on the loop
- * thread.
+ * raftd from the inside: one struct, and the calls between its parts, all of them on the loop's thread.
  *
  *   lessor_ipc.c: the same for leased, and questions between lessors of two nodes
  *   gateway_ipc.c --proposals, reads--> propose.c, reads.c --events--> driver.c --> core/
@@ -24,6 +23,7 @@
 #include "proto/peer.h"
 #include "raftd/core/raft.h"
 #include "raftd/handover.h"
+#include "raftd/lag.h"
 #include "raftd/peers.h"
 #include "raftd/snap.h"
 #include "raftd/wal.h"
@@ -137,6 +137,7 @@ struct feed {
 	struct { uint64_t last_index; size_t bytes; } sent[LIMIT_APPLY_WINDOW_BATCHES];
 	uint32_t head, count;
 	bool due;                 /* there may be more to send: at the end of the turn */
+	struct lag lag;
 	struct wal_list list;
 };
 
@@ -219,6 +220,7 @@ void reads_forget(struct raftd *n, const struct link *link);
 int feed_open(struct raftd *n);
 void feed_more(struct raftd *n);        /* at the end of a turn in which feed.due was set */
 void feed_now(struct raftd *n);         /* and writes it at once */
+bool feed_is_late(const struct raftd *n);       /* stored is there, and cannot keep up */
 
 /* peer_msg.c */
 extern const struct peers_ops raftd_peers_ops;          /* arg: the struct raftd */

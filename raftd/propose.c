@@ -3,6 +3,10 @@
  * Commands on their way into the log: appended if this node leads, sent on to the leader if another
  * does, refused otherwise. A refusal is only a courtesy that saves the gateway its timer; what gets
  * lost on the way is proposed again, and the store applies an id at most once.
+ *
+ * Commands of this node's gatewayds are refused while its store is late, since they would only wait for
+ * it, in a log that grows without end: they wait in gatewayd instead, where they are counted, and are
+ * tried again. Those of other nodes are for their raftds to refuse, and a store that is away is waited for.
  */
 #include "base/check.h"
 #include "base/err.h"
@@ -118,7 +122,9 @@ void propose_batch(struct raftd *n, const struct proposal *v, size_t count, stru
 	CHECK(count <= LIMIT_BATCH_ITEMS);
 	if (count == 0)
 		return;
-	if (n->role == RAFT_LEADER)
+	if (from.link != NULL && feed_is_late(n))
+		propose_refuse(n, v, count, from, ERR_FULL);
+	else if (n->role == RAFT_LEADER)
 		propose_lead(n, v, count, from);
 	else if (from.lessor)
 		propose_refuse(n, v, count, from, ERR_NOT_LEADER);

@@ -73,6 +73,7 @@ void raftd_report(void *daemon, struct admin_reply *r)
 	admin_u64(r, "reads_waiting", rs.reads_waiting);
 	admin_bool(r, "stored", n->feed.link != NULL);
 	admin_u64(r, "applied", n->feed.applied);
+	admin_i64(r, "store_lag_ms", lag_ms(&n->feed.lag, mono_now()));
 	admin_u64(r, "gateways", n->gateways.n);
 	admin_bool(r, "leased", n->lessor.link != NULL);
 	report_log(n, r);

@@ -8,6 +8,7 @@
 #include "tests/lib/tap.h"
 
 static int core_answer;
+static bool late;
 static struct link gateway = {.name = "gateway", .hello = {.incarnation = 50}};
 
 /* The core and the driver in one: a leader's PROPOSE becomes entries. */
@@ -22,6 +23,12 @@ int raftd_step(struct raftd *n, struct raft_event *ev)
 				       n->own[i].command) == ERR_OK);
 	n->own = NULL;
 	return ERR_OK;
+}
+
+bool feed_is_late(const struct raftd *n)
+{
+	(void)n;
+	return late;
 }
 
 void gateways_refuse(struct link *l, struct raftd_refused *v, size_t count)
@@ -51,6 +58,7 @@ static void begin(enum raft_role role, uint64_t leader)
 {
 	fake_open();
 	core_answer = ERR_OK;
+	late = false;
 	fake.n->role = role;
 	fake.n->leader = leader;
 }
@@ -232,7 +240,28 @@ TEST(a_lessor_s_commands_are_never_sent_on)
 	fake_close();
 }
 
+TEST(a_late_store_s_gateways_are_refused_and_nobody_else)
+{
+	static const enum raft_role roles[] = {RAFT_LEADER, RAFT_FOLLOWER};
+
+	for (size_t i = 0; i < ARRAY_LEN(roles); i++) {
+		begin(roles[i], i + 1);
+		late = true;
+		from_gateway(3, 0);
+		EQ_STR(fake_journal(), "gateway refused 3 from seq=100 err=FULL\n");
+		EQ_INT(fake.n->counters.proposals_refused.value, 3);
+		fake_close();
+	}
+	begin(RAFT_LEADER, 1);
+	late = true;
+	from_peer(1, 0);
+	propose_batch(fake.n, some(1, 0), 1, (struct proposer){.lessor = true});
+	EQ_STR(fake_journal(), "step PROPOSE n=1\nentry 1 term=1 kind=2 \nstep PROPOSE n=1\nentry 2 term=1 kind=2 \n");
+	fake_close();
+}
+
 TESTS = {
+	T(a_late_store_s_gateways_are_refused_and_nobody_else),
 	T(a_lessor_s_commands_are_never_sent_on),
 	T(a_leader_appends_a_batch_in_one_step),
 	T(nothing_is_proposed_by_an_empty_batch),
