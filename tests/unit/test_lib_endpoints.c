@@ -197,6 +197,72 @@ TEST(an_endpoint_can_be_chosen)
 	play_stop(&b);
 }
 
+TEST(an_endpoint_can_be_chosen_as_it_was_given)
+{
+	struct play p = {.acts = {ACT_OK}, .revision = 1};
+	struct quorate_op op = quorate_op(QUORATE_STATUS);
+	struct quorate_error e;
+	struct quorate *q;
+	char given[80], list[88];
+
+	play_start(&p);
+	(void)snprintf(given, sizeof given, "http://%s/", play_endpoint(&p));
+	(void)snprintf(list, sizeof list, " %s ", given);
+	q = world_open(list, NULL, NULL);
+	op.endpoint = given;
+	EQ_INT(quorate_call(q, &op, 0, NULL, &e), QUORATE_OK);
+	op.endpoint = list;
+	EQ_INT(quorate_call(q, &op, 0, NULL, &e), QUORATE_OK);
+	EQ_INT(fake_requests(p.server), 2);
+	quorate_close(q);
+	play_stop(&p);
+}
+
+/* For which a thread looks up the name, that only calls have asked for. */
+TEST(a_watch_alone_finds_a_server_by_its_name)
+{
+	struct play p = {.acts = {ACT_OK}, .revision = 5};
+	struct quorate_watch_options o = QUORATE_WATCH_OPTIONS_INIT;
+	struct quorate_news *news;
+	struct quorate_error e;
+	struct quorate_watch *w;
+	struct quorate *q;
+	char list[64];
+
+	play_start(&p);
+	(void)snprintf(list, sizeof list, "localhost%s", strrchr(play_endpoint(&p), ':'));
+	q = world_open(list, NULL, NULL);
+	o.key = quorate_str("key");
+	EQ_INT(quorate_watch_open(q, &o, &w, &e), QUORATE_OK);
+	EQ_INT(quorate_watch_next(w, 3000, &news, &e), QUORATE_OK);
+	OK(news != NULL && news->kind == QUORATE_BEGUN);
+	quorate_news_free(news);
+	quorate_watch_close(w);
+	quorate_close(q);
+	play_stop(&p);
+}
+
+static bool turn_away(void *arg, struct fake_conn *c, const struct fake_request *r)
+{
+	(void)arg;
+	(void)c;
+	(void)r;
+	return false;
+}
+
+TEST(an_endpoint_that_is_given_twice_rests_all_the_same)
+{
+	struct fake_setup s = {.serve = turn_away, .own_version = true};
+	struct fake_server *f = fake_start(&s);
+	struct quorate *q = world_open(fake_endpoint(f), fake_endpoint(f), NULL);
+	struct quorate_error e;
+
+	EQ_INT(world_put(q, 300, 0, &e), QUORATE_ERR_CLOSED);
+	OK(fake_accepted(f) <= 20);
+	quorate_close(q);
+	fake_stop(&f);
+}
+
 TEST(the_leaders_node_is_found_and_used)
 {
 	struct play a = {.acts = {ACT_OK}, .revision = 1, .member_id = 7};
@@ -249,6 +315,9 @@ TESTS = {
 	T(without_a_descriptor_nothing_is_reached_until_there_is_one_again),
 	T(a_server_that_has_gone_silent_is_left),
 	T(an_endpoint_can_be_chosen),
+	T(an_endpoint_can_be_chosen_as_it_was_given),
+	T(a_watch_alone_finds_a_server_by_its_name),
+	T(an_endpoint_that_is_given_twice_rests_all_the_same),
 	T(the_leaders_node_is_found_and_used),
 	T(the_leaders_node_is_found_by_a_client_that_is_idle),
 };
