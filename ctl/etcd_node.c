@@ -135,16 +135,15 @@ static int state_write(struct etcd_node *n)
 	return rc;
 }
 
-/* The value of a line "word value", cut out of the text. NULL: there is none. */
+/* The value of a whole line "word value" of the text. NULL: there is none. */
 static char *state_value(char *text, const char *word)
 {
-	char *at = strstr(text, word), *end;
+	size_t n = strlen(word);
 
-	if (at == NULL || (at != text && at[-1] != '\n') || at[strlen(word)] != ' ')
-		return NULL;
-	at += strlen(word) + 1;
-	end = strchr(at, '\n');
-	return end != NULL ? at : NULL;
+	for (char *line = text, *end; (end = strchr(line, '\n')) != NULL; line = end + 1)
+		if (strncmp(line, word, n) == 0 && line[n] == ' ')
+			return line + n + 1;
+	return NULL;
 }
 
 static void state_cut(char *value)

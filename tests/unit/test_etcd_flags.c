@@ -174,6 +174,37 @@ TEST(every_node_makes_the_same_keys_whatever_the_order)
 	EQ_STR(why, "cafd79833a77ac62a59eb20947411ac731c0ec7cf6cb70c4d39ead4d5db0d77c");
 }
 
+/* What was written down at the first start is found at the next, whatever words are in it. */
+TEST(names_and_tokens_may_be_words_of_the_file_that_keeps_them)
+{
+	static const char *const odd[][2] = {{"token", "t"}, {"a", "my-initial-cluster"}, {"cluster_id", "name"}};
+	struct etcd_log quiet = {.out = stderr, .level = LOG_ERROR};
+	char name[64], token[64], dir[4096];
+
+	for (size_t i = 0; i < ARRAY_LEN(odd); i++)
+		for (int start = 0; start < 2; start++) {
+			struct etcd_node n;
+
+			(void)snprintf(name, sizeof name, "--name=%s", odd[i][0]);
+			(void)snprintf(token, sizeof token, "--initial-cluster-token=%s", odd[i][1]);
+			(void)snprintf(dir, sizeof dir, "--data-dir=%s/odd%zu", tap_dir(), i);
+			EQ_INT(READ(NULL, name, token, dir), ERR_OK);
+			EQ_INT(etcd_node_open(&n, &o, &quiet, why), ERR_OK);
+			EQ_STR(why, "");
+			etcd_node_close(&n);
+			etcd_options_free(&o);
+		}
+}
+
+TEST(a_value_of_two_lines_is_refused)
+{
+	char env[] = "ETCD_INITIAL_CLUSTER_TOKEN=a\ncluster_id 5";
+
+	EQ_INT(READ(env, "--name=x"), ERR_CONFIG);
+	OK(strstr(why, "initial-cluster-token") != NULL);
+	etcd_options_free(&o);
+}
+
 static void log_text(bool json, char *to, size_t size, const char *line)
 {
 	FILE *f = fmemopen(to, size, "w");
@@ -209,6 +240,8 @@ TESTS = {
 	T(a_configuration_file_is_all_that_counts),
 	T(urls_are_taken_or_refused_with_a_reason),
 	T(every_node_makes_the_same_keys_whatever_the_order),
+	T(names_and_tokens_may_be_words_of_the_file_that_keeps_them),
+	T(a_value_of_two_lines_is_refused),
 	T(a_daemons_line_becomes_one_of_etcds),
 };
 TAP_MAIN
