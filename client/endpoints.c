@@ -73,19 +73,30 @@ static int endpoint_split(const char *text, struct endpoint_parts *p)
 	return endpoint_copy(p->host, sizeof p->host, host, (size_t)(end - host));
 }
 
+static void endpoint_text(char to[CLIENT_ENDPOINT_TEXT], const struct endpoint_parts *p)
+{
+	bool v6 = strchr(p->host, ':') != NULL;
+
+	(void)snprintf(to, CLIENT_ENDPOINT_TEXT, v6 ? "[%s]:%s" : "%s:%s", p->host, p->port);
+}
+
+/* Each once: of two that are the same only one would rest when they fail. A resolver says some twice. */
 static void endpoint_append(struct client_endpoints *e, const struct endpoint_parts *p,
 			    const struct sockaddr *addr, socklen_t addr_len)
 {
 	struct client_endpoint *to;
-	bool v6 = strchr(p->host, ':') != NULL;
 
 	if (e->n == LIMIT_CLIENT_ENDPOINTS || addr_len > sizeof to->addr)
 		return;
-	to = &e->v[e->n++];
+	to = &e->v[e->n];
 	*to = (struct client_endpoint){.addr_len = addr_len};
 	if (addr_len > 0)
 		memcpy(&to->addr, addr, addr_len);
-	(void)snprintf(to->text, sizeof to->text, v6 ? "[%s]:%s" : "%s:%s", p->host, p->port);
+	endpoint_text(to->text, p);
+	for (size_t i = 0; i < e->n; i++)
+		if (client_endpoint_same(&e->v[i], to))
+			return;
+	e->n++;
 }
 
 static int endpoint_resolve(struct client_endpoints *e, const struct endpoint_parts *p,
@@ -114,22 +125,31 @@ static int endpoint_resolve(struct client_endpoints *e, const struct endpoint_pa
 	return ERR_OK;
 }
 
+/* Without what may stand around HOST:PORT; the end is cut in place. */
+static char *endpoint_bare(char *text)
+{
+	size_t len;
+
+	text += strspn(text, " \t\n");
+	if (strncmp(text, ENDPOINT_HTTP, strlen(ENDPOINT_HTTP)) == 0)
+		text += strlen(ENDPOINT_HTTP);
+	len = strlen(text);
+	while (len > 0 && strchr(" \t\n/", text[len - 1]) != NULL)
+		text[--len] = 0;
+	return text;
+}
+
 static int endpoint_add(struct client_endpoints *e, char *text, enum client_lookup how, char *why,
 			size_t why_len)
 {
 	struct endpoint_parts p;
-	size_t len;
 
 	text += strspn(text, " \t\n");
 	if (strncmp(text, ENDPOINT_HTTPS, strlen(ENDPOINT_HTTPS)) == 0) {
 		(void)snprintf(why, why_len, "endpoint %s: TLS is not supported yet", text);
 		return ERR_BAD_ARGUMENT;
 	}
-	if (strncmp(text, ENDPOINT_HTTP, strlen(ENDPOINT_HTTP)) == 0)
-		text += strlen(ENDPOINT_HTTP);
-	len = strlen(text);
-	while (len > 0 && strchr(" \t\n/", text[len - 1]) != NULL)
-		text[--len] = 0;
+	text = endpoint_bare(text);
 	if (endpoint_split(text, &p) != ERR_OK) {
 		(void)snprintf(why, why_len, "bad endpoint \"%s\": want HOST:PORT", text);
 		return ERR_BAD_ARGUMENT;
@@ -162,14 +182,12 @@ int client_endpoints_parse(struct client_endpoints *e, const char *list, enum cl
 bool client_endpoint_named(const struct client_endpoint *e, const char *given)
 {
 	struct endpoint_parts p;
-	char text[CLIENT_ENDPOINT_TEXT];
+	char text[CLIENT_ENDPOINT_TEXT], copy[2 * CLIENT_ENDPOINT_TEXT];
 
-	if (strncmp(given, ENDPOINT_HTTP, strlen(ENDPOINT_HTTP)) == 0)
-		given += strlen(ENDPOINT_HTTP);
-	if (endpoint_split(given, &p) != ERR_OK)
+	if (endpoint_copy(copy, sizeof copy, given, strlen(given)) != ERR_OK ||
+	    endpoint_split(endpoint_bare(copy), &p) != ERR_OK)
 		return false;
-	(void)snprintf(text, sizeof text, strchr(p.host, ':') != NULL ? "[%s]:%s" : "%s:%s", p.host,
-		       p.port);
+	endpoint_text(text, &p);
 	return strcmp(text, e->text) == 0;
 }
 

@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client/watches.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/list.h"
 
-enum { WATCHES_BUCKETS = 1024 };
+enum { WATCHES_BUCKETS = 1024, WATCHES_PAUSE_MS = 200 };
 
 struct client_watches {
 	struct client_watches_ops ops;
 	void *arg;
 	struct client_conn *conn;      /* NULL: none */
 	bool refused, ask, asking;
+	mono_t ask_after;              /* the last time it was refused */
 	bool dirty;                    /* there is work since the last client_watches_work() */
 	struct client_flight progress;
 	struct list buckets[WATCHES_BUCKETS];   /* all, by id */
@@ -216,6 +218,7 @@ static void one_end(struct one_watch *o, int code, struct bytes text, int64_t co
 static void got_canceled(struct client_watches *w, const struct native_watch_canceled *m)
 {
 	struct one_watch *o = one_find(w, m->watch_id);
+	int code = m->code > 0 && m->code <= INT_MAX ? (int)m->code : ERR_MALFORMED;   /* an end is no success */
 	bool stale;
 
 	if (o == NULL || (o->at != ONE_ON && o->at != ONE_STALE))
@@ -223,7 +226,7 @@ static void got_canceled(struct client_watches *w, const struct native_watch_can
 	stale = o->at == ONE_STALE;
 	o->at = ONE_NONE;
 	if (o->want == ONE_RUN && !stale)
-		one_end(o, (int)m->code, m->text, m->compact_revision);
+		one_end(o, code, m->text, m->compact_revision);
 	else
 		one_todo(o);           /* it asks again, then or later, and is told then */
 }
@@ -282,8 +285,10 @@ static void got_asked(struct client_flight *f, const struct client_reply *reply)
 
 	w->asking = false;
 	w->dirty = true;
-	if (reply->err != ERR_OK && reply->again != ERR_AGAIN_NO)
-		w->ask = true;
+	if (reply->err == ERR_OK || reply->again == ERR_AGAIN_NO)
+		return;
+	w->ask = true;                 /* later: a node without a leader says no at once */
+	w->ask_after = mono_add_ms(mono_now(), WATCHES_PAUSE_MS);
 }
 
 /* ---- what is sent ---- */
@@ -349,7 +354,7 @@ void client_watches_work(struct client_watches *w)
 		if (!one_work(ONE_TODO(l)) && w->conn != NULL)
 			return;
 	}
-	if (w->ask && !w->asking && w->conn != NULL) {
+	if (w->ask && !w->asking && w->conn != NULL && !mono_before(mono_now(), w->ask_after)) {
 		w->asking = watches_send(w, &w->progress, "watch_progress", got_asked, w, &all);
 		w->ask = !w->asking;
 	}
@@ -363,4 +368,9 @@ bool client_watches_refused(const struct client_watches *w)
 bool client_watches_dirty(const struct client_watches *w)
 {
 	return w->dirty;
+}
+
+mono_t client_watches_due(const struct client_watches *w, mono_t now)
+{
+	return w->ask && mono_before(now, w->ask_after) ? w->ask_after : MONO_NEVER;
 }

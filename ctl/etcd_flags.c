@@ -257,6 +257,11 @@ static int etcd_settle(struct etcd_flags *f)
 
 			if (value == NULL && *to != NULL)   /* the other name of one that was given */
 				continue;
+			/* What is kept of it is kept in lines. */
+			if (value != NULL && strchr(value, '\n') != NULL) {
+				(void)snprintf(f->why, ETCD_WHY, "--%s: a value of several lines", flag->name);
+				return ERR_CONFIG;
+			}
 			mem_free(*to);
 			*to = mem_strdup(value != NULL ? value : flag->def);
 		} else if (asks && (flag->fate == REFUSED || (flag->fate == PEER_TLS && !have_secret))) {

@@ -71,10 +71,30 @@ void io_free(struct io **iop)
 
 /* ---- names ---- */
 
+/* What cannot be looked up just now is where it was: resolvers fail too, and not only when nodes do. */
+static void io_names_keep(struct client_endpoints *found, const struct client_endpoints *old)
+{
+	for (size_t i = 0, n = found->n; i < n; i++) {
+		struct client_endpoint *lost = found->v[i].addr_len == 0 ? &found->v[i] : NULL;
+
+		for (size_t k = 0; k < old->n && lost != NULL; k++) {
+			const struct client_endpoint *was = &old->v[k];
+
+			if (was->addr_len == 0 || strcmp(was->text, lost->text) != 0)
+				continue;
+			if (lost->addr_len == 0)
+				*lost = *was;
+			else if (found->n < LIMIT_CLIENT_ENDPOINTS)
+				found->v[found->n++] = *was;
+		}
+	}
+}
+
 static void io_names_found(struct io *io, struct client_endpoints *found, const char *why)
 {
 	struct client_endpoints *old = &io->endpoints;
 
+	io_names_keep(found, old);
 	for (size_t i = 0; i < found->n; i++)
 		for (size_t k = 0; k < old->n; k++)
 			if (client_endpoint_same(&found->v[i], &old->v[k])) {
@@ -118,6 +138,18 @@ static void io_names(struct io *io, bool wanted)
 
 /* ---- lines ---- */
 
+struct client_endpoint *io_endpoint(struct io *io)
+{
+	mono_t until = MONO_NEVER;
+	struct client_endpoint *at = client_endpoints_next(&io->endpoints, io->now, &until);
+
+	io_names(io, at == NULL || at->failures > 0 || io->names_again.ns == 0);
+	at = client_endpoints_next(&io->endpoints, io->now, &until);   /* of the list that there is now */
+	if (at == NULL)
+		io_due(io, until);
+	return at;
+}
+
 static size_t io_lines(const struct io *io, enum line_state state, struct list **first)
 {
 	size_t n = 0;
@@ -133,21 +165,13 @@ static size_t io_lines(const struct io *io, enum line_state state, struct list *
 /* The line for calls: there is one, or one is being made, or the time for it has not come. */
 static void io_main_line(struct io *io)
 {
+	struct client_endpoint *at;
 	struct list *oldest;
-	mono_t until = MONO_NEVER;
 
 	while (io_lines(io, LINE_DRAINING, &oldest) > IO_LINES_DRAINING)
 		line_close(LINE_OF(oldest), NULL);
-	while (io->main == NULL) {
-		struct client_endpoint *at = client_endpoints_next(&io->endpoints, io->now, &until);
-
-		io_names(io, at == NULL || at->failures > 0 || io->names_again.ns == 0);
-		if (at == NULL) {
-			io_due(io, until);
-			return;
-		}
+	while (io->main == NULL && (at = io_endpoint(io)) != NULL)
 		io->main = line_open(io, at, LINE_CALLS);
-	}
 }
 
 static struct line *io_pinned_line(struct io *io, const char *endpoint, bool *known)

@@ -76,6 +76,8 @@ struct io {
 int io_make(struct core *c, struct quorate_error *e);
 void io_free(struct io **io);
 void *io_run(void *core);
+/* The next to try, for whatever use; NULL: there is none just now. Names are looked up where that may help. */
+struct client_endpoint *io_endpoint(struct io *io);
 static inline void io_due(struct io *io, mono_t t)
 {
 	io->due = mono_min(io->due, t);

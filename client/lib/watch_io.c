@@ -255,18 +255,10 @@ void watch_io_lost(struct io *io, struct line *l)
 
 static void wio_line(struct wset *s)
 {
-	struct io *io = s->io;
-	mono_t until = MONO_NEVER;
+	struct client_endpoint *at;
 
-	while (s->line == NULL) {
-		struct client_endpoint *at = client_endpoints_next(&io->endpoints, io->now, &until);
-
-		if (at == NULL) {
-			io_due(io, until);
-			return;
-		}
-		s->line = line_open(io, at, LINE_WATCHES);
-	}
+	while (s->line == NULL && (at = io_endpoint(s->io)) != NULL)
+		s->line = line_open(s->io, at, LINE_WATCHES);
 }
 
 void watch_io_turn(struct io *io)
@@ -284,6 +276,7 @@ void watch_io_turn(struct io *io)
 		return;
 	}
 	client_watches_work(s->watches);
+	io_due(io, client_watches_due(s->watches, io->now));
 	if (s->line != NULL && client_watches_count(s->watches) == 0 && client_conn_flights(s->line->conn) == 0 &&
 	    client_conn_queued(s->line->conn) == 0)
 		line_close(s->line, NULL);

@@ -250,6 +250,41 @@ def two_gateways_share_the_port():
             m.init(daemon, "stop")
 
 
+def a_gateway_that_is_configured_no_more_is_stopped_too():
+    start_stop_daemon()
+    with Machine() as m:
+        conf = m.path("etc/quorate/quorate.conf")
+        shutil.copy(conf, conf + ".one")
+        with open(conf, "a", encoding="ascii") as f:
+            f.write("gateways = 3\n")
+        m.init("gatewayd", "start")
+        pids = [int(open(os.path.join(m.run, f"quorate-gatewayd.{i}.pid"), encoding="ascii").read()) for i in range(3)]
+        os.rename(conf + ".one", conf)
+        m.init("gatewayd", "restart")
+        assert not any(map(alive, pids)), "a gateway of the former configuration runs on"
+        assert len(processes_of(m.dir)) == 1, processes_of(m.dir)
+        m.init("gatewayd", "stop")
+
+
+def who_has_a_pid_of_old_is_left_alone():
+    start_stop_daemon()
+    with Machine() as m:
+        with subprocess.Popen(["sleep", "1000"], stdin=subprocess.DEVNULL) as other:
+            with open(os.path.join(m.run, "quorate-raftd.0.pid"), "w", encoding="ascii") as f:
+                f.write(f"{other.pid}\n")
+            try:
+                m.init("raftd", "status", 1)
+                m.init("raftd", "reload", (0, 1))
+                m.init("raftd", "stop")
+                m.init("raftd", "start")
+                m.init("raftd", "status", RUNNING)
+                assert m.pid("raftd") != other.pid and other.poll() is None
+                m.init("raftd", "stop")
+                assert other.poll() is None
+            finally:
+                other.kill()
+
+
 def what_is_missing_is_said():
     start_stop_daemon()
     with Machine() as m:
@@ -299,5 +334,6 @@ def systemd_takes_the_units():
 if __name__ == "__main__":
     tap([in_every_order_they_start_and_stop, who_waits_says_for_whom, start_and_stop_may_be_repeated,
          restart_makes_a_new_process_and_loses_nothing, an_upgrade_replaces_what_runs, reload_reads_the_log_level_again,
-         the_killed_are_known_to_be_dead_and_start_again, two_gateways_share_the_port, what_is_missing_is_said,
+         the_killed_are_known_to_be_dead_and_start_again, two_gateways_share_the_port,
+         a_gateway_that_is_configured_no_more_is_stopped_too, who_has_a_pid_of_old_is_left_alone, what_is_missing_is_said,
          the_built_scripts_and_units_are_the_templates, systemd_takes_the_units])

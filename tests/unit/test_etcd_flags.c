@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* quorate-etcd: what becomes of etcd's flags, and the keys and lines that it makes. */
 #include <inttypes.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -174,6 +175,73 @@ TEST(every_node_makes_the_same_keys_whatever_the_order)
 	EQ_STR(why, "cafd79833a77ac62a59eb20947411ac731c0ec7cf6cb70c4d39ead4d5db0d77c");
 }
 
+/* What was written down at the first start is found at the next, whatever words are in it. */
+TEST(names_and_tokens_may_be_words_of_the_file_that_keeps_them)
+{
+	static const char *const odd[][2] = {{"token", "t"}, {"a", "my-initial-cluster"}, {"cluster_id", "name"}};
+	struct etcd_log quiet = {.out = stderr, .level = LOG_ERROR};
+	char name[64], token[64], dir[4096];
+
+	for (size_t i = 0; i < ARRAY_LEN(odd); i++)
+		for (int start = 0; start < 2; start++) {
+			struct etcd_node n;
+
+			(void)snprintf(name, sizeof name, "--name=%s", odd[i][0]);
+			(void)snprintf(token, sizeof token, "--initial-cluster-token=%s", odd[i][1]);
+			(void)snprintf(dir, sizeof dir, "--data-dir=%s/odd%zu", tap_dir(), i);
+			EQ_INT(READ(NULL, name, token, dir), ERR_OK);
+			EQ_INT(etcd_node_open(&n, &o, &quiet, why), ERR_OK);
+			EQ_STR(why, "");
+			etcd_node_close(&n);
+			etcd_options_free(&o);
+		}
+}
+
+/* A resolver that knows the other member, and that no longer once it has been asked. */
+static unsigned looked_up;
+
+int __real_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **found);
+int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **found);
+
+int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **found)
+{
+	if (strcmp(host, "once.test") == 0)
+		return looked_up++ == 0 ? __real_getaddrinfo("127.0.0.9", port, hints, found) : EAI_NONAME;
+	return strcmp(host, "never.test") == 0 ? EAI_AGAIN : __real_getaddrinfo(host, port, hints, found);
+}
+
+TEST(a_member_whose_name_is_gone_is_where_it_was)
+{
+	struct etcd_log quiet = {.out = stderr, .level = LOG_ERROR};
+	struct etcd_node n;
+	char dir[4096];
+
+	(void)snprintf(dir, sizeof dir, "--data-dir=%s/gone", tap_dir());
+	for (int start = 0; start < 3; start++) {
+		EQ_INT(READ(NULL, "--name=a", "--initial-cluster=a=http://localhost:2380,b=http://once.test:2390", dir), ERR_OK);
+		EQ_INT(etcd_node_open(&n, &o, &quiet, why), ERR_OK);
+		EQ_STR(n.peer_addr[1], "127.0.0.9:2390");
+		etcd_node_close(&n);
+		etcd_options_free(&o);
+	}
+	EQ_INT(looked_up, 3);
+	/* Where it never was nobody knows: the first start waits. */
+	(void)snprintf(dir, sizeof dir, "--data-dir=%s/never", tap_dir());
+	EQ_INT(READ(NULL, "--name=a", "--initial-cluster=a=http://localhost:2380,b=http://never.test:2390", dir), ERR_OK);
+	EQ_INT(etcd_node_open(&n, &o, &quiet, why), ERR_NOT_FOUND);
+	etcd_node_close(&n);
+	etcd_options_free(&o);
+}
+
+TEST(a_value_of_two_lines_is_refused)
+{
+	char env[] = "ETCD_INITIAL_CLUSTER_TOKEN=a\ncluster_id 5";
+
+	EQ_INT(READ(env, "--name=x"), ERR_CONFIG);
+	OK(strstr(why, "initial-cluster-token") != NULL);
+	etcd_options_free(&o);
+}
+
 static void log_text(bool json, char *to, size_t size, const char *line)
 {
 	FILE *f = fmemopen(to, size, "w");
@@ -209,6 +277,9 @@ TESTS = {
 	T(a_configuration_file_is_all_that_counts),
 	T(urls_are_taken_or_refused_with_a_reason),
 	T(every_node_makes_the_same_keys_whatever_the_order),
+	T(names_and_tokens_may_be_words_of_the_file_that_keeps_them),
+	T(a_member_whose_name_is_gone_is_where_it_was),
+	T(a_value_of_two_lines_is_refused),
 	T(a_daemons_line_becomes_one_of_etcds),
 };
 TAP_MAIN

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The endpoints of libquorate: which are used, and which passed over. */
 #include <arpa/inet.h>
+#include <netdb.h>
 #include <netinet/in.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -197,6 +199,144 @@ TEST(an_endpoint_can_be_chosen)
 	play_stop(&b);
 }
 
+TEST(an_endpoint_can_be_chosen_as_it_was_given)
+{
+	struct play p = {.acts = {ACT_OK}, .revision = 1};
+	struct quorate_op op = quorate_op(QUORATE_STATUS);
+	struct quorate_error e;
+	struct quorate *q;
+	char given[80], list[88];
+
+	play_start(&p);
+	(void)snprintf(given, sizeof given, "http://%s/", play_endpoint(&p));
+	(void)snprintf(list, sizeof list, " %s ", given);
+	q = world_open(list, NULL, NULL);
+	op.endpoint = given;
+	EQ_INT(quorate_call(q, &op, 0, NULL, &e), QUORATE_OK);
+	op.endpoint = list;
+	EQ_INT(quorate_call(q, &op, 0, NULL, &e), QUORATE_OK);
+	EQ_INT(fake_requests(p.server), 2);
+	quorate_close(q);
+	play_stop(&p);
+}
+
+/* For which a thread looks up the name, that only calls have asked for. */
+TEST(a_watch_alone_finds_a_server_by_its_name)
+{
+	struct play p = {.acts = {ACT_OK}, .revision = 5};
+	struct quorate_watch_options o = QUORATE_WATCH_OPTIONS_INIT;
+	struct quorate_news *news;
+	struct quorate_error e;
+	struct quorate_watch *w;
+	struct quorate *q;
+	char list[64];
+
+	play_start(&p);
+	(void)snprintf(list, sizeof list, "localhost%s", strrchr(play_endpoint(&p), ':'));
+	q = world_open(list, NULL, NULL);
+	o.key = quorate_str("key");
+	EQ_INT(quorate_watch_open(q, &o, &w, &e), QUORATE_OK);
+	EQ_INT(quorate_watch_next(w, 3000, &news, &e), QUORATE_OK);
+	OK(news != NULL && news->kind == QUORATE_BEGUN);
+	quorate_news_free(news);
+	quorate_watch_close(w);
+	quorate_close(q);
+	play_stop(&p);
+}
+
+/* A resolver that knows one name, and that no longer once it has been asked. */
+static atomic_uint looked_up;
+
+int __real_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **found);
+int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **found);
+
+int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **found)
+{
+	if (strcmp(host, "once.test") != 0 || (hints->ai_flags & AI_NUMERICHOST) != 0)
+		return __real_getaddrinfo(host, port, hints, found);
+	return atomic_fetch_add(&looked_up, 1) == 0 ? __real_getaddrinfo("127.0.0.1", port, hints, found) : EAI_AGAIN;
+}
+
+static bool let_in_later(void *arg, struct fake_conn *c, const struct fake_request *r)
+{
+	struct native_version_result version = {bytes_str("fake"), 1};
+	struct kv_put_result put = {0};
+	atomic_bool *open = arg;
+
+	if (!atomic_load(open))
+		return false;
+	fake_result(c, r, strcmp(r->method->name, "version") == 0 ? (void *)&version : (void *)&put);
+	return true;
+}
+
+TEST(an_address_is_kept_while_its_name_cannot_be_looked_up)
+{
+	atomic_bool open = false;
+	struct fake_setup s = {.serve = let_in_later, .arg = &open, .own_version = true};
+	struct fake_server *f = fake_start(&s);
+	struct quorate_error e;
+	struct quorate *q;
+	char list[64];
+
+	(void)snprintf(list, sizeof list, "once.test%s", strrchr(fake_endpoint(f), ':'));
+	q = world_open(list, NULL, NULL);
+	EQ_INT(world_put(q, 100, 0, &e), QUORATE_ERR_CLOSED);
+	while (atomic_load(&looked_up) < 2)
+		EQ_INT(world_put(q, 100, 0, &e), QUORATE_ERR_CLOSED);
+	EQ_INT(world_put(q, 100, 0, &e), QUORATE_ERR_CLOSED);   /* by now it has heard that there is no such name */
+	atomic_store(&open, true);
+	EQ_INT(world_put(q, 4000, 0, &e), QUORATE_OK);
+	EQ_STR(e.endpoint, list);
+	quorate_close(q);
+	fake_stop(&f);
+}
+
+static bool turn_away(void *arg, struct fake_conn *c, const struct fake_request *r)
+{
+	(void)arg;
+	(void)c;
+	(void)r;
+	return false;
+}
+
+TEST(an_endpoint_that_is_given_twice_rests_all_the_same)
+{
+	struct fake_setup s = {.serve = turn_away, .own_version = true};
+	struct fake_server *f = fake_start(&s);
+	struct quorate *q = world_open(fake_endpoint(f), fake_endpoint(f), NULL);
+	struct quorate_error e;
+
+	EQ_INT(world_put(q, 300, 0, &e), QUORATE_ERR_CLOSED);
+	OK(fake_accepted(f) <= 20);
+	quorate_close(q);
+	fake_stop(&f);
+}
+
+static bool say_goodbye(void *arg, struct fake_conn *c, const struct fake_request *r)
+{
+	static const char words[] = "\x93\x02\xa5" "error" "\x93\x22\xa8" "too many" "\x01";
+
+	(void)arg;
+	(void)r;
+	fake_bytes(c, bytes_of(words, sizeof words - 1));
+	(void)fake_flush(c);
+	return false;
+}
+
+TEST(who_is_one_too_many_is_told_so)
+{
+	struct fake_setup s = {.serve = say_goodbye, .own_version = true};
+	struct fake_server *f = fake_start(&s);
+	struct quorate *q = world_open(fake_endpoint(f), NULL, NULL);
+	struct quorate_error e;
+
+	EQ_INT(world_put(q, 100, 0, &e), QUORATE_ERR_CLOSED);
+	EQ_INT(e.again, QUORATE_AGAIN_SAFE);
+	EQ_STR(e.text, "too many");
+	quorate_close(q);
+	fake_stop(&f);
+}
+
 TEST(the_leaders_node_is_found_and_used)
 {
 	struct play a = {.acts = {ACT_OK}, .revision = 1, .member_id = 7};
@@ -249,6 +389,11 @@ TESTS = {
 	T(without_a_descriptor_nothing_is_reached_until_there_is_one_again),
 	T(a_server_that_has_gone_silent_is_left),
 	T(an_endpoint_can_be_chosen),
+	T(an_endpoint_can_be_chosen_as_it_was_given),
+	T(a_watch_alone_finds_a_server_by_its_name),
+	T(an_address_is_kept_while_its_name_cannot_be_looked_up),
+	T(an_endpoint_that_is_given_twice_rests_all_the_same),
+	T(who_is_one_too_many_is_told_so),
 	T(the_leaders_node_is_found_and_used),
 	T(the_leaders_node_is_found_by_a_client_that_is_idle),
 };
