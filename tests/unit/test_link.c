@@ -211,7 +211,7 @@ TEST(an_error_from_up_refuses_the_peer_with_growing_delays)
 	p.server.refuse = 20;
 	start = mono_now();
 	UNTIL(&p, p.server.ups == 1);
-	OK(mono_sub_ms(mono_now(), start) >= 14 * 25);
+	OK(mono_sub_ms(mono_now(), start) >= 200);      /* half of 1, 2, 3, 4, 5 ... 41, and of 4 times 50 */
 	EQ_INT(p.server.downs, 0);
 	link_pair_close(&p);
 }
