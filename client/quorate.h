@@ -113,7 +113,7 @@ enum quorate_code {
 	QUORATE_ERR_STOPPED = 33, QUORATE_ERR_TOO_MANY_REQUESTS = 34, QUORATE_ERR_NO_SPACE = 35,
 	QUORATE_ERR_CORRUPT = 36, QUORATE_ERR_RESULT_LOST = 37, QUORATE_ERR_OUTCOME_UNKNOWN = 38,
 	QUORATE_ERR_STORE_DOWN = 39, QUORATE_ERR_BAD_TARGET = 40, QUORATE_ERR_NOT_LEADER = 41,
-	QUORATE_ERR_MALFORMED = 60,    /* what came was not our protocol */
+	QUORATE_ERR_MALFORMED = 60,    /* what came was not our protocol, or no answer to what was asked */
 	QUORATE_ERR_LIMIT = 63, QUORATE_ERR_UNKNOWN_METHOD = 64, QUORATE_ERR_UNIMPLEMENTED = 65,
 	QUORATE_ERR_IO = 80, QUORATE_ERR_NO_MEMORY = 81,
 	QUORATE_ERR_FULL = 82,         /* a limit of quorate_options: again after some have ended */
@@ -469,6 +469,8 @@ int quorate_each(struct quorate *q, const struct quorate_op *op, int64_t timeout
  * What has ended is kept in a queue until a thread of yours takes it: when quorate_queue_fd() is
  * readable, quorate_dispatch() calls the callbacks. One queue for each loop or thread is a good
  * rule. Bounded: each call submitted reserves its place until its callback has been called.
+ *
+ * Queues and sessions are of one client: with another one, though of the same cluster, they are BAD_ARGUMENT.
  */
 struct quorate_queue;
 

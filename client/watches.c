@@ -7,13 +7,14 @@
 #include "base/check.h"
 #include "base/list.h"
 
-enum { WATCHES_BUCKETS = 1024 };
+enum { WATCHES_BUCKETS = 1024, WATCHES_PAUSE_MS = 200 };
 
 struct client_watches {
 	struct client_watches_ops ops;
 	void *arg;
 	struct client_conn *conn;      /* NULL: none */
 	bool refused, ask, asking;
+	mono_t ask_after;              /* the last time it was refused */
 	bool dirty;                    /* there is work since the last client_watches_work() */
 	struct client_flight progress;
 	struct list buckets[WATCHES_BUCKETS];   /* all, by id */
@@ -282,8 +283,10 @@ static void got_asked(struct client_flight *f, const struct client_reply *reply)
 
 	w->asking = false;
 	w->dirty = true;
-	if (reply->err != ERR_OK && reply->again != ERR_AGAIN_NO)
-		w->ask = true;
+	if (reply->err == ERR_OK || reply->again == ERR_AGAIN_NO)
+		return;
+	w->ask = true;                 /* later: a node without a leader says no at once */
+	w->ask_after = mono_add_ms(mono_now(), WATCHES_PAUSE_MS);
 }
 
 /* ---- what is sent ---- */
@@ -349,7 +352,7 @@ void client_watches_work(struct client_watches *w)
 		if (!one_work(ONE_TODO(l)) && w->conn != NULL)
 			return;
 	}
-	if (w->ask && !w->asking && w->conn != NULL) {
+	if (w->ask && !w->asking && w->conn != NULL && !mono_before(mono_now(), w->ask_after)) {
 		w->asking = watches_send(w, &w->progress, "watch_progress", got_asked, w, &all);
 		w->ask = !w->asking;
 	}
@@ -363,4 +366,9 @@ bool client_watches_refused(const struct client_watches *w)
 bool client_watches_dirty(const struct client_watches *w)
 {
 	return w->dirty;
+}
+
+mono_t client_watches_due(const struct client_watches *w, mono_t now)
+{
+	return w->ask && mono_before(now, w->ask_after) ? w->ask_after : MONO_NEVER;
 }

@@ -46,6 +46,8 @@ void client_watches_detach(struct client_watches *w);
 void client_watches_work(struct client_watches *w);
 /* Something has happened since that calls for it again. */
 bool client_watches_dirty(const struct client_watches *w);
+/* The time at which there is work that has to wait until then. */
+mono_t client_watches_due(const struct client_watches *w, mono_t now);
 /* Since attach: a watch was refused for now, and another endpoint may take it. */
 bool client_watches_refused(const struct client_watches *w);
 

@@ -330,6 +330,8 @@ int quorate_submit(struct quorate *q, struct quorate_queue *queue, const struct 
 	int rc;
 
 	e = e != NULL ? e : &own;
+	if (!queue_is_of(queue, q->core))
+		return lib_error_foreign(e, "queue");
 	c = call_make(q, op, timeout_ms, e);
 	if (c == NULL)
 		return e->code;

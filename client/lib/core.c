@@ -53,6 +53,11 @@ int lib_error_of(struct quorate_error *e, int code)
 	return lib_error(e, code, err_again(code), "%s", err_text(code));
 }
 
+int lib_error_foreign(struct quorate_error *e, const char *what)
+{
+	return lib_error(e, ERR_BAD_ARGUMENT, ERR_AGAIN_NO, "the %s is another client's", what);
+}
+
 const char *quorate_error_text(int code)
 {
 	return err_text(code);

@@ -117,6 +117,7 @@ void lib_error_clear(struct quorate_error *e);
 void lib_error_at(struct quorate_error *e, const char *endpoint);   /* who said so */
 /* QUORATE_OK, or BAD_ARGUMENT after a fork, CANCELED of a view. */
 int view_usable(const struct quorate *q, struct quorate_error *e);
+int lib_error_foreign(struct quorate_error *e, const char *what);   /* a queue or session of another client */
 
 /* ---- core.c ---- */
 

@@ -218,6 +218,8 @@ static int flight_result(struct shot *s, struct call *c, const struct client_rep
 		s->box = shot_box(c, reply->raw.len);
 		rc = s->box == NULL ? ERR_NO_MEMORY : result_fill(s->box, reply->result);
 	}
+	if (rc == ERR_OK && !request_is_answered(&c->request, &s->box->r))
+		rc = ERR_MALFORMED;
 	if (rc != ERR_OK)
 		return rc;
 	c->result = &s->box->r;

@@ -42,6 +42,11 @@ int quorate_queue_open(struct quorate *q, struct quorate_queue **out, struct quo
 	return ERR_OK;
 }
 
+bool queue_is_of(const struct quorate_queue *q, const struct core *core)
+{
+	return q->core == core;
+}
+
 /* ---- with the lock held ---- */
 
 void queue_hold(struct quorate_queue *q)

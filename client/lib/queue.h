@@ -6,6 +6,7 @@
 #include "base/list.h"
 #include "client/quorate.h"
 
+struct core;
 struct quorate_queue;
 
 /* What a queue hands out: embedded in what it is about. */
@@ -17,6 +18,8 @@ struct queue_item {
 	void (*drop)(struct queue_item *item);
 };
 
+/* Of another core nothing can be kept in it. Without the lock. */
+bool queue_is_of(const struct quorate_queue *q, const struct core *core);
 /* All with the core's lock held. A queue lives until it is closed and nobody holds it. */
 void queue_hold(struct quorate_queue *q);
 void queue_drop(struct quorate_queue *q);

@@ -7,12 +7,14 @@
 
 /* Nested transactions with all their keys prefixed: no more than a request can be, and the lists. */
 #define REQUEST_ARENA_BYTES (8u * MIB)
+_Static_assert(LIMIT_TXN_OPS <= UINT8_MAX, "a branch's length is a byte of a shape");
 
 enum { REQUEST_SMALL = 64 * KIB };     /* parts of a size for which room is made at once */
 
 struct request_maker {
 	struct arena arena;
 	struct bytes prefix;
+	struct buf *shape;             /* of a transaction: KIND, or TXN, MAY_FAIL, N_THEN, N_OR_ELSE and the parts */
 	const char *why;
 	bool at_top;                   /* not inside a transaction */
 	size_t parts;                  /* operations and compares of a transaction, so far */
@@ -91,9 +93,11 @@ static int range_prefix_end(struct bytes key, struct arena *a, struct bytes *out
 	*out = bytes_of("", 1);
 	if (len == 0)
 		return ERR_OK;
+	if (len > LIMIT_REQUEST_BYTES)
+		return ERR_REQUEST_TOO_LARGE;
 	to = arena_alloc(a, len);
 	if (to == NULL)
-		return ERR_NO_MEMORY;
+		return request_no_room(a);
 	memcpy(to, key.data, len);
 	to[len - 1]++;
 	*out = bytes_of(to, len);
@@ -223,6 +227,8 @@ static int request_part(struct request_maker *m, const struct quorate_op *op, un
 
 	if (rc != ERR_OK)
 		return rc;
+	if (op->kind != QUORATE_TXN)
+		buf_u8(m->shape, (uint8_t)op->kind);
 	part = arena_alloc(&m->arena, sizes[op->kind]);
 	if (part == NULL)
 		return ERR_NO_MEMORY;
@@ -263,6 +269,10 @@ static int request_txn(struct request_maker *m, const struct quorate_txn *t, uns
 	    m->parts > LIMIT_TXN_TREE_OPS)
 		return ERR_TOO_MANY_OPS;
 	m->at_top = false;
+	buf_u8(m->shape, QUORATE_TXN);
+	buf_u8(m->shape, t->n_compares > 0);
+	buf_u8(m->shape, (uint8_t)t->n_then);
+	buf_u8(m->shape, (uint8_t)t->n_or_else);
 	*out = (struct kv_txn){.compares = {.n = t->n_compares}, .success = {.n = t->n_then},
 			       .failure = {.n = t->n_or_else}};
 	out->compares.v = arena_array(&m->arena, t->n_compares, sizeof *out->compares.v);
@@ -274,7 +284,45 @@ static int request_txn(struct request_maker *m, const struct quorate_txn *t, uns
 		rc = request_branch(m, t->then, t->n_then, depth, &out->success.v);
 	if (rc == ERR_OK)
 		rc = request_branch(m, t->or_else, t->n_or_else, depth, &out->failure.v);
-	return rc;
+	return rc == ERR_OK ? m->shape->err : rc;
+}
+
+static bool shape_fits(struct cur *shape, const struct quorate_result *r);
+
+/* r NULL: the other branch was taken. */
+static bool shape_branch_fits(struct cur *shape, size_t n, const struct quorate_result *r)
+{
+	if (r != NULL && r->n_results != n)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (!shape_fits(shape, r != NULL ? r->results[i] : NULL))
+			return false;
+	return true;
+}
+
+/* As deep as request_txn() has let it become. */
+static bool shape_fits(struct cur *shape, const struct quorate_result *r)
+{
+	uint8_t kind = cur_u8(shape), may_fail, n_then, n_or_else;
+
+	if (r != NULL && (uint8_t)r->kind != kind)
+		return false;
+	if (kind != QUORATE_TXN)
+		return true;
+	may_fail = cur_u8(shape);
+	if (r != NULL && !r->succeeded && may_fail == 0)
+		return false;
+	n_then = cur_u8(shape);
+	n_or_else = cur_u8(shape);
+	return shape_branch_fits(shape, n_then, r != NULL && r->succeeded ? r : NULL) &&
+	       shape_branch_fits(shape, n_or_else, r != NULL && !r->succeeded ? r : NULL);
+}
+
+bool request_is_answered(const struct request *r, const struct quorate_result *result)
+{
+	struct cur shape = cur_of(buf_bytes(&r->shape));
+
+	return r->shape.len == 0 || shape_fits(&shape, result);
 }
 
 /* ---- the rest ---- */
@@ -352,13 +400,14 @@ static int request_params(struct request_maker *m, const struct quorate_op *op, 
 int request_encode(const struct quorate_op *op, struct bytes prefix, struct request *r,
 		   const char **why)
 {
-	struct request_maker m = {.prefix = prefix, .at_top = true};
+	struct request_maker m = {.prefix = prefix, .shape = &r->shape, .at_top = true};
 	union request_params params = {.range = {.limit = 0}};
 	int rc;
 
 	*r = (struct request){0};
 	arena_init(&m.arena, REQUEST_ARENA_BYTES);
 	buf_init(&r->params, LIMIT_REQUEST_BYTES);
+	buf_init(&r->shape, 0);
 	rc = request_check(&m, op);
 	if (rc == ERR_OK)
 		rc = request_params(&m, op, &params);
@@ -389,4 +438,5 @@ int request_lease_on(struct request *r, int64_t lease, struct bytes after)
 void request_free(struct request *r)
 {
 	buf_free(&r->params);
+	buf_free(&r->shape);
 }

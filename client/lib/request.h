@@ -11,6 +11,7 @@
 struct request {
 	const struct native_method *method;
 	struct buf params;             /* encoded */
+	struct buf shape;              /* of a transaction: which parts its result must have */
 	bool read;                     /* it changes nothing, or twice is as good as once */
 };
 
@@ -19,6 +20,8 @@ int request_encode(const struct quorate_op *op, struct bytes prefix, struct requ
 		   const char **why);
 /* The same question of a lease, for its keys behind this one. ERR_OK, ERR_NO_MEMORY. */
 int request_lease_on(struct request *r, int64_t lease, struct bytes after);
+/* Has the result all the parts that the request asked for, and no others? Whoever asked relies on that. */
+bool request_is_answered(const struct request *r, const struct quorate_result *result);
 void request_free(struct request *r);
 
 /* First key and range end in a namespace, as the protocol has them. */

@@ -56,8 +56,8 @@ static void session_tell(struct queue_item *item)
 
 /* ---- opened ---- */
 
-static int session_options(struct quorate_session_options *o, const struct quorate_session_options *given,
-			   struct quorate_error *e)
+static int session_options(const struct quorate *q, struct quorate_session_options *o,
+			   const struct quorate_session_options *given, struct quorate_error *e)
 {
 	struct quorate_session_options plain = QUORATE_SESSION_OPTIONS_INIT;
 
@@ -66,6 +66,8 @@ static int session_options(struct quorate_session_options *o, const struct quora
 		return lib_error(e, ERR_BAD_ARGUMENT, ERR_AGAIN_NO, "options: use QUORATE_SESSION_OPTIONS_INIT");
 	if ((o->queue == NULL) != (o->lost == NULL))
 		return lib_error(e, ERR_BAD_ARGUMENT, ERR_AGAIN_NO, "queue and lost() come together");
+	if (o->queue != NULL && !queue_is_of(o->queue, q->core))
+		return lib_error_foreign(e, "queue");
 	if (o->ttl < 0)
 		return lib_error(e, ERR_BAD_ARGUMENT, ERR_AGAIN_NO, "ttl is negative");
 	return ERR_OK;
@@ -141,7 +143,7 @@ int quorate_session_open(struct quorate *q, const struct quorate_session_options
 
 	*out = NULL;
 	if (rc == ERR_OK)
-		rc = session_options(&o, given, e);
+		rc = session_options(q, &o, given, e);
 	if (rc != ERR_OK)
 		return rc;
 	s = session_make(q, &o);

@@ -135,8 +135,8 @@ bool watch_is_over(struct quorate_watch *w)
 
 /* ---- opened ---- */
 
-static int watch_options(struct quorate_watch_options *o, const struct quorate_watch_options *given,
-			 struct quorate_error *e)
+static int watch_options(const struct quorate *q, struct quorate_watch_options *o,
+			 const struct quorate_watch_options *given, struct quorate_error *e)
 {
 	unsigned known = QUORATE_PREFIX | QUORATE_FROM_KEY | QUORATE_PREV_KV | QUORATE_NO_PUT |
 			 QUORATE_NO_DELETE | QUORATE_PROGRESS;
@@ -149,6 +149,10 @@ static int watch_options(struct quorate_watch_options *o, const struct quorate_w
 		return lib_error(e, ERR_BAD_ARGUMENT, ERR_AGAIN_NO, "start_revision is negative");
 	if ((o->queue == NULL) != (o->ready == NULL))
 		return lib_error(e, ERR_BAD_ARGUMENT, ERR_AGAIN_NO, "queue and ready() come together");
+	if (o->queue != NULL && !queue_is_of(o->queue, q->core))
+		return lib_error_foreign(e, "queue");
+	if (o->session != NULL && o->session->core != q->core)
+		return lib_error_foreign(e, "session");
 	return ERR_OK;
 }
 
@@ -231,7 +235,7 @@ int quorate_watch_open(struct quorate *q, const struct quorate_watch_options *gi
 
 	*out = NULL;
 	if (rc == ERR_OK)
-		rc = watch_options(&o, given, e);
+		rc = watch_options(q, &o, given, e);
 	if (rc != ERR_OK)
 		return rc;
 	arena_init(&arena, 8 * MIB);

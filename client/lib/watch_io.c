@@ -276,6 +276,7 @@ void watch_io_turn(struct io *io)
 		return;
 	}
 	client_watches_work(s->watches);
+	io_due(io, client_watches_due(s->watches, io->now));
 	if (s->line != NULL && client_watches_count(s->watches) == 0 && client_conn_flights(s->line->conn) == 0 &&
 	    client_conn_queued(s->line->conn) == 0)
 		line_close(s->line, NULL);

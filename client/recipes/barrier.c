@@ -372,12 +372,14 @@ int quorate_double_barrier_enter(struct quorate *q, struct quorate_session *s, s
 				 unsigned count, int64_t timeout_ms, struct quorate_double_barrier **b,
 				 struct quorate_error *e)
 {
-	int rc;
+	int rc = recipe_session(q, s, e);
 
 	*b = NULL;
-	if (s == NULL || count == 0)
+	if (rc != QUORATE_OK)
+		return rc;
+	if (count == 0)
 		return recipe_fail(e, QUORATE_ERR_BAD_ARGUMENT, QUORATE_AGAIN_NO,
-				   "a double barrier needs a session and at least one member");
+				   "a double barrier needs at least one member");
 	*b = make(q, s, name);
 	if (*b == NULL)
 		return recipe_no_memory(e);

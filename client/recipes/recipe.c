@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-#include "client/lib/core.h"
+#include "client/lib/session.h"
 
 static const char recipe_lost_text[] = "the session is lost";
 
@@ -57,6 +57,14 @@ int recipe_ours(const struct quorate *q, struct quorate_error *e)
 		return QUORATE_OK;
 	return recipe_fail(e, QUORATE_ERR_BAD_ARGUMENT, QUORATE_AGAIN_NO,
 			   "this client was opened by the parent of this process");
+}
+
+int recipe_session(const struct quorate *q, const struct quorate_session *s, struct quorate_error *e)
+{
+	if (s != NULL && s->core == q->core)
+		return QUORATE_OK;
+	return recipe_fail(e, QUORATE_ERR_BAD_ARGUMENT, QUORATE_AGAIN_NO, "%s", s == NULL ?
+			   "a session is needed" : "the session is another client's");
 }
 
 bool recipe_options(void *to, size_t to_size, const void *from, size_t from_size, struct quorate_error *e)

@@ -62,6 +62,9 @@ bool recipe_forked(const struct quorate *q);
 /* QUORATE_OK, or BAD_ARGUMENT: it is, and must not even take a lock that a thread there may have had. */
 int recipe_ours(const struct quorate *q, struct quorate_error *e);
 
+/* QUORATE_OK, or BAD_ARGUMENT: there is no session, or one of another client, whose lock is another one. */
+int recipe_session(const struct quorate *q, const struct quorate_session *s, struct quorate_error *e);
+
 /* 64 bits that nobody else has. */
 uint64_t recipe_random(void);
 

@@ -250,7 +250,9 @@ int quorate_register(struct quorate *q, const struct quorate_service_options *gi
 		return QUORATE_ERR_BAD_ARGUMENT;
 	if (o.service.size == 0)
 		return recipe_fail(e, QUORATE_ERR_BAD_ARGUMENT, QUORATE_AGAIN_NO, "a service needs a name");
-	rc = registration_make(q, &o, &r, e);
+	rc = o.session != NULL ? recipe_session(q, o.session, e) : QUORATE_OK;
+	if (rc == QUORATE_OK)
+		rc = registration_make(q, &o, &r, e);
 	if (rc != QUORATE_OK)
 		return rc;
 	so.ttl = r->ttl;

@@ -184,28 +184,40 @@ static void resolver_news(struct quorate_resolver *rs)
 
 struct resolver_reading {
 	struct service_list list;
-	size_t prefix;
+	struct quorate_bytes prefix;
 };
+
+/* A server may say anything. */
+static bool resolver_is_ours(struct quorate_bytes prefix, const struct quorate_kv *kv)
+{
+	return kv->key.size >= prefix.size && memcmp(kv->key.data, prefix.data, prefix.size) == 0;
+}
+
+enum { RESOLVER_NO_MEMORY = -1, RESOLVER_FOREIGN = -2 };
 
 static int resolver_each(void *arg, const struct quorate_kv *kv)
 {
 	struct resolver_reading *reading = arg;
 
-	return list_put(&reading->list, kv, reading->prefix) ? 0 : -1;
+	if (!resolver_is_ours(reading->prefix, kv))
+		return RESOLVER_FOREIGN;
+	return list_put(&reading->list, kv, reading->prefix.size) ? 0 : RESOLVER_NO_MEMORY;
 }
 
 static int resolver_read(struct quorate_resolver *rs, struct quorate *q, int64_t timeout_ms,
 			 struct quorate_error *e)
 {
-	struct resolver_reading reading = {.prefix = rs->prefix.size};
+	struct resolver_reading reading = {.prefix = rs->prefix};
 	struct quorate_op op = quorate_op_get(rs->prefix);
 	struct quorate_result *r;
 	int rc;
 
 	op.flags = QUORATE_PREFIX;
 	rc = quorate_each(q, &op, timeout_ms, resolver_each, &reading, &r, e);
-	if (rc == -1)
+	if (rc == RESOLVER_NO_MEMORY)
 		rc = recipe_no_memory(e);
+	else if (rc == RESOLVER_FOREIGN)
+		rc = recipe_fail(e, QUORATE_ERR_MALFORMED, QUORATE_AGAIN_NO, "a key that was not asked for");
 	if (rc == QUORATE_OK) {
 		reading.list.revision = r->header.revision;
 		(void)pthread_mutex_lock(&rs->gate.lock);
@@ -230,7 +242,8 @@ static bool resolver_take(struct quorate_resolver *rs, const struct quorate_news
 	(void)pthread_mutex_lock(&rs->gate.lock);
 	for (size_t i = 0; i < news->n_events && good; i++) {
 		if (news->events[i].type == QUORATE_EVENT_PUT)
-			good = list_put(&rs->list, &news->events[i].kv, rs->prefix.size);
+			good = resolver_is_ours(rs->prefix, &news->events[i].kv) &&
+			       list_put(&rs->list, &news->events[i].kv, rs->prefix.size);
 		else
 			list_delete(&rs->list, news->events[i].kv.key);
 	}

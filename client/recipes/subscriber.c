@@ -242,11 +242,14 @@ static void subscriber_stand(struct quorate_subscriber *s, struct place p)
 
 static bool subscriber_bad(const struct quorate_subscriber_options *o)
 {
+	static const char owner[] = "/owner";
 	const struct quorate_bytes *a = &o->prefix, *b = &o->position;
+	size_t shared = a->size < b->size ? a->size : b->size, behind = a->size - shared;
 
-	/* Its own acknowledgements would come back to it as events. */
+	/* What it writes itself, POSITION and POSITION/owner, would come back to it as events. */
 	return b->size == 0 || o->start_revision < 0 ||
-	       (a->size <= b->size && (a->size == 0 || memcmp(a->data, b->data, a->size) == 0));
+	       ((shared == 0 || memcmp(a->data, b->data, shared) == 0) && behind < sizeof owner &&
+		(behind == 0 || memcmp((const char *)a->data + shared, owner, behind) == 0));
 }
 
 static int subscriber_make(struct quorate *q, const struct quorate_subscriber_options *o,

@@ -30,8 +30,10 @@ int turn_init(struct turn *t, struct quorate *q, struct quorate_session *s, stru
 	t->before = quorate_bytes(t->before_text, name.size + strlen(before));
 	(void)snprintf(t->mark, sizeof t->mark, "%016" PRIx64, recipe_random());
 	(void)pthread_mutex_init(&t->lock, NULL);
-	rc = fence_init(&t->fence, name, e);
-	if (t->key_text == NULL || t->before_text == NULL)
+	rc = recipe_session(q, s, e);
+	if (rc == QUORATE_OK)
+		rc = fence_init(&t->fence, name, e);
+	if (rc == QUORATE_OK && (t->key_text == NULL || t->before_text == NULL))
 		rc = recipe_no_memory(e);
 	if (rc == QUORATE_OK)
 		rc = quorate_namespace(q, quorate_str(NULL), &t->own, e);

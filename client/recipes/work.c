@@ -45,6 +45,15 @@ static struct quorate_bytes join(struct quorate_bytes a, const char *b, struct q
 	return quorate_bytes(*text, *text == NULL ? 0 : a.size + strlen(b) + c.size);
 }
 
+/* Do all keys begin with the prefix? A server may say anything. */
+static int all_under(const struct quorate_result *r, struct quorate_bytes prefix, struct quorate_error *e)
+{
+	for (size_t i = 0; i < r->n_kvs; i++)
+		if (r->kvs[i].key.size < prefix.size || memcmp(r->kvs[i].key.data, prefix.data, prefix.size) != 0)
+			return recipe_fail(e, QUORATE_ERR_MALFORMED, QUORATE_AGAIN_NO, "a key that was not asked for");
+	return QUORATE_OK;
+}
+
 /* What stands behind the prefix. */
 static struct quorate_bytes behind(struct quorate_bytes key, struct quorate_bytes prefix)
 {
@@ -234,6 +243,7 @@ static int search_page(struct taking *t, struct quorate_result **page, struct qu
 	*w = NULL;
 	if (rc != QUORATE_OK)
 		return rc;
+	rc = all_under(claims, t->claims, e);
 	for (size_t i = 0; rc == QUORATE_OK && *w == NULL && i < (*page)->n_kvs; i++) {
 		struct quorate_bytes id = behind((*page)->kvs[i].key, t->items);
 
@@ -265,6 +275,9 @@ static int search_once(struct taking *t, struct quorate_work **w, struct quorate
 		quorate_result_free(page);
 		page = rc == QUORATE_OK ? next : NULL;
 		if (page == NULL)
+			break;
+		rc = all_under(page, t->items, e);
+		if (rc != QUORATE_OK)
 			break;
 		if (t->revision == 0)
 			t->revision = page->header.revision;
@@ -345,8 +358,9 @@ int quorate_work_take(struct quorate *q, struct quorate_session *s, struct quora
 	int rc;
 
 	*w = NULL;
-	if (s == NULL)
-		return recipe_fail(e, QUORATE_ERR_BAD_ARGUMENT, QUORATE_AGAIN_NO, "a taker needs a session");
+	rc = recipe_session(q, s, e);
+	if (rc != QUORATE_OK)
+		return rc;
 	rc = quorate_namespace(q, quorate_str(NULL), &t.clean, e);
 	if (rc != QUORATE_OK)
 		return rc;

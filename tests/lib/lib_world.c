@@ -5,10 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/check.h"
 #include "base/err.h"
 #include "tests/lib/tap.h"
 
-enum { WORLD_BIG_PAIRS = 3000, WORLD_BIG_VALUE = 1000 };
+enum { WORLD_BIG_PAIRS = 3000, WORLD_BIG_VALUE = 1000, WORLD_TXN_OPS = 8 };
 
 void world_sleep(int ms)
 {
@@ -42,6 +43,30 @@ static void play_note(struct play *p, const struct fake_request *r)
 	(void)pthread_mutex_unlock(&p->lock);
 }
 
+/* Its first branch is done, with as many answers as there are operations: there is `kv`, and no other key. */
+static void play_txn(struct fake_conn *c, const struct fake_request *r, struct kv_header *h, struct kv_pair *kv)
+{
+	const struct kv_txn *txn = r->params;
+	struct kv_range_result none = {0}, one = {.count = 1, .kvs = {.v = kv, .n = 1}};
+	struct kv_put_result put = {0};
+	struct kv_delete_result del = {0};
+	struct kv_op_result parts[WORLD_TXN_OPS] = {{0}};
+	struct kv_txn_result result = {.header = h, .succeeded = true, .responses = {parts, txn->success.n}};
+
+	CHECK(txn->success.n <= WORLD_TXN_OPS);
+	for (size_t i = 0; i < txn->success.n; i++) {
+		const struct kv_op *op = &txn->success.v[i];
+
+		if (op->range != NULL)
+			parts[i].range = bytes_eq(op->range->key, kv->key) ? &one : &none;
+		else if (op->put != NULL)
+			parts[i].put = &put;
+		else
+			parts[i].del = &del;
+	}
+	fake_result(c, r, &result);
+}
+
 static bool play_honest(struct play *p, struct fake_conn *c, const struct fake_request *r, const char *name)
 {
 	struct kv_header h = {1, 2, p->revision, 4};
@@ -49,8 +74,6 @@ static bool play_honest(struct play *p, struct fake_conn *c, const struct fake_r
 	struct kv_range_result range = {.header = &h, .count = 1, .kvs = {.v = &kv, .n = 1}};
 	struct kv_put_result put = {.header = &h};
 	struct kv_delete_result del = {.header = &h, .deleted = 1};
-	struct kv_op_result parts[2] = {{.put = &put}, {.range = &range}};
-	struct kv_txn_result txn = {.header = &h, .succeeded = true, .responses = {parts, 2}};
 	struct lease_grant_result grant = {&h, 77, p->ttl};
 	struct native_keepalive_result keep = {&h, 77, p->kept_ttl};
 	struct lease_revoke_result revoke = {&h};
@@ -67,7 +90,7 @@ static bool play_honest(struct play *p, struct fake_conn *c, const struct fake_r
 	else if (r->method->params == &kv_delete_desc)
 		fake_result(c, r, &del);
 	else if (r->method->params == &kv_txn_desc)
-		fake_result(c, r, &txn);
+		play_txn(c, r, &h, &kv);
 	else if (r->method->params == &lease_grant_desc)
 		fake_result(c, r, &grant);
 	else if (strcmp(r->method->name, "lease_keepalive") == 0)

@@ -473,7 +473,7 @@ TEST(a_child_is_refused_and_its_parent_works_on)
 /* The child has none of the threads that its parent's recipes wait for, and are waited for by. */
 TEST(a_child_is_refused_by_recipes_too_and_can_close_them)
 {
-	struct play p = {.acts = {ACT_OK, ACT_OK, ACT_ERROR}, .n = 3, .code = ERR_WATCH_RANGE, .revision = 3,
+	struct play p = {.acts = {ACT_OK, ACT_FOREIGN, ACT_ERROR}, .n = 3, .code = ERR_WATCH_RANGE, .revision = 3,
 			 .ttl = 60, .kept_ttl = 60};
 	struct quorate_resolver *rs;
 	struct quorate_addresses *list;
@@ -488,7 +488,7 @@ TEST(a_child_is_refused_by_recipes_too_and_can_close_them)
 	q = world_open(play_endpoint(&p), NULL, NULL);
 	EQ_INT(quorate_session_open(q, NULL, 0, &s, NULL), QUORATE_OK);
 	EQ_INT(quorate_lock_open(q, s, quorate_str("lock"), QUORATE_MUTEX, &l, NULL), QUORATE_OK);
-	EQ_INT(quorate_resolver_open(q, quorate_str("k"), 0, &rs, NULL), QUORATE_OK);
+	EQ_INT(quorate_resolver_open(q, quorate_str("others"), 0, &rs, NULL), QUORATE_OK);
 	EQ_INT(quorate_resolver_next(rs, 0, &list, NULL), QUORATE_OK);
 	quorate_addresses_free(list);
 	pid = fork();
