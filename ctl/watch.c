@@ -257,6 +257,13 @@ static void run_lines(struct watch_session *r, struct input *in)
 				run_end(r, CTL_OK);
 			return;
 		}
+		if (line.len >= sizeof text || (line.len > 0 && memchr(line.data, 0, line.len) != NULL)) {
+			/* Cut, it would be about another key. */
+			(void)ctl_fail(r->ctl, CTL_INVALID_INPUT, line.len >= sizeof text ? "a line is too long" :
+				       "a line has a zero byte; write \\x00 in quotes");
+			(void)fflush(r->ctl->err);
+			continue;
+		}
 		(void)snprintf(text, sizeof text, "%.*s", (int)line.len, (const char *)line.data);
 		run_line(r, text);
 	}

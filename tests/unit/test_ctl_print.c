@@ -334,6 +334,17 @@ TEST(errors_go_to_standard_error)
 	EQ_INT(got.code, CTL_BAD_ARGS);
 }
 
+/* Not about what is left of it when it is cut: with a watch the command would go on. */
+TEST(watch_passes_over_a_line_that_is_too_long)
+{
+	static char line[5100];
+
+	(void)snprintf(line, sizeof line, "watch %05000d\n\n", 0);
+	ctl_run(&got, "127.0.0.1:1", line, "watch -i");
+	EQ_INT(got.code, CTL_OK);
+	OK(strstr(got.err, "a line is too long") != NULL);
+}
+
 TESTS = {
 	T(put_says_ok),
 	T(put_reads_words_and_input_as_etcdctl_does),
@@ -346,5 +357,6 @@ TESTS = {
 	T(txn_prints_each_answer_after_an_empty_line),
 	T(compaction_says_what_it_compacted),
 	T(errors_go_to_standard_error),
+	T(watch_passes_over_a_line_that_is_too_long),
 };
 TAP_MAIN
