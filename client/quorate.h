@@ -152,8 +152,8 @@ struct quorate_options {
 	/*
 	 * "HOST[:PORT],...": names, IPv4 addresses, [IPv6 addresses]; the port is 2379 unless given,
 	 * "http://" may stand before. NULL: 127.0.0.1:2379. Names are looked up by a thread that
-	 * nobody waits for, and again when nothing can be reached: an endpoint that does not
-	 * resolve is one that cannot be reached.
+	 * nobody waits for, and again when nothing can be reached: an endpoint that has never
+	 * resolved is one that cannot be reached.
 	 */
 	const char *endpoints;
 	int64_t timeout_ms;            /* of calls that say 0; 0: 10,000 */

@@ -71,10 +71,30 @@ void io_free(struct io **iop)
 
 /* ---- names ---- */
 
+/* What cannot be looked up just now is where it was: resolvers fail too, and not only when nodes do. */
+static void io_names_keep(struct client_endpoints *found, const struct client_endpoints *old)
+{
+	for (size_t i = 0, n = found->n; i < n; i++) {
+		struct client_endpoint *lost = found->v[i].addr_len == 0 ? &found->v[i] : NULL;
+
+		for (size_t k = 0; k < old->n && lost != NULL; k++) {
+			const struct client_endpoint *was = &old->v[k];
+
+			if (was->addr_len == 0 || strcmp(was->text, lost->text) != 0)
+				continue;
+			if (lost->addr_len == 0)
+				*lost = *was;
+			else if (found->n < LIMIT_CLIENT_ENDPOINTS)
+				found->v[found->n++] = *was;
+		}
+	}
+}
+
 static void io_names_found(struct io *io, struct client_endpoints *found, const char *why)
 {
 	struct client_endpoints *old = &io->endpoints;
 
+	io_names_keep(found, old);
 	for (size_t i = 0; i < found->n; i++)
 		for (size_t k = 0; k < old->n; k++)
 			if (client_endpoint_same(&found->v[i], &old->v[k])) {

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The endpoints of libquorate: which are used, and which passed over. */
 #include <arpa/inet.h>
+#include <netdb.h>
 #include <netinet/in.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -242,6 +244,53 @@ TEST(a_watch_alone_finds_a_server_by_its_name)
 	play_stop(&p);
 }
 
+/* A resolver that knows one name, and that no longer once it has been asked. */
+static atomic_uint looked_up;
+
+int __real_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **found);
+int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **found);
+
+int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **found)
+{
+	if (strcmp(host, "once.test") != 0 || (hints->ai_flags & AI_NUMERICHOST) != 0)
+		return __real_getaddrinfo(host, port, hints, found);
+	return atomic_fetch_add(&looked_up, 1) == 0 ? __real_getaddrinfo("127.0.0.1", port, hints, found) : EAI_AGAIN;
+}
+
+static bool let_in_later(void *arg, struct fake_conn *c, const struct fake_request *r)
+{
+	struct native_version_result version = {bytes_str("fake"), 1};
+	struct kv_put_result put = {0};
+	atomic_bool *open = arg;
+
+	if (!atomic_load(open))
+		return false;
+	fake_result(c, r, strcmp(r->method->name, "version") == 0 ? (void *)&version : (void *)&put);
+	return true;
+}
+
+TEST(an_address_is_kept_while_its_name_cannot_be_looked_up)
+{
+	atomic_bool open = false;
+	struct fake_setup s = {.serve = let_in_later, .arg = &open, .own_version = true};
+	struct fake_server *f = fake_start(&s);
+	struct quorate_error e;
+	struct quorate *q;
+	char list[64];
+
+	(void)snprintf(list, sizeof list, "once.test%s", strrchr(fake_endpoint(f), ':'));
+	q = world_open(list, NULL, NULL);
+	EQ_INT(world_put(q, 100, 0, &e), QUORATE_ERR_CLOSED);
+	while (atomic_load(&looked_up) < 2)
+		EQ_INT(world_put(q, 100, 0, &e), QUORATE_ERR_CLOSED);
+	EQ_INT(world_put(q, 100, 0, &e), QUORATE_ERR_CLOSED);   /* by now it has heard that there is no such name */
+	atomic_store(&open, true);
+	EQ_INT(world_put(q, 4000, 0, &e), QUORATE_OK);
+	EQ_STR(e.endpoint, list);
+	quorate_close(q);
+	fake_stop(&f);
+}
+
 static bool turn_away(void *arg, struct fake_conn *c, const struct fake_request *r)
 {
 	(void)arg;
@@ -317,6 +366,7 @@ TESTS = {
 	T(an_endpoint_can_be_chosen),
 	T(an_endpoint_can_be_chosen_as_it_was_given),
 	T(a_watch_alone_finds_a_server_by_its_name),
+	T(an_address_is_kept_while_its_name_cannot_be_looked_up),
 	T(an_endpoint_that_is_given_twice_rests_all_the_same),
 	T(the_leaders_node_is_found_and_used),
 	T(the_leaders_node_is_found_by_a_client_that_is_idle),
