@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/err.h"
+#include "ctl/show.h"
 
 enum { ETCD_LOG_LINE = 32768, ETCD_STAMP = 40 };
 
@@ -55,10 +56,8 @@ static void line_begin(const struct etcd_log *l, struct buf *b, enum log_level l
 static void line_end(const struct etcd_log *l, struct buf *b)
 {
 	buf_str(b, l->json ? "}\n" : "\n");
-	if (b->err == ERR_OK) {
-		(void)fwrite(b->data, 1, b->len, l->out);
-		(void)fflush(l->out);
-	}
+	if (b->err == ERR_OK)
+		show_text(l->out, buf_bytes(b));
 	buf_free(b);
 }
 

@@ -7,6 +7,7 @@
 
 #include "ctl/cluster.h"
 #include "ctl/commands.h"
+#include "ctl/show.h"
 #include "ctl/supervise.h"
 #include "ctl/up_cluster.h"
 
@@ -36,8 +37,12 @@ static void up_say(void *arg, const char *text)
 {
 	const struct up *u = arg;
 
-	fprintf(u->ctl->err, "quorate up: %s\n", text);
-	(void)fflush(u->ctl->err);
+	struct buf line;
+
+	buf_init(&line, 0);
+	buf_printf(&line, "quorate up: %s\n", text);
+	show_text(u->ctl->err, buf_bytes(&line));
+	buf_free(&line);
 }
 
 static bool up_has_leader(void *arg)
@@ -64,23 +69,23 @@ static bool up_has_leader(void *arg)
 static void up_print_ready(void *arg)
 {
 	const struct up *u = arg;
-	FILE *out = u->ctl->out;
+	struct buf text;
 
-	fprintf(out, "%u node%s up in %s; endpoints:\n\n  export QUORATE_ENDPOINTS=",
-		(unsigned)u->cluster.n,
-		u->cluster.n == 1 ? " is" : "s are", u->cluster.dir);
+	buf_init(&text, 0);
+	buf_printf(&text, "%u node%s up in %s; endpoints:\n\n  export QUORATE_ENDPOINTS=", (unsigned)u->cluster.n,
+		   u->cluster.n == 1 ? " is" : "s are", u->cluster.dir);
 	for (size_t i = 0; i < u->cluster.n; i++)
-		fprintf(out, "%s%s", i ? "," : "",
-			config_self(&u->cluster.nodes[i].config)->client_addr);
-	fprintf(out, "\n\nTry, in another terminal:\n\n"
-		"  quorate put greeting hello\n"
-		"  quorate get greeting\n"
-		"  quorate status\n"
-		"  quorate bench\n"
-		"  quorate admin --dir %s --node 0 raftd status\n\n^C stops it; the same command "
-		"goes on with it.\n",
-		u->cluster.dir);
-	(void)fflush(out);
+		buf_printf(&text, "%s%s", i ? "," : "", config_self(&u->cluster.nodes[i].config)->client_addr);
+	buf_printf(&text, "\n\nTry, in another terminal:\n\n"
+		   "  quorate put greeting hello\n"
+		   "  quorate get greeting\n"
+		   "  quorate status\n"
+		   "  quorate bench\n"
+		   "  quorate admin --dir %s --node 0 raftd status\n\n^C stops it; the same command "
+		   "goes on with it.\n",
+		   u->cluster.dir);
+	show_text(u->ctl->out, buf_bytes(&text));
+	buf_free(&text);
 }
 
 static int up_supervise(struct up *u)
@@ -121,5 +126,5 @@ const struct ctl_command ctl_up = {
 		"is\n"
 		"started again. Log lines are in DIR/node<i>/log/; warnings and errors are shown "
 		"here\n"
-		"too.\n",
+		"too, unless nobody reads them: then they are only there.\n",
 	.flags = up_flags, .options_size = sizeof(struct up_wish), .run = up_run};

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "ctl/show.h"
 
 int up_log_open(struct up_log *l)
 {
@@ -69,6 +70,20 @@ bool up_log_shows(enum up_log_show show, struct bytes line)
 	return show != UP_LOG_ERRORS || !up_log_level(rest, "warn");
 }
 
+static void up_log_show_line(const struct up_log *l, struct bytes line)
+{
+	struct buf text;
+
+	buf_init(&text, 0);
+	buf_str(&text, l->prefix);
+	for (size_t i = 0; i < line.len; i++)
+		buf_u8(&text, line.data[i] >= 0x20 && line.data[i] != 0x7f ? line.data[i] : '?');
+	buf_u8(&text, '\n');
+	if (text.err == ERR_OK)
+		show_text(l->terminal, buf_bytes(&text));
+	buf_free(&text);
+}
+
 static void up_log_line(struct up_log *l, struct bytes line)
 {
 	struct buf *b = &l->text;   /* free for use: the line is taken */
@@ -85,12 +100,7 @@ static void up_log_line(struct up_log *l, struct bytes line)
 	if (up_log_shows(l->show, line) && l->line != NULL) {
 		l->line(l->line_arg, line);
 	} else if (up_log_shows(l->show, line)) {
-		fprintf(l->terminal, "%s", l->prefix);
-		for (size_t i = 0; i < line.len; i++)
-			fputc(line.data[i] >= 0x20 && line.data[i] != 0x7f ? line.data[i] : '?',
-			      l->terminal);
-		fputc('\n', l->terminal);
-		(void)fflush(l->terminal);
+		up_log_show_line(l, line);
 	}
 	buf_clear(b);
 }

@@ -77,6 +77,32 @@ def asked_before_it_is_up_it_stops_too():
         c.__exit__(None)
 
 
+def who_reads_nothing_of_it_holds_nobody_up():
+    c = Cluster()
+    ends = os.pipe()
+    try:
+        os.set_blocking(ends[1], False)
+        try:
+            while True:
+                os.write(ends[1], bytes(4096))           # no room is left for a word
+        except BlockingIOError:
+            os.set_blocking(ends[1], True)
+        up = subprocess.Popen(c.up_command(), stdin=subprocess.DEVNULL, stdout=ends[1], stderr=ends[1])
+        until(lambda: c.pid(0, "raftd") and subprocess.run(
+            [QUORATE, "put", "a", "b", "--endpoints", c.endpoints(0)], stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0, "the cluster serves")
+        old = c.pid(0, "watchd")
+        os.kill(old, signal.SIGKILL)
+        until(lambda: c.pid(0, "watchd") not in (None, old), "watchd is started again")
+        up.send_signal(signal.SIGTERM)
+        assert up.wait(PATIENCE_S) == 0
+        assert not processes_of(c.dir)
+    finally:
+        for end in ends:
+            os.close(end)
+        c.__exit__(None)
+
+
 def who_dies_is_started_again_and_the_log_says_so():
     with Cluster() as c:
         for node, daemon in ((0, "gatewayd"), (1, "stored"), (2, "raftd")):
@@ -131,6 +157,6 @@ def a_port_that_is_taken_is_said_and_ends_it():
 if __name__ == "__main__":
     tap([the_printed_commands_work_when_copied, what_is_put_through_one_node_is_read_from_another,
          it_stops_cleanly_and_goes_on_where_it_was, asked_before_it_is_up_it_stops_too,
-         who_dies_is_started_again_and_the_log_says_so, when_the_supervisor_is_killed_its_daemons_go_too,
+         who_reads_nothing_of_it_holds_nobody_up, who_dies_is_started_again_and_the_log_says_so, when_the_supervisor_is_killed_its_daemons_go_too,
          a_second_up_on_one_directory_is_refused, a_wish_that_does_not_fit_the_directory_is_refused,
          a_port_that_is_taken_is_said_and_ends_it])
