@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -204,13 +205,12 @@ static int build_refuse(struct ctl *ctl, const struct plan *p)
 	return CTL_OK;
 }
 
-int plan_build(struct ctl *ctl, struct plan *p)
+/* In a directory that nobody else makes a cluster in. */
+static int build_alone(struct ctl *ctl, struct plan *p)
 {
 	char tmp[PLAN_PATH + 16];
 	int code = build_refuse(ctl, p);
 
-	if (code == CTL_OK)
-		code = build_parents(ctl, p->dir);
 	if (code != CTL_OK)
 		return code;
 	(void)snprintf(tmp, sizeof tmp, "%s/.new-XXXXXX", p->dir);
@@ -223,5 +223,21 @@ int plan_build(struct ctl *ctl, struct plan *p)
 		code = build_publish(ctl, p, tmp);
 	if (code != CTL_OK)
 		build_remove(tmp, p->n);
+	return code;
+}
+
+/* Where a file system knows no locks there is none, as for all who make one at a time. */
+int plan_build(struct ctl *ctl, struct plan *p)
+{
+	int code = build_parents(ctl, p->dir), dir;
+
+	if (code != CTL_OK)
+		return code;
+	dir = open(p->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return build_trouble(ctl, p->dir);
+	(void)flock(dir, LOCK_EX);
+	code = build_alone(ctl, p);
+	(void)close(dir);
 	return code;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "ctl/plan.h"
@@ -157,7 +158,37 @@ TEST(a_single_key_can_be_made)
 	EQ_INT(got.code, CTL_ERROR);
 }
 
+static pid_t begin(const char *fmt, const char *dir)
+{
+	pid_t pid = fork();
+
+	if (pid != 0)
+		return pid;
+	run(fmt, dir);
+	_exit(got.code);
+}
+
+/* Else their nodes lie side by side, and the next one takes them for one cluster. */
+TEST(of_two_that_make_a_cluster_at_the_same_time_one_does)
+{
+	for (unsigned round = 0; round < 8; round++) {
+		int many = -1, one = -1, made;
+		pid_t pids[2];
+		char dir[4200];
+
+		(void)snprintf(dir, sizeof dir, "%s/race%u", tap_dir(), round);
+		pids[0] = begin("init --dir @ --nodes 3", dir);
+		pids[1] = begin("init --dir @", dir);
+		OK(waitpid(pids[0], &many, 0) == pids[0] && waitpid(pids[1], &one, 0) == pids[1]);
+		made = (int)plan_count(dir);
+		OK((many == 0) != (one == 0));
+		EQ_INT(made, many == 0 ? 3 : 1);
+		EQ_INT(mode_of(dir, "node2"), many == 0 ? 0700 : 0);
+	}
+}
+
 TESTS = {
+	T(of_two_that_make_a_cluster_at_the_same_time_one_does),
 	T(a_cluster_is_made_with_keys_configuration_and_directories),
 	T(what_is_there_is_not_touched),
 	T(nodes_on_other_hosts_share_ports_and_have_names),
