@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client/watches.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -217,6 +218,7 @@ static void one_end(struct one_watch *o, int code, struct bytes text, int64_t co
 static void got_canceled(struct client_watches *w, const struct native_watch_canceled *m)
 {
 	struct one_watch *o = one_find(w, m->watch_id);
+	int code = m->code > 0 && m->code <= INT_MAX ? (int)m->code : ERR_MALFORMED;   /* an end is no success */
 	bool stale;
 
 	if (o == NULL || (o->at != ONE_ON && o->at != ONE_STALE))
@@ -224,7 +226,7 @@ static void got_canceled(struct client_watches *w, const struct native_watch_can
 	stale = o->at == ONE_STALE;
 	o->at = ONE_NONE;
 	if (o->want == ONE_RUN && !stale)
-		one_end(o, (int)m->code, m->text, m->compact_revision);
+		one_end(o, code, m->text, m->compact_revision);
 	else
 		one_todo(o);           /* it asks again, then or later, and is told then */
 }

@@ -15,8 +15,23 @@ struct liar {
 	struct kv_pair pair;           /* the one of each range */
 	atomic_uint progress;          /* how often it was asked how far watches have got, which it refuses */
 	int64_t ttl, revision;
+	const uint64_t *cancel;        /* each watch is ended with this code at once */
 	struct fake_server *server;
 };
+
+static void liar_cancels(struct fake_conn *c, int64_t id, uint64_t code)
+{
+	struct native_watch_canceled m = {.watch_id = id, .code = code};
+	struct buf b;
+
+	buf_init(&b, 0);
+	wire_array(&b, 3);
+	wire_u64(&b, NATIVE_NOTIFICATION);
+	wire_cstr(&b, "watch_canceled");
+	(void)msg_encode(&b, &native_watch_canceled_desc, &m);
+	fake_bytes(c, buf_bytes(&b));
+	buf_free(&b);
+}
 
 static bool liar_serve(void *arg, struct fake_conn *c, const struct fake_request *r)
 {
@@ -40,6 +55,8 @@ static bool liar_serve(void *arg, struct fake_conn *c, const struct fake_request
 		fake_result(c, r, &watch);
 	else
 		fake_error(c, r, ERR_NO_LEADER, "nobody leads", ERR_AGAIN_SAFE);
+	if (strcmp(r->method->name, "watch") == 0 && l->cancel != NULL)
+		liar_cancels(c, ((const struct native_watch *)r->params)->watch_id, *l->cancel);
 	if (strcmp(r->method->name, "watch_progress") == 0)
 		atomic_fetch_add(&l->progress, 1);
 	return true;
@@ -189,6 +206,29 @@ TEST(who_is_refused_how_far_watches_have_got_does_not_ask_all_the_time)
 	liar_stop(&l, q);
 }
 
+TEST(a_watch_does_not_end_with_success)
+{
+	static const uint64_t codes[] = {0, (uint64_t)INT32_MAX + 1, UINT64_C(1) << 32, UINT64_MAX};
+
+	for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
+		struct liar l = {.cancel = &codes[i]};
+		struct quorate *q = liar_start(&l);
+		struct quorate_watch_options o = QUORATE_WATCH_OPTIONS_INIT;
+		struct quorate_news *n;
+		struct quorate_watch *w;
+		struct quorate_error e;
+		int rc;
+
+		o.key = quorate_str("key");
+		EQ_INT(quorate_watch_open(q, &o, &w, &e), QUORATE_OK);
+		while ((rc = quorate_watch_next(w, 10000, &n, &e)) == QUORATE_OK && n != NULL)
+			quorate_news_free(n);
+		EQ_INT(rc, QUORATE_ERR_MALFORMED);
+		quorate_watch_close(w);
+		liar_stop(&l, q);
+	}
+}
+
 TEST(a_prefix_that_no_request_holds_is_too_large)
 {
 	struct liar l = {.revision = 5};
@@ -292,6 +332,7 @@ TESTS = {
 	T(a_transaction_with_its_parts_is_one),
 	T(keys_that_nobody_asked_for_are_not_believed),
 	T(who_is_refused_how_far_watches_have_got_does_not_ask_all_the_time),
+	T(a_watch_does_not_end_with_success),
 	T(a_prefix_that_no_request_holds_is_too_large),
 	T(a_subscriber_does_not_hear_of_its_own_keys),
 	T(numbers_at_the_end_of_their_range_do_no_harm),
