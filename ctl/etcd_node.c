@@ -311,6 +311,28 @@ static void node_client_addr(struct etcd_node *n, size_t i)
 	}
 }
 
+/* Where the last start found member i: a name that is gone must not keep the others down. ERR_NOT_FOUND: nowhere. */
+static int node_peer_before(struct etcd_node *n, size_t i)
+{
+	uint64_t id = etcd_keys_node_id(n->secret, n->cluster_id, n->cluster.v[i].name);
+	const struct config_member *m;
+	struct config_error e;
+	struct config before;
+	char path[ETCD_PATH];
+
+	node_path(n, "quorate.conf", path);
+	if (config_read(path, 0, NULL, &before, &e) != ERR_OK)
+		return ERR_NOT_FOUND;
+	m = config_member_by_id(&before, id);
+	if (m != NULL) {
+		(void)snprintf(n->peer_addr[i], sizeof n->peer_addr[i], "%s", m->peer_addr);
+		etcd_log(n->log, LOG_WARN, n->why, "used-instead", n->peer_addr[i], NULL);
+		n->why[0] = 0;
+	}
+	config_free(&before);
+	return m != NULL ? ERR_OK : ERR_NOT_FOUND;
+}
+
 static int node_addresses(struct etcd_node *n)
 {
 	const char *said = n->o->advertise_client_urls;
@@ -326,6 +348,8 @@ static int node_addresses(struct etcd_node *n)
 	for (size_t i = 0; i < n->cluster.n && rc == ERR_OK; i++) {
 		node_client_addr(n, i);
 		rc = node_resolve(n, "initial-cluster", &n->cluster.v[i].urls.v[0], n->peer_addr[i]);
+		if (rc == ERR_NOT_FOUND && !n->first)
+			rc = node_peer_before(n, i);
 	}
 	return rc;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* quorate-etcd: what becomes of etcd's flags, and the keys and lines that it makes. */
 #include <inttypes.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -196,6 +197,42 @@ TEST(names_and_tokens_may_be_words_of_the_file_that_keeps_them)
 		}
 }
 
+/* A resolver that knows the other member, and that no longer once it has been asked. */
+static unsigned looked_up;
+
+int __real_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **found);
+int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **found);
+
+int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **found)
+{
+	if (strcmp(host, "once.test") == 0)
+		return looked_up++ == 0 ? __real_getaddrinfo("127.0.0.9", port, hints, found) : EAI_NONAME;
+	return strcmp(host, "never.test") == 0 ? EAI_AGAIN : __real_getaddrinfo(host, port, hints, found);
+}
+
+TEST(a_member_whose_name_is_gone_is_where_it_was)
+{
+	struct etcd_log quiet = {.out = stderr, .level = LOG_ERROR};
+	struct etcd_node n;
+	char dir[4096];
+
+	(void)snprintf(dir, sizeof dir, "--data-dir=%s/gone", tap_dir());
+	for (int start = 0; start < 3; start++) {
+		EQ_INT(READ(NULL, "--name=a", "--initial-cluster=a=http://localhost:2380,b=http://once.test:2390", dir), ERR_OK);
+		EQ_INT(etcd_node_open(&n, &o, &quiet, why), ERR_OK);
+		EQ_STR(n.peer_addr[1], "127.0.0.9:2390");
+		etcd_node_close(&n);
+		etcd_options_free(&o);
+	}
+	EQ_INT(looked_up, 3);
+	/* Where it never was nobody knows: the first start waits. */
+	(void)snprintf(dir, sizeof dir, "--data-dir=%s/never", tap_dir());
+	EQ_INT(READ(NULL, "--name=a", "--initial-cluster=a=http://localhost:2380,b=http://never.test:2390", dir), ERR_OK);
+	EQ_INT(etcd_node_open(&n, &o, &quiet, why), ERR_NOT_FOUND);
+	etcd_node_close(&n);
+	etcd_options_free(&o);
+}
+
 TEST(a_value_of_two_lines_is_refused)
 {
 	char env[] = "ETCD_INITIAL_CLUSTER_TOKEN=a\ncluster_id 5";
@@ -241,6 +278,7 @@ TESTS = {
 	T(urls_are_taken_or_refused_with_a_reason),
 	T(every_node_makes_the_same_keys_whatever_the_order),
 	T(names_and_tokens_may_be_words_of_the_file_that_keeps_them),
+	T(a_member_whose_name_is_gone_is_where_it_was),
 	T(a_value_of_two_lines_is_refused),
 	T(a_daemons_line_becomes_one_of_etcds),
 };
