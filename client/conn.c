@@ -384,6 +384,11 @@ int client_conn_err(const struct client_conn *c)
 	return c->err;
 }
 
+struct bytes client_conn_words(const struct client_conn *c)
+{
+	return bytes_of(c->reader.text, c->reader.last_word ? c->reader.text_len : 0);
+}
+
 int client_conn_errno(const struct client_conn *c)
 {
 	return c->sys_err;

@@ -46,6 +46,7 @@ int client_conn_turn(struct client_conn *c);
 int client_conn_wait(struct client_conn *c, mono_t deadline);
 
 int client_conn_err(const struct client_conn *c);     /* ERR_OK while it is usable */
+struct bytes client_conn_words(const struct client_conn *c);   /* the server's about its end, or empty */
 int client_conn_errno(const struct client_conn *c);   /* the system's reason, or 0 */
 bool client_conn_connected(const struct client_conn *c);
 uint32_t client_conn_flights(const struct client_conn *c);

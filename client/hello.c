@@ -34,9 +34,14 @@ bool client_hello_good(const struct client_hello *h)
 
 void client_hello_why(const struct client_conn *c, const struct client_hello *h, char *why, size_t len)
 {
+	struct bytes words = client_conn_words(c);
 	int err = client_conn_err(c);
 	const char *text = "no answer";
 
+	if (words.len > 0) {
+		(void)snprintf(why, len, "%.*s", (int)words.len, (const char *)words.data);
+		return;
+	}
 	if (client_conn_errno(c) != 0)
 		text = strerrordesc_np(client_conn_errno(c));
 	else if (err == ERR_CLOSED)

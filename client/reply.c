@@ -12,6 +12,7 @@
 enum {
 	REPLY_HEAD_BYTES = 1 + 9 + 9,        /* [1, id */
 	REPLY_RANGE_HEAD_BYTES = 256,        /* [header, count, more, [ */
+	REPLY_WORD_BYTES = 4 * KIB,          /* the last word of a server */
 	REPLY_TAIL_BYTES = 64 * KIB,         /* fields of a later protocol behind what we know */
 	REPLY_SMALL_BYTES = 16 * KIB,        /* a range up to here is decoded as one */
 	ERROR_FIELDS = 3,
@@ -52,7 +53,7 @@ static int reply_short(struct bytes in, size_t max, int err)
 	return err == ERR_TRUNCATED && in.len >= max ? ERR_MALFORMED : err;
 }
 
-/* [1, id. A whole notification is waited for only if somebody wants one. */
+/* [1, id. Notifications have a beginning of their own. */
 static int reply_head(struct client_reader *r, struct bytes in, size_t *used)
 {
 	struct cur c = cur_of(in);
@@ -60,7 +61,7 @@ static int reply_head(struct client_reader *r, struct bytes in, size_t *used)
 	struct wire_head outer = wire_head(&c), type = wire_head(&c), id = wire_head(&c);
 
 	/* The first bytes decide, so that nothing is waited for from a stranger. */
-	if (r->notice != NULL && outer.kind == WIRE_ARRAY && outer.n == 3) {
+	if (outer.kind == WIRE_ARRAY && outer.n == 3) {
 		r->state = CLIENT_REPLY_NOTICE;
 		client_scan_start(&r->scan, 1);
 		return ERR_OK;
@@ -80,41 +81,6 @@ static int reply_head(struct client_reader *r, struct bytes in, size_t *used)
 	r->state = CLIENT_REPLY_ERROR;
 	client_scan_start(&r->scan, 1);
 	return ERR_OK;
-}
-
-/* [2, "method", params]; one that this client does not know is passed over. */
-static int reply_notice(struct client_reader *r, struct bytes in, size_t *used)
-{
-	const struct native_notification *n;
-	struct bytes name;
-	void *params = NULL;
-	struct wire w;
-	int rc = client_scan_on(&r->scan, in, LIMIT_CLIENT_RESPONSE_BYTES, used);
-
-	if (rc != ERR_OK)
-		return rc;
-	w = wire_of(bytes_of(in.data, *used), WIRE_TOLERANT);
-	(void)wire_get_array(&w);
-	if (wire_get_u64(&w) != NATIVE_NOTIFICATION)
-		return ERR_MALFORMED;
-	name = wire_get_str(&w);
-	if (w.c.err == ERR_OK && bytes_eq(name, bytes_str("error")))
-		return ERR_CLOSED;            /* the server's last word */
-	n = native_notification_find(name);
-	if (n == NULL) {
-		wire_skip(&w);
-	} else {
-		params = arena_alloc(&r->arena, n->params->size);
-		if (params == NULL)
-			return ERR_NO_MEMORY;
-		(void)msg_decode(&w, n->params, &r->arena, params);
-	}
-	rc = reply_settled(wire_end(&w));
-	if (rc == ERR_OK && n != NULL)
-		r->notice(r->arg, n, params);
-	r->state = CLIENT_REPLY_HEAD;
-	arena_reset(&r->arena);
-	return rc;
 }
 
 /* [code, "text", again] */
@@ -143,6 +109,54 @@ static int reply_error_parts(struct client_reader *r, struct bytes in)
 	if (r->text_len > 0)
 		memcpy(r->text, text.data, r->text_len);
 	return ERR_OK;
+}
+
+/* Why the server ends the connection: in its own words, if they can be read. */
+static int reply_last_word(struct client_reader *r, struct bytes rest)
+{
+	r->last_word = reply_error_parts(r, rest) == ERR_OK;
+	return ERR_CLOSED;
+}
+
+/*
+ * [2, "method", params]; one that this client does not know is passed over. Of who wants none nothing long is
+ * waited for.
+ */
+static int reply_notice(struct client_reader *r, struct bytes in, size_t *used)
+{
+	const struct native_notification *n;
+	struct bytes name;
+	void *params = NULL;
+	struct wire w;
+	size_t max = r->notice != NULL ? LIMIT_CLIENT_RESPONSE_BYTES : REPLY_WORD_BYTES;
+	int rc = client_scan_on(&r->scan, in, max, used);
+
+	if (rc != ERR_OK)
+		return rc == ERR_LIMIT && r->notice == NULL ? ERR_MALFORMED : rc;
+	w = wire_of(bytes_of(in.data, *used), WIRE_TOLERANT);
+	(void)wire_get_array(&w);
+	if (wire_get_u64(&w) != NATIVE_NOTIFICATION)
+		return ERR_MALFORMED;
+	name = wire_get_str(&w);
+	if (w.c.err == ERR_OK && bytes_eq(name, bytes_str("error")))
+		return reply_last_word(r, bytes_of(w.c.pos, cur_left(&w.c)));
+	if (r->notice == NULL)
+		return ERR_MALFORMED;
+	n = native_notification_find(name);
+	if (n == NULL) {
+		wire_skip(&w);
+	} else {
+		params = arena_alloc(&r->arena, n->params->size);
+		if (params == NULL)
+			return ERR_NO_MEMORY;
+		(void)msg_decode(&w, n->params, &r->arena, params);
+	}
+	rc = reply_settled(wire_end(&w));
+	if (rc == ERR_OK && n != NULL)
+		r->notice(r->arg, n, params);
+	r->state = CLIENT_REPLY_HEAD;
+	arena_reset(&r->arena);
+	return rc;
 }
 
 static int reply_error(struct client_reader *r, struct bytes in, size_t *used)

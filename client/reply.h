@@ -55,7 +55,7 @@ struct client_reader {
 	void (*finish)(void *arg, struct client_flight *f, const struct client_reply *reply);
 	/*
 	 * A notification, decoded; valid until it returns. NULL: there are none for this client, and
-	 * one that comes is an error.
+	 * one that comes is an error, but for the server's last word: that ends the connection anyway.
 	 */
 	void (*notice)(void *arg, const struct native_notification *n, const void *params);
 	void *arg;
@@ -67,6 +67,7 @@ struct client_reader {
 	enum err_again again;
 	char text[LIMIT_CLIENT_ERROR_BYTES];
 	size_t text_len;
+	bool last_word;                    /* err, again and text are the server's, of the connection */
 	struct kv_range_result range;      /* while its pairs arrive */
 	uint64_t more_fields;              /* of it, behind the pairs: not known to us */
 	struct kv_header header;

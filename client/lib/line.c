@@ -127,6 +127,8 @@ bool line_turn(struct line *l)
 {
 	uint64_t before = client_conn_heard(l->conn);
 	int rc = client_conn_turn(l->conn);
+	char why[LIMIT_CLIENT_ERROR_BYTES];
+	struct bytes words;
 
 	if (client_conn_heard(l->conn) != before)
 		l->heard = l->io->now;
@@ -134,7 +136,9 @@ bool line_turn(struct line *l)
 		return line_dialled(l);
 	if (rc == ERR_OK)
 		return true;
-	line_close(l, rc == ERR_CLOSED ? "the connection was closed" : err_text(rc));
+	words = client_conn_words(l->conn);
+	(void)snprintf(why, sizeof why, "%.*s", (int)words.len, (const char *)words.data);
+	line_close(l, words.len > 0 ? why : rc == ERR_CLOSED ? "the connection was closed" : err_text(rc));
 	return false;
 }
 

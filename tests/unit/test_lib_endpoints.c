@@ -312,6 +312,31 @@ TEST(an_endpoint_that_is_given_twice_rests_all_the_same)
 	fake_stop(&f);
 }
 
+static bool say_goodbye(void *arg, struct fake_conn *c, const struct fake_request *r)
+{
+	static const char words[] = "\x93\x02\xa5" "error" "\x93\x22\xa8" "too many" "\x01";
+
+	(void)arg;
+	(void)r;
+	fake_bytes(c, bytes_of(words, sizeof words - 1));
+	(void)fake_flush(c);
+	return false;
+}
+
+TEST(who_is_one_too_many_is_told_so)
+{
+	struct fake_setup s = {.serve = say_goodbye, .own_version = true};
+	struct fake_server *f = fake_start(&s);
+	struct quorate *q = world_open(fake_endpoint(f), NULL, NULL);
+	struct quorate_error e;
+
+	EQ_INT(world_put(q, 100, 0, &e), QUORATE_ERR_CLOSED);
+	EQ_INT(e.again, QUORATE_AGAIN_SAFE);
+	EQ_STR(e.text, "too many");
+	quorate_close(q);
+	fake_stop(&f);
+}
+
 TEST(the_leaders_node_is_found_and_used)
 {
 	struct play a = {.acts = {ACT_OK}, .revision = 1, .member_id = 7};
@@ -368,6 +393,7 @@ TESTS = {
 	T(a_watch_alone_finds_a_server_by_its_name),
 	T(an_address_is_kept_while_its_name_cannot_be_looked_up),
 	T(an_endpoint_that_is_given_twice_rests_all_the_same),
+	T(who_is_one_too_many_is_told_so),
 	T(the_leaders_node_is_found_and_used),
 	T(the_leaders_node_is_found_by_a_client_that_is_idle),
 };
