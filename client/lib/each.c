@@ -27,6 +27,17 @@ static int each_page(struct each *w, struct quorate_result **page, struct quorat
 	return rc;
 }
 
+/* Else a server that says the same page again, and that there is more, would never let us go. */
+static int each_goes_on(const struct each *w, const struct quorate_result *page, struct quorate_error *e)
+{
+	const struct quorate_kv *first = page->n_kvs > 0 ? &page->kvs[0] : NULL;
+
+	if (w->key.len == 0 || first == NULL ||
+	    bytes_cmp(bytes_of(first->key.data, first->key.size), buf_bytes(&w->key)) >= 0)
+		return ERR_OK;
+	return lib_error(e, ERR_MALFORMED, ERR_AGAIN_NO, "a page that was not asked for");
+}
+
 static int each_pairs(struct each *w, const struct quorate_result *page)
 {
 	int rc = 0;
@@ -63,7 +74,9 @@ static int each_all(struct each *w, struct quorate_result **first, struct quorat
 		rc = each_page(w, &page, e);
 		if (rc != ERR_OK)
 			break;
-		rc = each_pairs(w, page);
+		rc = each_goes_on(w, page, e);
+		if (rc == ERR_OK)
+			rc = each_pairs(w, page);
 		more = page->more && page->n_kvs > 0 && (w->limit <= 0 || w->done < w->limit);
 		if (rc == ERR_OK && more)
 			rc = each_next(w, page, e);

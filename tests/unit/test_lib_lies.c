@@ -15,6 +15,7 @@ struct liar {
 	struct kv_pair pair;           /* the one of each range */
 	atomic_uint progress;          /* how often it was asked how far watches have got, which it refuses */
 	int64_t ttl, revision;
+	bool more;                     /* there is always another page */
 	const uint64_t *cancel;        /* each watch is ended with this code at once */
 	struct fake_server *server;
 };
@@ -37,7 +38,7 @@ static bool liar_serve(void *arg, struct fake_conn *c, const struct fake_request
 {
 	struct liar *l = arg;
 	struct kv_header h = {1, 2, l->revision, 4};
-	struct kv_range_result range = {.header = &h, .count = 1, .kvs = {.v = &l->pair, .n = 1}};
+	struct kv_range_result range = {.header = &h, .count = 1, .more = l->more, .kvs = {.v = &l->pair, .n = 1}};
 	struct lease_grant_result grant = {&h, 77, l->ttl};
 	struct native_keepalive_result keep = {&h, 77, l->ttl};
 	struct native_watch_result watch = {&h, 1};
@@ -182,6 +183,26 @@ TEST(keys_that_nobody_asked_for_are_not_believed)
 	quorate_resolver_close(rs);
 	EQ_INT(quorate_work_take(q, s, quorate_str("queue"), 1000, &w, &e), QUORATE_ERR_MALFORMED);
 	quorate_session_leave(s);
+	liar_stop(&l, q);
+}
+
+static int count_to_a_hundred(void *arg, const struct quorate_kv *kv)
+{
+	(void)kv;
+	return ++*(int *)arg == 100 ? 1 : 0;
+}
+
+TEST(pages_that_do_not_go_on_are_not_turned_for_ever)
+{
+	struct liar l = {.pair = {bytes_str("key"), 2, 3, 1, bytes_str("value"), 0}, .more = true};
+	struct quorate *q = liar_start(&l);
+	struct quorate_op op = quorate_op_get(quorate_str("k"));
+	struct quorate_error e;
+	int n = 0;
+
+	op.flags = QUORATE_PREFIX;
+	EQ_INT(quorate_each(q, &op, 0, count_to_a_hundred, &n, NULL, &e), QUORATE_ERR_MALFORMED);
+	EQ_INT(n, 1);
 	liar_stop(&l, q);
 }
 
@@ -331,6 +352,7 @@ TESTS = {
 	T(a_transaction_without_its_parts_is_no_answer),
 	T(a_transaction_with_its_parts_is_one),
 	T(keys_that_nobody_asked_for_are_not_believed),
+	T(pages_that_do_not_go_on_are_not_turned_for_ever),
 	T(who_is_refused_how_far_watches_have_got_does_not_ask_all_the_time),
 	T(a_watch_does_not_end_with_success),
 	T(a_prefix_that_no_request_holds_is_too_large),
