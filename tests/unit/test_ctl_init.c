@@ -172,7 +172,7 @@ static pid_t begin(const char *fmt, const char *dir)
 TEST(of_two_that_make_a_cluster_at_the_same_time_one_does)
 {
 	for (unsigned round = 0; round < 8; round++) {
-		int many, one, made;
+		int many = -1, one = -1, made;
 		pid_t pids[2];
 		char dir[4200];
 
