@@ -143,9 +143,7 @@ void h2_peer_turn(struct h2_peer *h)
 
 void h2_peer_wait(struct h2_peer *h, int32_t id)
 {
-	for (int i = 0; i < H2_PEER_PATIENCE && !h2_peer_of(h, id)->closed && !h->p.closed; i++)
-		h2_peer_turn(h);
-	OK(h2_peer_of(h, id)->closed || h->p.closed);
+	H2_UNTIL(h, h2_peer_of(h, id)->closed || h->p.closed);
 }
 
 static nghttp2_nv field(const char *name, const char *value)
@@ -208,9 +206,10 @@ static bool whole(const struct h2_peer_stream *s)
 void h2_peer_next(struct h2_peer *h, int32_t id, const struct pb_desc *d, void *msg)
 {
 	struct h2_peer_stream *s = h2_peer_of(h, id);
+	mono_t until = mono_add_ms(mono_now(), TAP_PATIENCE_MS);
 	size_t n;
 
-	for (int i = 0; i < H2_PEER_PATIENCE && !whole(s) && !s->closed; i++)
+	while (mono_before(mono_now(), until) && !whole(s) && !s->closed)
 		h2_peer_turn(h);
 	OK(whole(s));
 	EQ_INT(s->in.data[s->in_pos], 0);

@@ -11,7 +11,7 @@
 #include "proto/etcd.h"
 #include "tests/lib/gateway_world.h"
 
-enum { H2_PEER_STREAMS = 4096, H2_PEER_TAIL = 17, H2_PEER_WINDOW = 1 << 20, H2_PEER_PATIENCE = 20000 };
+enum { H2_PEER_STREAMS = 4096, H2_PEER_TAIL = 17, H2_PEER_WINDOW = 1 << 20 };
 #define KV "/etcdserverpb.KV/"
 
 struct h2_peer_stream {
@@ -69,7 +69,8 @@ void h2_peer_fill(struct h2_peer *h, int n, size_t bytes);
 /* Turns until it holds. */
 #define H2_UNTIL(h, cond) \
 	do { \
-		for (int turns_ = 0; turns_ < H2_PEER_PATIENCE && !(cond); turns_++) \
+		mono_t until_ = mono_add_ms(mono_now(), TAP_PATIENCE_MS); \
+		while (mono_before(mono_now(), until_) && !(cond)) \
 			h2_peer_turn(h); \
 		OK(cond); \
 	} while (0)

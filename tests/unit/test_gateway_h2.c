@@ -285,9 +285,8 @@ TEST(who_waits_for_a_lock_leaves_the_queue_with_its_connection)
 	h2_peer_wait(h, h2_peer_call(h, "/etcdserverpb.Lease/LeaseGrant", &lease_grant_pb, &second, NULL));
 	h2_peer_wait(h, h2_peer_call(h, "/v3lockpb.Lock/Lock", &etcd_lock_pb, &a, NULL));
 	id = h2_peer_call(gone, "/v3lockpb.Lock/Lock", &etcd_lock_pb, &b, NULL);
-	for (int i = 0; i < H2_PEER_PATIENCE && w->g.watch.n == 0; i++)
-		h2_peer_turn(gone);
-	OK(w->g.watch.n == 1 && !h2_peer_of(gone, id)->closed);
+	H2_UNTIL(gone, w->g.watch.n == 1);
+	OK(!h2_peer_of(gone, id)->closed);
 	h2_peer_free(gone);
 	do {
 		id = h2_peer_call(h, KV "Range", &kv_range_pb, &all, NULL);
