@@ -12,7 +12,7 @@ from harness import Cluster, scaled, tap
 from rpc import AGAIN_NO, GREATER, VERSION, op_put
 
 KEYS, COMPARES, CLIENTS = 700, 128, 3
-EACH = scaled(700, 80)                   # transactions of a client, all asked at once
+EACH = scaled(500, 80)                   # transactions of a client, all asked at once
 PATIENCE_S = 120
 
 
