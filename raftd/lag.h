@@ -2,7 +2,7 @@
 /*
  * For how long what is committed has been waiting for this node's store: not a number of commands, of
  * which one takes ten microseconds and another ten milliseconds. One commit index at a time is
- * watched until the store has it, so it is known late, by as much as it is.
+ * watched until the store has it; what that took counts until the next one has taken its time.
  */
 #ifndef QUORATE_LAG_H
 #define QUORATE_LAG_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A snapshot from another node: its pieces into a file, in order, by a thread (snap_write.h), each
- * answered when it is written; when it is whole stored checks it, and becomes it. The file's name says which snapshot it is and its length how much has come,
- * so the transfer goes on after a restart of either end. A power failure may leave a file that is
+ * answered when it is written; when it is whole stored checks it, and becomes it. The file's name says
+ * which snapshot it is and its length how much has come, so the transfer goes on after a restart of either end. A power failure may leave a file that is
  * long and not whole: its checksum shows that, and it is begun anew.
  */
 #include "raftd/snap.h"

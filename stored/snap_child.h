@@ -2,7 +2,8 @@
 /*
  * The helper process of stored: this very program again, started with --child, that copies or
  * installs a snapshot, looks for damage in the store, or removes stores and snapshots that are no longer used,
- * and exits. It has its own view of the store, the lowest priority, and dies with its parent. (A bare fork is impossible: neither nng nor LMDB survives one.)
+ * and exits. It has its own view of the store, the lowest priority, and dies with its parent. (A bare
+ * fork is impossible: neither nng nor LMDB survives one.)
  */
 #ifndef QUORATE_SNAP_CHILD_H
 #define QUORATE_SNAP_CHILD_H
